@@ -1,0 +1,209 @@
+"""The contracts between components, and the two containers that travel between them.
+
+Letters in tensor names, the same in every file: Q questions, I images, N cells of the grid,
+K kept cells, C channels, T words, A answers; ``x_QKC`` is a tensor of shape (Q, K, C).
+
+A component is built from ``(config, sizes)``, where ``sizes`` tells what its inputs look like, and
+says in ``out_channels`` (image encoders also ``grid``) what its output looks like. A combination
+that cannot work raises ``ValueError`` in ``__init__``; the message is shown with both names.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+ConfigT = TypeVar("ConfigT")
+
+
+@attrs.frozen(kw_only=True)
+class Sizes:
+    """What is known of a component's inputs when it is built.
+
+    image: (channels, height, width) of the images. image_mean, image_std: per channel, of pixels
+    scaled to [0, 1], over the training images. words: vocabulary size, index 0 is padding.
+    grid: (rows, columns) of cells. cell_channels: channels of the cells that come in.
+    question_channels: channels of a question vector. answers: size of the answer set.
+    Fields later in the chain than the component are zero.
+    """
+
+    image: tuple[int, int, int]
+    image_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    image_std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    words: int
+    answers: int
+    grid: tuple[int, int] = (0, 0)
+    cell_channels: int = 0
+    question_channels: int = 0
+
+    @property
+    def cells(self) -> int:
+        """N, the number of cells of the grid."""
+        return self.grid[0] * self.grid[1]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Cells:
+    """Feature vectors on a grid.
+
+    features: (I, N, C) for images or (Q, N, C) for questions, row by row from the top left.
+    positions: (N, 2), the x (left to right) and y (top to bottom) of each cell in [-1, 1].
+    grid: (rows, columns), N = rows * columns.
+    """
+
+    features: Tensor
+    positions: Tensor
+    grid: tuple[int, int]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Selection:
+    """The cells that go on, gathered.
+
+    features_QKC: vectors of the kept cells. index_QK: int64, where each came from, in [0, N).
+    presence_QN: how strongly each cell of the grid presents itself (for pictures; no gradient).
+    positions_N2: the grid's positions, as in ``Cells``. grid: (rows, columns).
+    valid_QK: bool, False where a question keeps fewer than K cells; None when all are valid.
+    Invalid entries hold finite numbers that must not influence any result.
+    weight_QK: a factor per kept cell, or None for ones. loss: an auxiliary scalar loss, or None.
+    """
+
+    features_QKC: Tensor
+    index_QK: Tensor
+    presence_QN: Tensor
+    positions_N2: Tensor
+    grid: tuple[int, int]
+    valid_QK: Tensor | None = None
+    weight_QK: Tensor | None = None
+    loss: Tensor | None = None
+
+    @property
+    def kept_positions_QK2(self) -> Tensor:
+        """x and y of each kept cell in [-1, 1]."""
+        return self.positions_N2[self.index_QK]
+
+    @property
+    def counts_Q(self) -> Tensor:
+        """Number of cells each question keeps, int64."""
+        if self.valid_QK is not None:
+            return self.valid_QK.sum(1)
+        return torch.full(self.index_QK.shape[:1], self.index_QK.shape[1], device=self.index_QK.device)
+
+    @property
+    def masked_weight_QK(self) -> Tensor | None:
+        """``weight_QK`` with zeros where invalid; None when every factor is one."""
+        if self.valid_QK is None:
+            return self.weight_QK
+        valid_QK = self.valid_QK.to(self.features_QKC.dtype)
+        return valid_QK if self.weight_QK is None else self.weight_QK * valid_QK
+
+
+def grid_positions(grid: tuple[int, int]) -> Tensor:
+    """(N, 2) float32: x and y of each cell's centre, the first and last at -1 and 1."""
+    rows, columns = grid
+
+    def line(count: int) -> Tensor:
+        return torch.linspace(-1, 1, count) if count > 1 else torch.zeros(1)
+
+    y, x = torch.meshgrid(line(rows), line(columns), indexing="ij")
+    return torch.stack([x, y], dim=-1).reshape(-1, 2)
+
+
+class Module(nn.Module, Generic[ConfigT]):
+    """A component with parameters: built from its config and the sizes of its inputs."""
+
+    out_channels: int
+
+    def __init__(self, config: ConfigT, sizes: Sizes) -> None:
+        super().__init__()
+        self.config = config
+        self.sizes = sizes
+
+    def multiply_adds(self) -> int | None:
+        """Multiply-adds of one question (image encoders: of one image), or None to have them counted.
+
+        Counting runs the component once and sees matrix products and convolutions only.
+        """
+        return None
+
+
+class ImageEncoder(Module[ConfigT], ABC):
+    """Images (I, 3, H, W) -> Cells (I, N, C). Sets ``out_channels`` and ``grid``.
+
+    Images are uint8 in [0, 255] or float in [0, 1]; call ``normalise`` first. ``image_mean`` and
+    ``image_std`` come from the data; an encoder with pretrained weights replaces them.
+    """
+
+    grid: tuple[int, int]
+    image_mean: Tensor
+    image_std: Tensor
+
+    def __init__(self, config: ConfigT, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.register_buffer("image_mean", torch.tensor(sizes.image_mean).view(1, -1, 1, 1))
+        self.register_buffer("image_std", torch.tensor(sizes.image_std).view(1, -1, 1, 1))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(I, 3, H, W) uint8 or [0, 1] -> float32, zero mean and unit deviation over the data.
+
+        The background of synthetic images comes close to zero, without which cells of a white
+        background have the largest norms and top-k keeps only them.
+        """
+        scaled = images.to(self.image_mean.dtype)
+        if not images.is_floating_point():
+            scaled = scaled / 255
+        return (scaled - self.image_mean) / self.image_std
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Cells: ...
+
+
+class QuestionEncoder(Module[ConfigT], ABC):
+    """Words (Q, T) int64 padded with 0, lengths (Q) int64 >= 1 -> question vectors (Q, C).
+
+    The vector of a question must not depend on the padding or on the other questions.
+    """
+
+    @abstractmethod
+    def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor: ...
+
+
+class Fuser(Module[ConfigT], ABC):
+    """Cells of I images, question vectors (Q, C), image_index (Q) -> Cells of Q questions.
+
+    Question q is about image ``image_index_Q[q]``. What depends on the image alone is computed
+    before it is copied to the questions.
+    """
+
+    @abstractmethod
+    def forward(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Cells: ...
+
+
+class Selector(Module[ConfigT], ABC):
+    """Cells of Q questions -> Selection. ``out_channels`` defaults to the channels that come in."""
+
+    def __init__(self, config: ConfigT, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.out_channels = sizes.cell_channels
+
+    @abstractmethod
+    def forward(self, cells: Cells) -> Selection: ...
+
+
+class Aggregator(Module[ConfigT], ABC):
+    """Selection, question vectors (Q, C) -> (Q, C). Its cost follows what is valid."""
+
+    @abstractmethod
+    def forward(self, selection: Selection, question_QC: Tensor) -> Tensor: ...
+
+
+def build(cls: type[Any], config: Any, sizes: Sizes) -> Any:
+    """One component from its class, its config and its sizes; the one place that constructs them."""
+    component = cls(config, sizes)
+    if not isinstance(getattr(component, "out_channels", None), int):
+        raise ValueError(f"{cls.__name__}.__init__ must set out_channels to an int")
+    return component

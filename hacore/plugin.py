@@ -1,0 +1,120 @@
+"""What a plugin imports to declare its components. Importing this module imports no torch.
+
+A plugin is a module named by an entry point of the group ``hacore``::
+
+    @attrs.frozen(kw_only=True)
+    class Config:
+        k: int = option(16, "cells to keep", min=1)
+
+    @hookimpl
+    def hacore_components():
+        return [Component(kind="selector", name="mine", target="my_package.selector:Mine",
+                          config=Config, summary="keeps the first k cells")]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
+
+import attrs
+import pluggy
+
+GROUP = "hacore"
+Kind = Literal[
+    "image_encoder", "question_encoder", "fuser", "selector", "aggregator", "dataset"
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _check_name(_: Any, __: Any, value: str) -> None:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(f"name {value!r} must be lower-case words joined by '-', as in 'l2-topk'")
+
+
+def _check_target(_: Any, __: Any, value: str) -> None:
+    if not isinstance(value, str) or not _TARGET.fullmatch(value):
+        raise ValueError(f"target {value!r} must be 'module:Class', as in 'hacore_rn.rn:RN'")
+
+
+def _check_kind(_: Any, __: Any, value: str) -> None:
+    if value not in KINDS:
+        raise ValueError(f"kind {value!r} must be one of {', '.join(KINDS)}")
+
+
+def _check_config(_: Any, __: Any, value: type) -> None:
+    if not (isinstance(value, type) and attrs.has(value)):
+        raise ValueError(f"config {value!r} must be an attrs class")
+    for field in attrs.fields(value):
+        if field.default is attrs.NOTHING or not field.metadata.get("help"):
+            raise ValueError(
+                f"config field {value.__name__}.{field.name} needs a default and a help text; "
+                "declare it with hacore.plugin.option(default, help)"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class Component:
+    """A declared component.
+
+    kind: one of ``KINDS``. name: what a spec's ``use`` says. target: ``module:Class``, imported
+    only when a spec uses it. config: attrs class, every field made by ``option``. summary: one line.
+    """
+
+    kind: str = attrs.field(validator=_check_kind)
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    config: type = attrs.field(validator=_check_config)
+    summary: str
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    check: Callable[[Any], str | None] | None = None,
+) -> Any:
+    """An attrs field of a config with its one-line documentation and its range.
+
+    min, max: inclusive; above, below: exclusive; they hold for each item of a tuple, and None
+    passes. check: returns what is wrong with the value, or None. Lists in TOML are tuples here;
+    fixed choices are a ``typing.Literal``.
+    """
+
+    def validate(_: Any, attribute: Any, value: Any) -> None:
+        for item in value if isinstance(value, tuple) else (value,):
+            if item is None or isinstance(item, str):
+                continue
+            for bound, fails, words in (
+                (min, lambda x, b: not x >= b, "at least"),
+                (max, lambda x, b: not x <= b, "at most"),
+                (above, lambda x, b: not x > b, "above"),
+                (below, lambda x, b: not x < b, "below"),
+            ):
+                if bound is not None and fails(item, bound):
+                    raise ValueError(f"{item!r} is out of range; it must be {words} {bound}")
+        problem = check(value) if check and value is not None else None
+        if problem:
+            raise ValueError(problem)
+
+    return attrs.field(default=default, validator=validate, metadata={"help": help})
+
+
+class Hooks:
+    """The whole contract between the core and its plugins."""
+
+    @hookspec
+    def hacore_components(self) -> Iterable[Component]:
+        """Return the components this plugin provides. Must not import torch."""
+        raise AssertionError  # a specification has no body; pluggy never calls it
