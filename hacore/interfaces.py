@@ -123,13 +123,6 @@ class Module(nn.Module, Generic[ConfigT]):
         self.config = config
         self.sizes = sizes
 
-    def multiply_adds(self) -> int | None:
-        """Multiply-adds of one question (image encoders: of one image), or None to have them counted.
-
-        Counting runs the component once and sees matrix products and convolutions only.
-        """
-        return None
-
 
 class ImageEncoder(Module[ConfigT], ABC):
     """Images (I, 3, H, W) -> Cells (I, N, C). Sets ``out_channels`` and ``grid``.

@@ -22,9 +22,7 @@ import attrs
 import pluggy
 
 GROUP = "hacore"
-Kind = Literal[
-    "image_encoder", "question_encoder", "fuser", "selector", "aggregator", "dataset"
-]
+Kind = Literal["image_encoder", "question_encoder", "fuser", "selector", "aggregator", "dataset"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 hookspec = pluggy.HookspecMarker(GROUP)

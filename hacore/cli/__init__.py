@@ -1,0 +1,102 @@
+"""The command line. Nothing is imported here that the command at hand does not need."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from hacore import __version__
+from hacore.errors import HacoreError
+
+_COMMANDS = {
+    "run": ("hacore.cli.run", "Train and measure the experiment of a spec."),
+    "eval": ("hacore.cli.run", "Measure a finished run again, on any split."),
+    "check": ("hacore.cli.inspect", "Say whether a spec is valid, and what it costs."),
+    "plugins": ("hacore.cli.inspect", "List installed components, or the options of one."),
+    "needs": ("hacore.cli.inspect", "List the pip packages that a spec needs."),
+    "new": ("hacore.cli.new", "Write a new plugin package with passing tests."),
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's module when that command is called; the list of commands needs none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        import importlib
+
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name if cmd_name != "eval" else "evaluate")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from hacore.registry import did_you_mean
+
+            ctx.fail(
+                f"no command '{args[0]}'{did_you_mean(args[0], _COMMANDS)}; commands: {', '.join(_COMMANDS)}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hacore")
+@click.option("--debug", is_flag=True, help="Show the traceback of errors.")
+def cli(debug: bool) -> None:
+    """A workbench for hard attention in visual question answering.
+
+    \b
+    Examples:
+      hacore run experiments/han_rn.toml
+      hacore check experiments/han_rn.toml --set selector.k=8
+      hacore plugins selector l2-topk
+      hacore new selector my-selector
+
+    Shell completion: see 'Command line' in the documentation.
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; the exit status is 0, 1 for what the user can mend, 2 for usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # The flag may stand anywhere, as a user adds it to the end of the command that failed.
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        status = cli.main(arguments, prog_name="hacore", standalone_mode=False)
+    except HacoreError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        sys.exit(1)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe left; the interpreter would complain again while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        click.echo(f"hacore: {line}", err=True)

@@ -1,0 +1,159 @@
+"""``hacore check``, ``hacore plugins`` and ``hacore needs``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import click
+
+from hacore.cli.tables import json_option, print_json, print_table, set_option
+from hacore.plugin import KINDS
+from hacore.registry import Installed, registry
+from hacore.spec import load_spec
+from hacore.spec import needs as needed_by
+
+
+@click.command(no_args_is_help=True)
+@click.argument("spec", type=click.Path())
+@set_option
+@json_option
+def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say whether SPEC is valid: every problem with its place, or the cost of every stage.
+
+    Multiply-adds are those of matrix products and convolutions for one question about one image.
+
+    \b
+    Examples:
+      hacore check experiments/han_rn.toml
+      hacore check experiments/han_rn.toml --set selector.use=all-cells --json
+    """
+    resolved = load_spec(spec, overrides)
+    from hacore.workflow import check as check_spec
+
+    found = check_spec(resolved)
+    total = {
+        key: sum(getattr(stage, key) for stage in found.stages)
+        for key in ("parameters", "trainable", "multiply_adds")
+    }
+    if as_json:
+        print_json({"valid": True, "name": resolved.name, **attrs.asdict(found), "total": total})
+        return
+    rows = [
+        [stage.stage, stage.use, stage.output, *(f"{getattr(stage, key):,}" for key in total)]
+        for stage in found.stages
+    ]
+    rows.append(["all", "", "", *(f"{value:,}" for value in total.values())])
+    print_table(
+        f"{spec} is valid",
+        ["stage", "component", "output", "parameters", "trained", "multiply-adds"],
+        rows,
+    )
+    splits = ", ".join(f"{split} {count:,}" for split, count in found.questions.items())
+    click.echo(
+        f"\nquestions: {splits}\ntraining: {found.steps:,} steps, {found.steps_per_epoch:,} an epoch\n"
+        f"multiply-adds: one question of {found.words} words about one image"
+    )
+
+
+@click.command()
+@click.argument("kind", required=False)
+@click.argument("name", required=False)
+@json_option
+def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
+    """List installed components, those of KIND, or the options of the component NAME.
+
+    \b
+    Examples:
+      hacore plugins
+      hacore plugins selector
+      hacore plugins selector l2-topk
+    """
+    if kind is not None:
+        kind = kind.replace("-", "_")
+        if kind not in KINDS:
+            raise click.UsageError(f"no kind '{kind}'; kinds: {', '.join(KINDS)}")
+    found = registry()
+    if kind and name:
+        _show(found.find(kind, name), as_json)
+        return
+    rows = [
+        {
+            "kind": it.component.kind,
+            "name": it.component.name,
+            "distribution": it.distribution,
+            "version": it.version,
+            "summary": it.component.summary,
+        }
+        for it in found.components(kind)
+    ]
+    for problem in found.problems():
+        click.echo(f"hacore: {problem}", err=True)
+    if as_json:
+        print_json({"components": rows, "problems": found.problems()})
+    elif rows:
+        print_table("", list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        click.echo("no components are installed; try 'pip install hacore-l2-topk'")
+
+
+def _show(it: Installed, as_json: bool) -> None:
+    from hacore.spec._structure import describe_type, shown
+
+    options: list[dict[str, Any]] = []
+    for field in attrs.fields(attrs.resolve_types(it.component.config)):
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        options.append(
+            {
+                "option": field.name,
+                "type": describe_type(field.type),
+                "default": default,
+                "help": field.metadata["help"],
+            }
+        )
+    if as_json:
+        print_json(
+            {
+                "kind": it.component.kind,
+                "name": it.component.name,
+                "distribution": it.distribution,
+                "version": it.version,
+                "summary": it.component.summary,
+                "options": options,
+            }
+        )
+        return
+    title = (
+        f"{it.component.kind} '{it.component.name}' ({it.distribution} {it.version}): {it.component.summary}"
+    )
+    if not options:
+        click.echo(f"{title}\nno options")
+        return
+    print_table(
+        title,
+        ["option", "type", "default", "help"],
+        [
+            [o["option"], o["type"], "none" if o["default"] is None else shown(o["default"]), o["help"]]
+            for o in options
+        ],
+    )
+
+
+@click.command(no_args_is_help=True)
+@click.argument("spec", type=click.Path())
+@set_option
+@json_option
+def needs(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """List the pip packages that SPEC needs, one a line, and whether each is installed.
+
+    \b
+    Examples:
+      hacore needs experiments/han_rn.toml
+      pip install $(hacore needs experiments/han_rn.toml | cut -f1)
+    """
+    found = needed_by(spec, overrides)
+    if as_json:
+        print_json([{"package": package, "installed": installed} for package, installed in found])
+        return
+    for package, installed in found:
+        click.echo(f"{package}\t{'installed' if installed else 'not installed'}")

@@ -1,0 +1,28 @@
+"""``hacore new``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hacore.plugin import KINDS
+
+
+@click.command(no_args_is_help=True)
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@click.option("--output", default=".", show_default=True, help="Folder to write the package folder into.")
+def new(kind: str, name: str, output: str) -> None:
+    """Write a complete, installable plugin package for a component NAME of KIND.
+
+    \b
+    Examples:
+      hacore new selector spread-topk
+      hacore new aggregator mean-pool --output plugins
+    """
+    from hacore.scaffold import new_plugin
+
+    folder = new_plugin(kind, name, Path(output))
+    click.echo(f"wrote {folder}")
+    click.echo(f"next:  pip install -e {folder}  &&  pytest {folder}")

@@ -1,0 +1,152 @@
+"""``hacore run`` and ``hacore eval``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
+from hacore.errors import HacoreError
+from hacore.spec import dump_spec, load_spec
+
+
+@click.command(no_args_is_help=True)
+@click.argument("spec", type=click.Path(), required=False)
+@set_option
+@click.option("--resume", metavar="RUN", help="Go on with this run folder; SPEC may be left out.")
+@device_option
+@click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the resolved spec and stop; nothing is trained or written."
+)
+@json_option
+def run(
+    spec: str | None,
+    overrides: tuple[str, ...],
+    resume: str | None,
+    device: str,
+    runs: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train and measure the experiment of SPEC, a TOML file.
+
+    Leaves a folder RUNS/NAME/TIME-ID with the resolved spec, metrics, checkpoints, predictions and
+    result.json. Ctrl-C or SIGTERM save the state and leave; --resume goes on where it stopped.
+    Several processes: torchrun --nproc-per-node 2 -m hacore run SPEC.
+
+    \b
+    Examples:
+      hacore run experiments/han_rn.toml
+      hacore run experiments/han_rn.toml --set selector.k=8 --set train.epochs=2
+      hacore run --resume runs/han_rn/20260101-120000-abc123
+    """
+    if spec is None and resume is None:
+        raise click.UsageError("give a SPEC, or --resume RUN")
+    if resume and overrides and spec is None:
+        raise click.UsageError("--set with --resume needs the SPEC it changes; a run goes on as it began")
+    if spec is not None:
+        resolved = load_spec(spec, overrides)
+        if dry_run:
+            click.echo(dump_spec(resolved), nl=False)
+            return
+    # From here on torch is needed.
+    from hacore.runs import RunFolder, same_experiment
+    from hacore.workflow import run as run_spec
+
+    folder = RunFolder.open(resume) if resume else None
+    if folder is not None:
+        if spec is None:
+            resolved = folder.spec()
+        else:
+            same_experiment(folder, resolved)
+        if dry_run:
+            click.echo(dump_spec(resolved), nl=False)
+            return
+    from hacore.train.progress import reporter_for
+
+    console = Console(stderr=True)
+    _show_log(console)
+    reporter = reporter_for(console)
+    folder, result = run_spec(
+        resolved,
+        runs=runs,
+        resume=folder,
+        device=device,
+        reporter=reporter,
+        created=lambda made: reporter.message(f"run folder: {made.path}"),
+    )
+    if result is None:
+        from hacore.train.distributed import launched
+
+        if not launched():
+            raise HacoreError(f"stopped before the end; go on with: hacore run --resume {folder.path}")
+        return
+    if as_json:
+        print_json({"run": str(folder.path), **result})
+        return
+    print_result(result)
+    click.echo(f"\nrun folder: {folder.path}")
+
+
+@click.command("eval", no_args_is_help=True)
+@click.argument("run", type=click.Path())
+@click.option("--split", help="Split of the dataset; default: the spec's eval.final_split.")
+@device_option
+@json_option
+def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
+    """Measure the best model of RUN, a run folder, again; writes RUN/predictions/SPLIT.jsonl.
+
+    \b
+    Examples:
+      hacore eval runs/han_rn/20260101-120000-abc123
+      hacore eval runs/han_rn/20260101-120000-abc123 --split val --json
+    """
+    from hacore.runs import RunFolder
+    from hacore.workflow import evaluate_run
+
+    _show_log(Console(stderr=True))
+    result = evaluate_run(RunFolder.open(run), split=split, device=device)
+    if as_json:
+        print_json(result)
+        return
+    print_result(result)
+    click.echo(f"\npredictions: {Path(run) / 'predictions' / (result['split'] + '.jsonl')}")
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """The accuracy by question type and group beside the baselines, in percent."""
+    baselines = result["baselines"]
+    names = {"majority": "majority answer", "question_only": "question only"}
+    held = [name for name in names if name in baselines]
+    rows = []
+    for kind in ("by_type", "by_group"):
+        for name, part in result[kind].items():
+            others = [percent(baselines[baseline][kind].get(name)) for baseline in held]
+            rows.append([name, f"{part['questions']:,}", percent(part["accuracy"]), *others])
+    rows.append(
+        ["all", f"{result['questions']:,}", percent(result["accuracy"])]
+        + [percent(baselines[baseline]["accuracy"]) for baseline in held]
+    )
+    print_table(
+        f"{result['name']}: accuracy (%) on {result['split']}, {percent(result['kept'])}% of the cells kept",
+        ["question type", "questions", "accuracy", *(names[baseline] for baseline in held)],
+        rows,
+    )
+
+
+def _show_log(console: Console) -> None:
+    """Let the library's own messages (data being prepared, say) reach the user."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
+
+    logger = logging.getLogger("hacore")
+    logger.handlers = [Lines()]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

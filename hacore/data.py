@@ -1,0 +1,179 @@
+"""The contract of datasets, and the batches made from them.
+
+Letters as in ``hacore.interfaces``: Q questions, I images, T words, A answers.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hacore.interfaces import Sizes
+
+ConfigT = TypeVar("ConfigT")
+Ints = npt.NDArray[np.int64]
+
+PADDING, UNKNOWN = 0, 1
+"""Word indices that every vocabulary reserves; its first two entries are ``<pad>`` and ``<unk>``."""
+
+
+def cache_folder() -> Path:
+    """Where datasets keep what they download or generate: $HACORE_CACHE, else the user's cache."""
+    if chosen := os.environ.get("HACORE_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "hacore"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Questions:
+    """The questions of a split, as columns; ragged words are stored end to end.
+
+    words: (total,) vocabulary indices. offsets: (Q + 1,); question q is words[offsets[q]:offsets[q+1]],
+    at least one word. image: (Q,) row of the split's images. answer: (Q,) index of the answer, -1 where
+    it is not known. type: (Q,) index of the question type. ids: (Q,) the data set's own numbers.
+    """
+
+    words: npt.NDArray[np.integer[Any]]
+    offsets: Ints
+    image: Ints
+    answer: Ints
+    type: Ints
+    ids: Ints
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Batch:
+    """Questions about some images, ready for the model.
+
+    images: (I, 3, H, W) uint8. words_QT: int64, 0 is padding. lengths_Q: int64, stays on the CPU,
+    where packing needs it. image_index_Q, answer_Q (-1 unknown), type_Q: int64.
+    row_Q: int64 NumPy, the row of each question in its split.
+    """
+
+    images: Tensor
+    words_QT: Tensor
+    lengths_Q: Tensor
+    image_index_Q: Tensor
+    answer_Q: Tensor
+    type_Q: Tensor
+    row_Q: Ints
+
+    def __len__(self) -> int:
+        return len(self.row_Q)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; copies do not wait for the device."""
+        if device.type == "cpu":
+            return self
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.pin_memory().to(device, non_blocking=True)
+
+        return attrs.evolve(
+            self,
+            images=move(self.images),
+            words_QT=move(self.words_QT),
+            image_index_Q=move(self.image_index_Q),
+            answer_Q=move(self.answer_Q),
+            type_Q=move(self.type_Q),
+        )
+
+
+class Dataset(ABC, Generic[ConfigT]):
+    """Questions about images, with their vocabulary, answers, types and metric.
+
+    Built from its config; generates, downloads or opens what it needs. Sets
+    vocabulary: words by index, the first two ``<pad>`` and ``<unk>``. answers: answers by index.
+    question_types: types by index. groups: {name: types} for scores over several types.
+    splits: names of splits. image_size: (3, H, W). image_mean, image_std: per channel, pixels scaled
+    to [0, 1], over the training images. fingerprint: names the data's content, so that a run is
+    not continued on other data.
+    """
+
+    vocabulary: tuple[str, ...]
+    answers: tuple[str, ...]
+    question_types: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]] = {}
+    splits: tuple[str, ...]
+    image_size: tuple[int, int, int]
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    fingerprint: str
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+    @abstractmethod
+    def questions(self, split: str) -> Questions:
+        """The questions of a split."""
+
+    @abstractmethod
+    def images(self, split: str) -> npt.NDArray[np.uint8]:
+        """(I, 3, H, W), possibly memory-mapped."""
+
+    @abstractmethod
+    def tokenize(self, question: str) -> list[int]:
+        """Vocabulary indices of a question's words, ``UNKNOWN`` for words never seen."""
+
+    def loss(self, logits_QA: Tensor, batch: Batch) -> Tensor:
+        """Loss summed over the batch's questions; cross-entropy on the answer by default."""
+        return F.cross_entropy(logits_QA, batch.answer_Q, reduction="sum", ignore_index=-1)
+
+    def score(self, logits_QA: Tensor, batch: Batch) -> Tensor:
+        """(Q,) float32 in [0, 1] per question; 1 for the right answer by default."""
+        return (logits_QA.argmax(-1) == batch.answer_Q).float()
+
+    def majority(self, train: Questions, asked: Questions) -> npt.NDArray[np.float32]:
+        """(Q,) score of answering each question with its type's most frequent training answer."""
+        types, answers = len(self.question_types), len(self.answers)
+        known = train.answer >= 0
+        counts = np.zeros((types, answers), np.int64)
+        np.add.at(counts, (train.type[known], train.answer[known]), 1)
+        return (counts.argmax(1)[asked.type] == asked.answer).astype(np.float32)
+
+    def sizes(self) -> Sizes:
+        """What the first components of a model need to know."""
+        return Sizes(
+            image=self.image_size,
+            image_mean=self.image_mean,
+            image_std=self.image_std,
+            words=len(self.vocabulary),
+            answers=len(self.answers),
+        )
+
+
+def make_batch(questions: Questions, images: npt.NDArray[np.uint8], rows: Ints) -> Batch:
+    """The batch of some questions; each image they ask about is in it once.
+
+    Words are padded to the longest question of the batch, never cut.
+    """
+    used, image_index = np.unique(questions.image[rows], return_inverse=True)
+    starts = questions.offsets[rows]
+    lengths = questions.offsets[rows + 1] - starts
+    column = np.arange(lengths.max(initial=1))
+    inside = column < lengths[:, None]
+    words = np.zeros(inside.shape, np.int64)
+    words[inside] = questions.words[(starts[:, None] + column)[inside]]
+    return Batch(
+        images=torch.from_numpy(np.ascontiguousarray(images[used])),
+        words_QT=torch.from_numpy(words),
+        lengths_Q=torch.from_numpy(lengths),
+        image_index_Q=torch.from_numpy(image_index.astype(np.int64)),
+        answer_Q=torch.from_numpy(questions.answer[rows]),
+        type_Q=torch.from_numpy(questions.type[rows]),
+        row_Q=rows,
+    )

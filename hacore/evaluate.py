@@ -1,0 +1,151 @@
+"""Measure a model on a split, and the baselines that stand beside every accuracy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+
+from hacore.data import Batch, Dataset, Ints, Questions, make_batch
+from hacore.files import write_whole
+from hacore.model import Output, QuestionOnly, VQAModel
+from hacore.train.distributed import World
+from hacore.train.metrics import Meter, Scores
+
+
+def batches(
+    dataset: Dataset[Any], split: str, batch_images: int, world: World | None = None
+) -> Iterator[Batch]:
+    """Every question of a split once, ``batch_images`` images at a time, shared among processes."""
+    world = world or World()
+    questions, images = dataset.questions(split), dataset.images(split)
+    order = np.argsort(questions.image, kind="stable")
+    firsts = np.flatnonzero(np.diff(questions.image[order], prepend=-1))[::batch_images]
+    for rows in np.split(order, firsts[1:])[world.rank :: world.processes] if len(order) else []:
+        yield make_batch(questions, images, rows)
+
+
+@torch.no_grad()
+def evaluate(
+    model: VQAModel,
+    dataset: Dataset[Any],
+    split: str,
+    *,
+    device: torch.device,
+    batch_images: int = 50,
+    precision: torch.dtype = torch.float32,
+    world: World | None = None,
+    predictions: Path | None = None,
+) -> Scores:
+    """Scores of the model on a split; over several processes every one gets the whole.
+
+    predictions: also write one JSON line per question there (with one process only): its id, image,
+    type, answer, prediction, score, probability of the prediction and number of kept cells.
+    """
+    training = model.training
+    model.eval()
+    meter = Meter(dataset, device)
+    lines: list[str] = []
+    for batch in batches(dataset, split, batch_images, world):
+        moved = batch.to(device)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            output = model(moved.images, moved.words_QT, moved.lengths_Q, moved.image_index_Q)
+        logits_QA = output.logits_QA.float()
+        output = Output(logits_QA, output.selection)
+        meter.add(output, dataset.loss(logits_QA, moved), moved)
+        if predictions is not None:
+            lines += _prediction_lines(output, moved, dataset, dataset.questions(split))
+    model.train(training)
+    if predictions is not None:
+        write_whole(predictions, "".join(lines).encode())
+    return meter.read()
+
+
+def _prediction_lines(output: Output, batch: Batch, dataset: Dataset[Any], questions: Questions) -> list[str]:
+    probability_Q, chosen_Q = output.logits_QA.softmax(-1).max(-1)
+    score_Q = dataset.score(output.logits_QA, batch)
+    lines = []
+    for row, answer, chosen, probability, score, kept in zip(
+        batch.row_Q.tolist(),
+        batch.answer_Q.tolist(),
+        chosen_Q.tolist(),
+        probability_Q.tolist(),
+        score_Q.tolist(),
+        output.selection.counts_Q.tolist(),
+        strict=True,
+    ):
+        record = {
+            "id": int(questions.ids[row]),
+            "image": int(questions.image[row]),
+            "type": dataset.question_types[int(questions.type[row])],
+            "answer": dataset.answers[answer] if answer >= 0 else None,
+            "prediction": dataset.answers[chosen],
+            "score": score if answer >= 0 else None,
+            "probability": round(probability, 6),
+            "kept": kept,
+        }
+        lines.append(json.dumps(record) + "\n")
+    return lines
+
+
+@attrs.frozen(kw_only=True)
+class Baseline:
+    """Accuracies in [0, 1] of a baseline: overall, by type and by group."""
+
+    accuracy: float
+    by_type: dict[str, float]
+    by_group: dict[str, float]
+
+
+def _baseline(dataset: Dataset[Any], asked: Questions, score_Q: np.ndarray[Any, Any]) -> Baseline:
+    names = dataset.question_types
+    present = {name: asked.type == i for i, name in enumerate(names) if (asked.type == i).any()}
+    groups = {
+        group: np.isin(asked.type, [names.index(t) for t in types]) for group, types in dataset.groups.items()
+    }
+    return Baseline(
+        accuracy=float(score_Q.mean()),
+        by_type={name: float(score_Q[mask].mean()) for name, mask in present.items()},
+        by_group={name: float(score_Q[mask].mean()) for name, mask in groups.items() if mask.any()},
+    )
+
+
+def majority_baseline(dataset: Dataset[Any], split: str) -> Baseline:
+    """Answer each question with the most frequent training answer of its type."""
+    asked = dataset.questions(split)
+    return _baseline(dataset, asked, dataset.majority(dataset.questions("train"), asked))
+
+
+def question_only_baseline(
+    dataset: Dataset[Any], split: str, model: QuestionOnly, *, steps: int, seed: int, device: torch.device
+) -> Baseline:
+    """Train a model that sees no image on the training questions, and measure it.
+
+    AdamW at 2e-3, 640 questions a step, ``steps`` steps: enough for a bag of short questions; it
+    has converged when more steps do not raise it.
+    """
+    model.to(device).train()
+    train, asked = dataset.questions("train"), dataset.questions(split)
+    no_images = np.zeros((int(max(train.image.max(), asked.image.max())) + 1, 0), np.uint8)
+    random = np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(steps):
+        rows: Ints = random.choice(len(train), min(640, len(train)), replace=False)
+        batch = make_batch(train, no_images, rows).to(device)
+        loss = dataset.loss(model(batch.words_QT, batch.lengths_Q), batch) / len(batch)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    model.eval()
+    score_Q = np.empty(len(asked), np.float32)
+    with torch.no_grad():
+        for start in range(0, len(asked), 2000):
+            rows = np.arange(start, min(start + 2000, len(asked)))
+            batch = make_batch(asked, no_images, rows).to(device)
+            score_Q[rows] = dataset.score(model(batch.words_QT, batch.lengths_Q), batch).cpu().numpy()
+    return _baseline(dataset, asked, score_Q)

@@ -1,0 +1,88 @@
+"""Files that are either whole or absent, and checkpoints that say when they are damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hacore.errors import RunError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"{path}: cannot be written: {error.strerror or error}; "
+            "make room or give another folder with --runs"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole."""
+    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The value of a JSON file. Raises RunError naming the file when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing; {what}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read as JSON: {error}; {what}") from None
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-able state as one safetensors file with a digest of the content."""
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(state, sort_keys=True)
+    metadata = {"state": text, "sha256": _digest(held, text)}
+    write_whole(path, safetensors.torch.save(held, metadata=metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``save_tensors`` wrote. Raises RunError naming the file when it is missing or damaged."""
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such checkpoint") from None
+    except (OSError, safetensors.SafetensorError) as error:
+        raise RunError(f"{path}: damaged checkpoint: {error}; {_WAY_OUT}") from None
+    if "state" not in metadata or "sha256" not in metadata:
+        raise RunError(f"{path}: is a safetensors file, but not a checkpoint of hacore; {_WAY_OUT}")
+    if _digest(tensors, metadata["state"]) != metadata["sha256"]:
+        raise RunError(f"{path}: damaged checkpoint: its content does not match its checksum; {_WAY_OUT}")
+    state: dict[str, Any] = json.loads(metadata["state"])
+    return tensors, state
+
+
+_WAY_OUT = "use the other checkpoint of the folder, or run the spec again"
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,240 @@
+"""The model: components composed in order, their sizes checked, and the classifier head."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from hacore.errors import ComposeError
+from hacore.interfaces import (
+    Aggregator,
+    Cells,
+    Fuser,
+    ImageEncoder,
+    QuestionEncoder,
+    Selection,
+    Selector,
+    Sizes,
+    build,
+)
+from hacore.registry import Registry, describe, registry
+from hacore.spec import HeadConfig, Spec, Use
+
+STAGES = ("image_encoder", "question_encoder", "fuser", "selector", "aggregator")
+_BASES: dict[str, type[nn.Module]] = {
+    "image_encoder": ImageEncoder,
+    "question_encoder": QuestionEncoder,
+    "fuser": Fuser,
+    "selector": Selector,
+    "aggregator": Aggregator,
+}
+
+
+class Output(NamedTuple):
+    """logits_QA: unnormalised scores of the answers. selection: what the selector kept."""
+
+    logits_QA: Tensor
+    selection: Selection
+
+
+class Head(nn.Sequential):
+    """An MLP (Q, C) -> logits (Q, A): linear and ReLU for each hidden width, dropout, linear."""
+
+    def __init__(self, config: HeadConfig, in_channels: int, answers: int) -> None:
+        layers: list[nn.Module] = []
+        for width in config.hidden:
+            layers += [nn.Linear(in_channels, width), nn.ReLU()]
+            in_channels = width
+        super().__init__(*layers, nn.Dropout(config.dropout), nn.Linear(in_channels, answers))
+
+
+class VQAModel(nn.Module):
+    """Encode image and question, fuse, select, aggregate, answer (Malinowski et al. 2018)."""
+
+    def __init__(
+        self,
+        *,
+        image_encoder: ImageEncoder[Any],
+        question_encoder: QuestionEncoder[Any],
+        fuser: Fuser[Any],
+        selector: Selector[Any],
+        aggregator: Aggregator[Any],
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.question_encoder = question_encoder
+        self.fuser = fuser
+        self.selector = selector
+        self.aggregator = aggregator
+        self.head = head
+
+    def forward(self, images: Tensor, words_QT: Tensor, lengths_Q: Tensor, image_index_Q: Tensor) -> Output:
+        """Images (I, 3, H, W); words (Q, T), 0 is padding; question q is about image_index_Q[q]."""
+        cells: Cells = self.image_encoder(images)
+        question_QC: Tensor = self.question_encoder(words_QT, lengths_Q)
+        selection: Selection = self.selector(self.fuser(cells, question_QC, image_index_Q))
+        return Output(self.head(self.aggregator(selection, question_QC)), selection)
+
+
+class QuestionOnly(nn.Module):
+    """The baseline that sees no image: question encoder and head."""
+
+    def __init__(self, question_encoder: QuestionEncoder[Any], head: nn.Module) -> None:
+        super().__init__()
+        self.question_encoder = question_encoder
+        self.head = head
+
+    def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
+        logits_QA: Tensor = self.head(self.question_encoder(words_QT, lengths_Q))
+        return logits_QA
+
+
+def compose(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> VQAModel:
+    """The model of a spec, freshly initialised from torch's global random state.
+
+    sizes: the dataset's ``sizes()``. Raises ComposeError naming the components and their shapes
+    when they do not fit or break their contract.
+    """
+    plugins = plugins or registry()
+    build_stage = _Composer(spec, plugins)
+    image_encoder = build_stage("image_encoder", sizes)
+    question_encoder = build_stage("question_encoder", sizes)
+    sizes = attrs.evolve(
+        sizes,
+        grid=image_encoder.grid,
+        cell_channels=image_encoder.out_channels,
+        question_channels=question_encoder.out_channels,
+    )
+    fuser = build_stage("fuser", sizes)
+    sizes = attrs.evolve(sizes, cell_channels=fuser.out_channels)
+    selector = build_stage("selector", sizes)
+    sizes = attrs.evolve(sizes, cell_channels=selector.out_channels)
+    aggregator = build_stage("aggregator", sizes)
+    model = VQAModel(
+        image_encoder=image_encoder,
+        question_encoder=question_encoder,
+        fuser=fuser,
+        selector=selector,
+        aggregator=aggregator,
+        head=Head(spec.head, aggregator.out_channels, sizes.answers),
+    )
+    _check_shapes(model, spec, sizes)
+    return model
+
+
+def compose_question_only(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> QuestionOnly:
+    """The question-only baseline with the spec's question encoder and head."""
+    encoder = _Composer(spec, plugins or registry())("question_encoder", sizes)
+    return QuestionOnly(encoder, Head(spec.head, encoder.out_channels, sizes.answers))
+
+
+class _Composer:
+    """Builds one stage after another, so that an error can name the stage before."""
+
+    def __init__(self, spec: Spec, plugins: Registry) -> None:
+        self.spec = spec
+        self.plugins = plugins
+
+    def __call__(self, stage: str, sizes: Sizes) -> Any:
+        use = self.spec.section(stage)
+        cls = self.plugins.find(stage, use.use).load()
+        if not (isinstance(cls, type) and issubclass(cls, _BASES[stage])):
+            raise ComposeError(
+                f"{label(stage, use)}: {cls!r} is not a subclass of "
+                f"hacore.interfaces.{_BASES[stage].__name__}"
+            )
+        try:
+            return build(cls, use.options, sizes)
+        except ValueError as error:
+            raise ComposeError(f"{label(stage, use)} {self._input(stage, sizes)}: {error}") from error
+
+    def _input(self, stage: str, sizes: Sizes) -> str:
+        if stage == "image_encoder":
+            shape = "x".join(map(str, sizes.image))
+            return f"cannot take the {shape} images of dataset '{self.spec.data.use}'"
+        if stage == "question_encoder":
+            return f"cannot take the {sizes.words} words of dataset '{self.spec.data.use}'"
+        rows, columns = sizes.grid
+        before = STAGES[STAGES.index(stage) - 1]
+        giver = label(
+            "image_encoder" if stage == "fuser" else before,
+            self.spec.section("image_encoder" if stage == "fuser" else before),
+        )
+        text = f"cannot take the {rows}x{columns} cells of {sizes.cell_channels} channels of {giver}"
+        if stage == "fuser":
+            question = label("question_encoder", self.spec.question_encoder)
+            text += f" and the {sizes.question_channels} channels of {question}"
+        return text
+
+
+def label(stage: str, use: Use) -> str:
+    """``selector 'l2-topk'``."""
+    return f"{stage.replace('_', ' ')} '{use.use}'"
+
+
+def _check_shapes(model: VQAModel, spec: Spec, sizes: Sizes) -> None:
+    """Run three questions about two images and compare every stage with what it promised."""
+    cells_N = model.image_encoder.grid[0] * model.image_encoder.grid[1]
+    expected = {
+        "image_encoder": (2, cells_N, model.image_encoder.out_channels),
+        "question_encoder": (3, model.question_encoder.out_channels),
+        "fuser": (3, cells_N, model.fuser.out_channels),
+        "selector": (3, None, model.selector.out_channels),
+        "aggregator": (3, model.aggregator.out_channels),
+    }
+    inputs: dict[str, Any] = {}
+
+    def check(stage: str) -> Any:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            tensor = output
+            if stage in ("image_encoder", "fuser"):
+                tensor = getattr(output, "features", output)
+            elif stage == "selector":
+                tensor = getattr(output, "features_QKC", output)
+            found = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
+            if len(found) != len(expected[stage]) or any(
+                want not in (None, have) for want, have in zip(expected[stage], found, strict=True)
+            ):
+                want = ", ".join("K" if size is None else str(size) for size in expected[stage])
+                raise ComposeError(
+                    f"{label(stage, spec.section(stage))}: gave {found} where its out_channels and its input "
+                    f"promise ({want}); mend {type(module).__module__}.{type(module).__name__}"
+                )
+            inputs[stage] = found
+
+        return hook
+
+    hooks = [getattr(model, stage).register_forward_hook(check(stage)) for stage in STAGES]
+    training = model.training
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            images, words_QT, lengths_Q, image_index_Q = example_input(sizes)
+            model.eval()(images, words_QT, lengths_Q, image_index_Q)
+    except ComposeError:
+        raise
+    except Exception as error:
+        done = [stage for stage in STAGES if stage in inputs]
+        stage = next((stage for stage in STAGES if stage not in inputs), "head")
+        text = f"{label(stage, spec.section(stage))}" if stage != "head" else "the head"
+        before = f" after {label(done[-1], spec.section(done[-1]))} gave {inputs[done[-1]]}" if done else ""
+        raise ComposeError(f"{text} fails{before}: {describe(error)}") from error
+    finally:
+        for handle in hooks:
+            handle.remove()
+        model.train(training)
+
+
+def example_input(
+    sizes: Sizes, images: int = 2, questions: int = 3, words: int = 5
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Random input of the right shapes: images, words_QT, lengths_Q, image_index_Q."""
+    return (
+        torch.rand(images, *sizes.image),
+        torch.randint(1, max(sizes.words, 2), (questions, words)),
+        torch.full((questions,), words),
+        torch.arange(questions) % images,
+    )

@@ -1,0 +1,185 @@
+"""Finds installed plugins and answers for their components. Imports no torch.
+
+Plugins are loaded one by one; one that fails is remembered with its distribution and cause and
+does not stop the others. What is wrong becomes an error when a spec asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import tomllib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+from typing import Any
+
+import attrs
+import pluggy
+
+from hacore.errors import PluginError
+from hacore.plugin import GROUP, KINDS, Component, Hooks
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest known name, or nothing."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+@attrs.frozen(kw_only=True)
+class Installed:
+    """A component with the distribution that provides it."""
+
+    component: Component
+    distribution: str
+    version: str
+
+    def load(self) -> type[Any]:
+        """The component's class; imports its module."""
+        module, _, name = self.component.target.partition(":")
+        what = f"{self.component.kind} '{self.component.name}' of {self.distribution} {self.version}"
+        try:
+            loaded: type[Any] = getattr(importlib.import_module(module), name)
+        except Exception as error:
+            raise PluginError(
+                f"{what}: cannot load {self.component.target}: {describe(error)}; "
+                f"try 'pip install --force-reinstall {self.distribution}'"
+            ) from error
+        return loaded
+
+
+@attrs.frozen(kw_only=True)
+class BrokenPlugin:
+    """A plugin that could not be used, and why."""
+
+    entry_point: str
+    distribution: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"plugin '{self.entry_point}' of {self.distribution} does not load: {self.cause}"
+
+
+def describe(error: BaseException) -> str:
+    """An exception on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def catalogue() -> dict[str, dict[str, str]]:
+    """{kind: {name: distribution}} of published components, installed or not."""
+    text = files("hacore").joinpath("catalogue.toml").read_text(encoding="utf-8")
+    loaded: dict[str, dict[str, str]] = tomllib.loads(text)
+    return loaded
+
+
+class Registry:
+    """What the installed plugins declare."""
+
+    def __init__(self, plugins: Iterable[EntryPoint]) -> None:
+        self.broken: list[BrokenPlugin] = []
+        self._found: dict[tuple[str, str], list[Installed]] = {}
+        for entry_point in sorted(plugins, key=lambda plugin: (plugin.name, plugin.value)):
+            distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
+            version = entry_point.dist.version if entry_point.dist else "unknown"
+            try:
+                declared = _declared_by(entry_point)
+            except Exception as error:
+                self.broken.append(
+                    BrokenPlugin(
+                        entry_point=entry_point.name, distribution=distribution, cause=describe(error)
+                    )
+                )
+                continue
+            for component in declared:
+                self._found.setdefault((component.kind, component.name), []).append(
+                    Installed(component=component, distribution=distribution, version=version)
+                )
+
+    def components(self, kind: str | None = None) -> list[Installed]:
+        """Every usable component (of a kind), by kind in the order of ``KINDS``, then by name."""
+        found = [
+            providers[0]
+            for (its_kind, _), providers in self._found.items()
+            if len(providers) == 1 and kind in (None, its_kind)
+        ]
+        return sorted(found, key=lambda it: (KINDS.index(it.component.kind), it.component.name))
+
+    def problems(self) -> list[str]:
+        """Broken plugins and names declared twice, a line each."""
+        twice = [_collision(key, them) for key, them in self._found.items() if len(them) > 1]
+        return [str(broken) for broken in self.broken] + twice
+
+    def find(self, kind: str, name: str) -> Installed:
+        """The component of that kind and name.
+
+        Raises PluginError saying what exists, what to install, or what is wrong with the plugin.
+        """
+        providers = self._found.get((kind, name), [])
+        if len(providers) == 1:
+            return providers[0]
+        if providers:
+            raise PluginError(_collision((kind, name), providers))
+        raise PluginError(self._missing(kind, name))
+
+    def _missing(self, kind: str, name: str) -> str:
+        label = kind.replace("_", " ")
+        published = catalogue().get(kind, {})
+        if name in published:
+            distribution = published[name]
+            for broken in self.broken:
+                if broken.distribution == distribution:
+                    return f"{label} '{name}' cannot be used: {broken}"
+            return f"{label} '{name}' is not installed; run 'pip install {distribution}'"
+        installed = [it.component.name for it in self.components(kind)]
+        known = sorted({*installed, *published})
+        text = f"unknown {label} '{name}'{did_you_mean(name, known)}"
+        elsewhere = [k for k in KINDS if (k, name) in self._found or name in catalogue().get(k, {})]
+        if elsewhere:
+            text += f"; '{name}' is a {elsewhere[0].replace('_', ' ')}"
+        text += f"; installed: {', '.join(installed) or 'none'}"
+        return text + "".join(f"; {broken}" for broken in self.broken)
+
+
+def _collision(key: tuple[str, str], providers: list[Installed]) -> str:
+    kind, name = key
+    names = " and ".join(it.distribution for it in providers)
+    return f"{kind.replace('_', ' ')} '{name}' is declared by {names}; uninstall all but one of them"
+
+
+def _declared_by(entry_point: EntryPoint) -> list[Component]:
+    """Load one plugin and check what it declares."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(Hooks)
+    plugin = entry_point.load()
+    name = manager.register(plugin)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        known = [hook for hook in vars(Hooks) if hook.startswith("hacore_")]
+        wrong = [
+            hook
+            for hook in dir(plugin)
+            if hook not in known and manager.parse_hookimpl_opts(plugin, hook) is not None
+        ]
+        raise PluginError(
+            f"unknown hook {', '.join(map(repr, wrong))}{did_you_mean(wrong[0], known)}"
+        ) from None
+    if not any(caller.name == "hacore_components" for caller in manager.get_hookcallers(plugin) or ()):
+        raise PluginError("no hook named 'hacore_components'; mark the function with hacore.plugin.hookimpl")
+    declared: list[Component] = []
+    for components in manager.hook.hacore_components():
+        for component in components:
+            if not isinstance(component, Component):
+                raise PluginError(f"hacore_components gave {component!r}, not a hacore.plugin.Component")
+            declared.append(component)
+    assert name is not None
+    return declared
+
+
+@functools.cache
+def registry() -> Registry:
+    """The registry of this process, loaded once."""
+    return Registry(entry_points(group=GROUP))

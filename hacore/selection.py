@@ -1,0 +1,74 @@
+"""Helpers for authors of selectors: the presence of cells, their order, and gathering the kept ones.
+
+A whole hard selector with them::
+
+    class StrongestHalf(Selector[Config]):
+        def forward(self, cells):
+            presence_QN = l2_presence(cells.features)
+            index_QK = strongest_first(presence_QN)[:, : self.sizes.cells // 2]
+            return Selection(
+                features_QKC=gather_cells(cells.features, index_QK),
+                index_QK=index_QK,
+                presence_QN=presence_QN,
+                positions_N2=cells.positions,
+                grid=cells.grid,
+            )
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def l2_presence(features_QNC: Tensor) -> Tensor:
+    """(Q, N): the L2 norm of each cell's vector, how strongly the cell presents itself.
+
+    Computed in float32, for float64 features in float64; carries no gradient, because hard attention
+    does not differentiate the choice. Raises as ``check_finite`` does.
+
+    Source: Malinowski et al. 2018, arXiv 1808.00300.
+    """
+    features_QNC = features_QNC.detach()
+    dtype = torch.promote_types(features_QNC.dtype, torch.float32)
+    presence_QN: Tensor = torch.linalg.vector_norm(features_QNC, dim=-1, dtype=dtype)
+    check_finite(presence_QN)
+    return presence_QN
+
+
+def check_finite(presence_QN: Tensor) -> None:
+    """Stop when a presence (Q, N) is infinite or not a number: such cells cannot be ordered.
+
+    Raises ValueError that names the question. On CUDA, where reading the answer would make the host
+    wait for the device, a device-side assertion instead, reported at a later synchronisation.
+    """
+    finite_QN = torch.isfinite(presence_QN)
+    if presence_QN.is_cuda or presence_QN.is_meta:
+        torch._assert_async(finite_QN.all(), "a cell's presence is not finite; lower lr or check the input")
+        return
+    if not finite_QN.all():
+        bad_Q = (~finite_QN).sum(1)
+        question = int(bad_Q.nonzero()[0])
+        others = int((bad_Q > 0).sum()) - 1
+        raise ValueError(
+            f"question {question} of the batch{f' (and {others} more)' if others else ''} has "
+            f"{int(bad_Q[question])} of {presence_QN.shape[1]} cells whose presence is not finite; "
+            "lower lr or check the input"
+        )
+
+
+def strongest_first(presence_QN: Tensor) -> Tensor:
+    """(Q, N) int64: the cells in order of descending presence; of equal ones the lower index first.
+
+    The order of equal presences is the same on every device, which ``torch.topk`` does not promise.
+    """
+    return presence_QN.sort(dim=1, descending=True, stable=True).indices
+
+
+def gather_cells(features_QNC: Tensor, index_QK: Tensor) -> Tensor:
+    """(Q, K, C): the vectors of the cells named by index (Q, K); gradient reaches only those."""
+    questions, cells, channels = features_QNC.shape
+    # One row selection over all questions' cells: on CPU faster than torch.gather, both ways.
+    first_Q1 = torch.arange(questions, device=index_QK.device).unsqueeze(1) * cells
+    rows = features_QNC.reshape(questions * cells, channels)
+    return rows.index_select(0, (index_QK + first_Q1).flatten()).view(*index_QK.shape, channels)

@@ -1,0 +1,23 @@
+"""Specs: one TOML file is the whole experiment. Nothing here imports torch."""
+
+from hacore.spec._load import load_spec, needs, resolve, set_values
+from hacore.spec._schema import SECTIONS, EvalConfig, HeadConfig, Spec, TrainConfig, Use
+from hacore.spec._structure import structure_config, unstructure_config
+from hacore.spec._write import dump_spec, spec_table
+
+__all__ = [
+    "SECTIONS",
+    "EvalConfig",
+    "HeadConfig",
+    "Spec",
+    "TrainConfig",
+    "Use",
+    "dump_spec",
+    "load_spec",
+    "needs",
+    "resolve",
+    "set_values",
+    "spec_table",
+    "structure_config",
+    "unstructure_config",
+]

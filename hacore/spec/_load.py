@@ -1,0 +1,213 @@
+"""From a TOML file and ``--set`` values to a resolved spec."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hacore.errors import HacoreError, PluginError, Problem, SpecError
+from hacore.registry import Registry, catalogue, did_you_mean, registry
+from hacore.spec._schema import SECTIONS, EvalConfig, HeadConfig, Spec, TrainConfig, Use
+from hacore.spec._structure import shown, structure_table
+
+_TABLES: dict[str, type[Any]] = {"head": HeadConfig, "train": TrainConfig, "eval": EvalConfig}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_.\- ]+?)\s*\]\s*(#.*)?$")
+_KEY = re.compile(r"\s*([A-Za-z0-9_.\-]+)\s*=")
+
+
+def load_spec(path: str | Path, overrides: Sequence[str] = (), *, plugins: Registry | None = None) -> Spec:
+    """Read, override and resolve a spec file.
+
+    overrides: ``key.path=value`` as ``--set`` takes them. Raises HacoreError; SpecError holds every
+    problem at once, each with its place.
+    """
+    path = Path(path)
+    text, table = _read(path)
+    lines = _lines(text)
+    overridden = set_values(table, overrides)
+
+    def place(dotted: str) -> str:
+        # The override that named the key or a table above it; else the nearest line of the file.
+        for key, words in reversed(overridden):
+            if dotted == key or dotted.startswith(key + "."):
+                return f"--set {words}" if dotted == key else f"--set {words}: {dotted}"
+        at = dotted
+        while at not in lines and "." in at:
+            at = at.rpartition(".")[0]
+        return f"{path}:{lines[at]}: {dotted}" if at in lines else f"{path}: {dotted}"
+
+    try:
+        return resolve(table, plugins=plugins)
+    except SpecError as error:
+        raise SpecError([Problem(place(p.where), p.message) for p in error.problems]) from None
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        raise HacoreError(f"{path}: no such spec file{did_you_mean(path.name, near)}") from None
+    except IsADirectoryError:
+        raise HacoreError(f"{path}: is a folder; name a .toml file in it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise HacoreError(f"{path}: cannot be read: {error}") from None
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise HacoreError(f"{path}: is not valid TOML: {error}") from None
+
+
+def _lines(text: str) -> dict[str, int]:
+    """{dotted key: line number} for headers and plain keys; enough to point at a place."""
+    lines: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = header[1].replace(" ", "")
+            lines.setdefault(table, number)
+        elif key := _KEY.match(line):
+            lines.setdefault(f"{table}.{key[1]}" if table else key[1], number)
+    return lines
+
+
+def set_values(table: dict[str, Any], overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """Apply ``key.path=value`` in place; values are TOML, a bare word is a string, none removes a key.
+
+    Returns (dotted key, the override's words) in order.
+    """
+    applied = []
+    for words in overrides:
+        key, equals, text = (part.strip() for part in words.partition("="))
+        if not equals or not all(re.fullmatch(r"[A-Za-z0-9_\-]+", part) for part in key.split(".")):
+            raise HacoreError(f"--set {words}: must be key=value, as in --set selector.k=8")
+        *parents, last = key.split(".")
+        inner = table
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise HacoreError(f"--set {words}: '{parent}' is a value, not a table")
+        if text == "none":
+            inner.pop(last, None)
+        else:
+            inner[last] = _toml_value(text)
+        applied.append((key, words))
+    return applied
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def resolve(table: dict[str, Any], *, plugins: Registry | None = None) -> Spec:
+    """A spec from plain tables. Raises SpecError whose places are dotted keys."""
+    plugins = plugins or registry()
+    problems: list[Problem] = []
+    allowed = ["name", "seed", *SECTIONS, *_TABLES]
+    for key in table:
+        if key not in allowed:
+            problems.append(
+                Problem(key, f"unknown key{did_you_mean(key, allowed)}; allowed here: {', '.join(allowed)}")
+            )
+    values: dict[str, Any] = {"name": _name(table, problems), "seed": _seed(table, problems)}
+    for section, kind in SECTIONS.items():
+        values[section] = _use(table, section, kind, plugins, problems)
+    for section, cls in _TABLES.items():
+        inner = table.get(section, {})
+        if isinstance(inner, dict):
+            values[section] = structure_table(cls, inner, section, problems)
+        else:
+            problems.append(Problem(section, f"found {shown(inner)}; must be a table"))
+    if problems:
+        order = {key: position for position, key in enumerate(table)}
+        problems.sort(key=lambda p: order.get(p.where.split(".")[0], len(order)))
+        raise SpecError(problems)
+    return Spec(**values)
+
+
+def _name(table: dict[str, Any], problems: list[Problem]) -> str:
+    name = table.get("name")
+    if name is None:
+        problems.append(Problem("name", 'missing; give the experiment a name, as in name = "han_rn"'))
+    elif not isinstance(name, str) or not _NAME.fullmatch(name):
+        problems.append(
+            Problem("name", f"found {shown(name)}; must be a string of letters, digits, '.', '_' and '-'")
+        )
+    return str(name)
+
+
+def _seed(table: dict[str, Any], problems: list[Problem]) -> int:
+    seed = table.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        problems.append(Problem("seed", f"found {shown(seed)}; must be an integer from 0 to 2^63 - 1"))
+        return 0
+    return seed
+
+
+def _chosen(table: dict[str, Any], section: str, kind: str, problems: list[Problem]) -> str | None:
+    """The name after ``use``, or None after adding a problem."""
+    inner = table.get(section)
+    example = next(iter(catalogue().get(kind, {})), "NAME")
+    way_out = f'{section} = {{ use = "{example}" }}'
+    if inner is None:
+        problems.append(Problem(section, f"missing; choose a component, as in {way_out}"))
+    elif not isinstance(inner, dict):
+        problems.append(Problem(section, f"found {shown(inner)}; must be a table, as in {way_out}"))
+    elif "use" not in inner:
+        problems.append(Problem(section, f"has no 'use'; choose a component, as in {way_out}"))
+    elif not isinstance(inner["use"], str):
+        problems.append(Problem(f"{section}.use", f"found {shown(inner['use'])}; must be a string"))
+    else:
+        return str(inner["use"])
+    return None
+
+
+def _use(
+    table: dict[str, Any], section: str, kind: str, plugins: Registry, problems: list[Problem]
+) -> Use | None:
+    name = _chosen(table, section, kind, problems)
+    if name is None:
+        return None
+    try:
+        config_class = plugins.find(kind, name).component.config
+    except PluginError as error:
+        problems.append(Problem(f"{section}.use", str(error)))
+        return None
+    inner = {key: value for key, value in table[section].items() if key != "use"}
+    options = structure_table(config_class, inner, section, problems)
+    return None if options is None else Use(use=name, options=options)
+
+
+def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bool]]:
+    """(distribution, installed) of every package a spec needs, the core first.
+
+    Works when none of them is installed: published components are looked up in the catalogue.
+    """
+    path = Path(path)
+    _, table = _read(path)
+    set_values(table, overrides)
+    plugins = registry()
+    found: dict[str, bool] = {"hacore": True}
+    problems: list[Problem] = []
+    for section, kind in SECTIONS.items():
+        name = _chosen(table, section, kind, problems)
+        if name is None:
+            continue
+        published = catalogue().get(kind, {}).get(name)
+        try:
+            found.setdefault(plugins.find(kind, name).distribution, True)
+        except PluginError as error:
+            if published is None:
+                problems.append(Problem(f"{section}.use", str(error)))
+            else:
+                found[published] = False
+    if problems:
+        raise SpecError([Problem(f"{path}: {p.where}", p.message) for p in problems])
+    return list(found.items())

@@ -1,0 +1,163 @@
+"""Tables to attrs classes and back, strictly: no silent conversion, every problem reported."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal
+
+import attrs
+import cattrs
+
+from hacore.errors import Problem, SpecError
+from hacore.registry import did_you_mean
+
+
+def _strict(expected: type) -> Any:
+    def structure(value: Any, _: Any) -> Any:
+        # bool is an int to Python; 1 for a float is the one conversion that loses nothing.
+        if expected is float and type(value) is int:
+            return float(value)
+        if type(value) is not expected:
+            raise TypeError
+        return value
+
+    return structure
+
+
+def _literal(value: Any, wanted: Any) -> Any:
+    # 1 == True in Python, so the type is compared too.
+    for choice in typing.get_args(wanted):
+        if type(choice) is type(value) and choice == value:
+            return choice
+    raise TypeError
+
+
+def _union(value: Any, wanted: Any) -> Any:
+    for choice in typing.get_args(wanted):
+        if choice is types.NoneType:
+            if value is None:
+                return None
+            continue
+        try:
+            return _converter.structure(value, choice)
+        except (TypeError, cattrs.BaseValidationError):
+            continue
+    raise TypeError
+
+
+def _tuple(value: Any, wanted: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError
+    arguments = typing.get_args(wanted)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_converter.structure(item, arguments[0]) for item in value)
+    if len(arguments) != len(value):
+        raise TypeError
+    return tuple(_converter.structure(item, its) for item, its in zip(value, arguments, strict=True))
+
+
+def _is_union(wanted: Any) -> bool:
+    return typing.get_origin(wanted) in (types.UnionType, typing.Union)
+
+
+_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
+for _plain in (int, float, bool, str):
+    _converter.register_structure_hook(_plain, _strict(_plain))
+_converter.register_structure_hook_func(lambda t: typing.get_origin(t) is Literal, _literal)
+_converter.register_structure_hook_func(_is_union, _union)
+_converter.register_structure_hook_func(lambda t: typing.get_origin(t) is tuple, _tuple)
+_converter.register_unstructure_hook_func(lambda t: typing.get_origin(t) is tuple, list)
+
+
+def describe_type(wanted: Any) -> str:
+    """A field's type in a user's words: ``an integer``, ``a list of numbers``, ``'a' or 'b'``."""
+    plain = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+    if wanted in plain:
+        return plain[wanted]
+    arguments = typing.get_args(wanted)
+    if typing.get_origin(wanted) is Literal:
+        return " or ".join(f"'{choice}'" if isinstance(choice, str) else str(choice) for choice in arguments)
+    if _is_union(wanted):
+        return " or ".join(describe_type(choice) for choice in arguments if choice is not types.NoneType)
+    if typing.get_origin(wanted) is tuple:
+        items = describe_type(arguments[0]).split(" ", 1)[-1]
+        if arguments[-1] is Ellipsis:
+            return f"a list of {items}s"
+        return f"a list of {len(arguments)} {items}s"
+    return getattr(wanted, "__name__", str(wanted))
+
+
+def structure_table(cls: type[Any], table: dict[str, Any], path: str, problems: list[Problem]) -> Any:
+    """An instance of the attrs class ``cls``, or None after adding to ``problems``.
+
+    path: dotted place of the table in the spec, or "" for the top.
+    """
+    found = len(problems)
+    fields = {field.name: field for field in attrs.fields(attrs.resolve_types(cls))}
+
+    def place(key: str) -> str:
+        return f"{path}.{key}" if path else key
+
+    for key in table:
+        if key not in fields:
+            allowed = ", ".join(fields) or "none"
+            problems.append(
+                Problem(place(key), f"unknown key{did_you_mean(key, fields)}; allowed here: {allowed}")
+            )
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in table:
+            continue
+        value = table[name]
+        try:
+            values[name] = _converter.structure(value, field.type)
+        except (TypeError, cattrs.BaseValidationError):
+            problems.append(
+                Problem(place(name), f"found {shown(value)}; must be {describe_type(field.type)}")
+            )
+            continue
+        if field.validator is not None:
+            try:
+                field.validator(None, field, values[name])
+            except ValueError as error:
+                problems.append(Problem(place(name), str(error)))
+    if len(problems) > found:
+        return None
+    try:
+        return cls(**values)
+    except ValueError as error:
+        problems.append(Problem(path or "spec", str(error)))
+        return None
+
+
+def shown(value: Any) -> str:
+    """A value as TOML shows it, cut when long."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        text = f'"{value}"'
+    elif isinstance(value, dict):
+        text = "a table"
+    else:
+        text = str(list(value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def structure_config(cls: type[Any], table: dict[str, Any], path: str = "") -> Any:
+    """An instance of a config class from a TOML table. Raises SpecError with every problem."""
+    problems: list[Problem] = []
+    config = structure_table(cls, table, path, problems)
+    if problems:
+        raise SpecError(problems)
+    return config
+
+
+def unstructure_config(config: Any) -> dict[str, Any]:
+    """A config as a table that TOML can hold: tuples are lists, fields that are None are left out."""
+    table: dict[str, Any] = _converter.unstructure(config)
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in table.items()
+        if value is not None
+    }

@@ -1,0 +1,1 @@
+"""Training: one readable loop, with its schedule, sampler, checkpoints and metrics beside it."""

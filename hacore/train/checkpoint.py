@@ -1,0 +1,111 @@
+"""The whole state of a training as one file, and back, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from hacore.errors import RunError
+from hacore.files import load_tensors, save_tensors
+from hacore.train.distributed import World, gather_bytes
+
+
+@attrs.define(kw_only=True)
+class Position:
+    """Where a training stands, besides weights, optimiser and random states.
+
+    step: steps done. best: best evaluation accuracy so far, -1 before the first. stale: evaluations
+    since then. seconds: training time so far, over all sessions. metrics_bytes: length of
+    metrics.jsonl. identity: names the spec and the data, so that a state is not continued elsewhere.
+    """
+
+    step: int = 0
+    best: float = -1.0
+    stale: int = 0
+    seconds: float = 0.0
+    metrics_bytes: int = 0
+    identity: str = ""
+
+
+def save_checkpoint(
+    path: Path,
+    position: Position,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    sums: Tensor,
+    world: World,
+) -> None:
+    """Write the state; called by every process, written by the leading one.
+
+    sums: what the metrics gathered since their last line.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors.update({f"optimizer.{index}.{name}": value for name, value in state.items()})
+    for name, own in _random_states(sums).items():
+        for rank, part in enumerate(gather_bytes(own)):
+            tensors[f"process.{rank}.{name}"] = part
+    if world.leads:
+        save_tensors(path, tensors, attrs.asdict(position))
+
+
+def load_checkpoint(
+    path: Path,
+    identity: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    sums: Tensor,
+    world: World,
+) -> Position:
+    """Restore everything in place and return the position. Raises RunError when it cannot be."""
+    tensors, state = load_tensors(path)
+    position = Position(**state)
+    if position.identity != identity:
+        raise RunError(f"{path}: belongs to another spec or other data; resume the run it is from")
+    if f"process.{world.processes - 1}.cpu" not in tensors or f"process.{world.processes}.cpu" in tensors:
+        held = sum(name.endswith(".cpu") for name in tensors)
+        raise RunError(f"{path}: was written by {held} processes, not {world.processes}; resume with as many")
+    load_model(path, tensors, model)
+    groups = optimizer.state_dict()["param_groups"]
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            states.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+    own = f"process.{world.rank}."
+    torch.set_rng_state(tensors[own + "cpu"])
+    if own + "cuda" in tensors and sums.is_cuda:
+        torch.cuda.set_rng_state(tensors[own + "cuda"], sums.device)
+    sums.copy_(tensors[own + "sums"].view(torch.float64).view_as(sums))
+    return position
+
+
+def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
+    """Copy the model's weights out of a checkpoint's tensors."""
+    weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    expected = model.state_dict()
+    wrong = sorted(weights.keys() ^ expected.keys()) or sorted(
+        name for name in expected if expected[name].shape != weights[name].shape
+    )
+    if wrong:
+        raise RunError(
+            f"{path}: does not fit the model of the spec: {wrong[0]} and {len(wrong) - 1} others differ; "
+            "use the spec.toml beside it and the plugin versions in environment.json"
+        )
+    model.load_state_dict(weights)
+
+
+def _random_states(sums: Tensor) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if sums.is_cuda:
+        states["cuda"] = torch.cuda.get_rng_state(sums.device)
+        return {name: state.to(sums.device) for name, state in states.items()} | {"sums": _bytes(sums)}
+    return states | {"sums": _bytes(sums)}
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().view(torch.uint8).reshape(-1)

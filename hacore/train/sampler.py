@@ -1,0 +1,74 @@
+"""Which questions a step asks: a pure function of seed and step, so a position is just a number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hacore.data import Ints, Questions
+
+
+class Sampler:
+    """Shuffled batches of ``batch_images`` images with their questions.
+
+    An epoch asks every question once. An image with more than ``questions_per_image`` questions
+    comes several times, each time with other ones. The last batch of an epoch may be smaller.
+    Every process takes its share of the images of each batch; together they take all of them.
+    """
+
+    def __init__(
+        self,
+        questions: Questions,
+        *,
+        batch_images: int,
+        questions_per_image: int | None,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self._image = questions.image
+        self._batch = batch_images
+        self._per_image = questions_per_image
+        self._seed = seed
+        self._rank = rank
+        self._processes = processes
+        self._epoch = -1
+        self._order: Ints = np.empty(0, np.int64)
+        self._starts: Ints = np.empty(0, np.int64)
+        self._ends: Ints = np.empty(0, np.int64)
+        per_image = np.bincount(questions.image) if len(questions) else np.empty(0, np.int64)
+        visits = int(np.ceil(per_image / (questions_per_image or max(per_image.max(initial=1), 1))).sum())
+        self.steps_per_epoch = max(1, -(-visits // batch_images))
+
+    def rows(self, step: int) -> Ints:
+        """Rows of this process's questions in step ``step`` (from 0); may be empty."""
+        return self._concatenate(self._visits(step)[self._rank :: self._processes])
+
+    def count(self, step: int) -> int:
+        """Number of questions of the step over all processes."""
+        visits = self._visits(step)
+        return int((self._ends[visits] - self._starts[visits]).sum())
+
+    def _visits(self, step: int) -> Ints:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._shuffle(epoch)
+        return self._shuffled[position * self._batch : (position + 1) * self._batch]
+
+    def _concatenate(self, visits: Ints) -> Ints:
+        if not len(visits):
+            return np.empty(0, np.int64)
+        return np.concatenate([self._order[self._starts[v] : self._ends[v]] for v in visits])
+
+    def _shuffle(self, epoch: int) -> None:
+        """Draw the epoch: questions shuffled within their image, cut into visits, visits shuffled."""
+        random = np.random.default_rng((self._seed, epoch))
+        count = len(self._image)
+        self._order = np.lexsort((random.random(count), self._image))
+        image = self._image[self._order]
+        new_image = np.flatnonzero(np.diff(image, prepend=-1))
+        position = np.arange(count) - np.repeat(new_image, np.diff(new_image, append=count))
+        per_visit = self._per_image or max(count, 1)
+        self._starts = np.flatnonzero(position % per_visit == 0)
+        self._ends = np.append(self._starts[1:], count)
+        self._shuffled = random.permutation(len(self._starts))
+        self._epoch = epoch

@@ -1,0 +1,266 @@
+"""The three things one does with a spec or a run: run it, load it, evaluate it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+
+from hacore.cost import StageCost, stage_costs
+from hacore.data import Dataset
+from hacore.errors import HacoreError, RunError
+from hacore.evaluate import evaluate, majority_baseline, question_only_baseline
+from hacore.files import load_tensors, write_json
+from hacore.model import VQAModel, compose, compose_question_only, label
+from hacore.registry import registry
+from hacore.runs import RunFolder, describe_environment, device_name
+from hacore.spec import Spec, Use
+from hacore.train.checkpoint import load_model
+from hacore.train.distributed import World, barrier, broadcast_text, world
+from hacore.train.loop import make_sampler, precision_of, total_steps, train
+from hacore.train.progress import Reporter, Silent
+
+
+@attrs.frozen(kw_only=True)
+class Trained:
+    """A model with everything it came with; ``model`` is in evaluation mode."""
+
+    folder: RunFolder
+    spec: Spec
+    dataset: Dataset[Any]
+    model: VQAModel
+    device: torch.device
+    step: int
+    """The training step of the weights."""
+
+
+@attrs.frozen(kw_only=True)
+class Check:
+    """What ``hacore check`` tells of a valid spec."""
+
+    stages: list[StageCost]
+    words: int
+    """Words of the question that the multiply-adds are counted for: the mean of the training split."""
+    steps: int
+    steps_per_epoch: int
+    questions: dict[str, int]
+    """Questions by split."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and "LOCAL_RANK" in os.environ and device.index is None:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error) or "not available").splitlines()[0]
+        raise HacoreError(
+            f"device '{name}' cannot be used: {reason}; choose cpu, cuda or cuda:INDEX"
+        ) from None
+    return device
+
+
+def open_dataset(use: Use) -> Dataset[Any]:
+    """The dataset of a spec; generates or prepares it when that was not done before."""
+    cls = registry().find("dataset", use.use).load()
+    try:
+        dataset = cls(use.options)
+    except ValueError as error:
+        raise HacoreError(f"dataset '{use.use}': {error}") from error
+    if not isinstance(dataset, Dataset):
+        raise HacoreError(f"{label('dataset', use)}: {cls!r} is not a subclass of hacore.data.Dataset")
+    return dataset
+
+
+def _check_splits(spec: Spec, dataset: Dataset[Any]) -> None:
+    for key, split in (
+        ("train", "train"),
+        ("eval.split", spec.eval.split),
+        ("eval.final_split", spec.eval.final_split),
+    ):
+        if split not in dataset.splits:
+            raise HacoreError(
+                f"{key}: dataset '{spec.data.use}' has no split '{split}'; it has {', '.join(dataset.splits)}"
+            )
+
+
+def check(spec: Spec) -> Check:
+    """Compose the model of a spec on its data and say what it costs. Raises when it does not fit."""
+    dataset = open_dataset(spec.data)
+    _check_splits(spec, dataset)
+    torch.manual_seed(spec.seed)
+    model = compose(spec, dataset.sizes())
+    questions = {split: dataset.questions(split) for split in dataset.splits}
+    words = max(1, round(float(np.diff(questions["train"].offsets).mean())))
+    sampler = make_sampler(spec, questions["train"])
+    return Check(
+        stages=stage_costs(model, spec, dataset.sizes(), words),
+        words=words,
+        steps=total_steps(spec.train, sampler),
+        steps_per_epoch=sampler.steps_per_epoch,
+        questions={split: len(columns) for split, columns in questions.items()},
+    )
+
+
+def run(
+    spec: Spec,
+    *,
+    runs: str | Path = "runs",
+    resume: RunFolder | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+    created: Callable[[RunFolder], None] = lambda folder: None,
+) -> tuple[RunFolder, dict[str, Any] | None]:
+    """Train and measure a spec; returns the run folder and the content of its result.json.
+
+    runs: folder that holds run folders. resume: go on with this run. created: called once with the
+    folder before training. The result is None when the training was interrupted. In a process
+    started by torchrun this joins the others; only rank 0 reports and returns a result.
+    """
+    reporter = reporter or Silent()
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    with world(chosen) as here:
+        if spec.train.threads:
+            torch.set_num_threads(spec.train.threads)
+        elif here.processes > 1 and chosen.type == "cpu":
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // here.processes))
+        dataset = _open_together(spec, here)
+        torch.manual_seed(spec.seed)
+        model = compose(spec, dataset.sizes())
+        if here.rank:
+            torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
+        folder = _folder(spec, runs, resume, chosen, here)
+        if here.leads:
+            created(folder)
+        at, finished = train(spec, dataset, model, folder, device=chosen, world=here, reporter=reporter)
+        if not finished or not here.leads:
+            return folder, None
+        result = measure(spec, dataset, model, folder, chosen, World())
+        result["training"] = {
+            "seconds": round(at.seconds, 1),
+            "steps": at.step,
+            "processes": here.processes,
+            "threads": torch.get_num_threads(),
+            "device": device_name(chosen),
+        }
+        write_json(folder.result_file, result)
+        return folder, result
+
+
+def _open_together(spec: Spec, here: World) -> Dataset[Any]:
+    """The leading process prepares the data before the others look for it."""
+    if not here.leads:
+        barrier()
+    dataset = open_dataset(spec.data)
+    _check_splits(spec, dataset)
+    if here.leads:
+        barrier()
+    return dataset
+
+
+def _folder(
+    spec: Spec, runs: str | Path, resume: RunFolder | None, device: torch.device, here: World
+) -> RunFolder:
+    if resume is not None:
+        return resume
+    path = ""
+    if here.leads:
+        path = str(RunFolder.create(spec, runs, describe_environment(spec, device, here.processes)).path)
+    return RunFolder(broadcast_text(path))
+
+
+def measure(
+    spec: Spec, dataset: Dataset[Any], model: VQAModel, folder: RunFolder, device: torch.device, here: World
+) -> dict[str, Any]:
+    """Evaluate the best checkpoint on the final split, with baselines; writes the predictions."""
+    path = folder.checkpoint()
+    tensors, state = load_tensors(path)
+    load_model(path, tensors, model)
+    split = spec.eval.final_split
+    scores = evaluate(
+        model.to(device),
+        dataset,
+        split,
+        device=device,
+        batch_images=spec.eval.batch_images,
+        precision=precision_of(spec.train, device),
+        world=here,
+        predictions=folder.predictions_file(split),
+    )
+    result: dict[str, Any] = {
+        "name": spec.name,
+        "split": split,
+        "data": {"dataset": spec.data.use, "fingerprint": dataset.fingerprint},
+        "seed": spec.seed,
+        **scores.table(),
+        "checkpoint": {"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "baselines": {"majority": attrs.asdict(majority_baseline(dataset, split))},
+    }
+    if spec.eval.baseline_steps:
+        torch.manual_seed(spec.seed)
+        question_only = compose_question_only(spec, dataset.sizes())
+        result["baselines"]["question_only"] = attrs.asdict(
+            question_only_baseline(
+                dataset, split, question_only, steps=spec.eval.baseline_steps, seed=spec.seed, device=device
+            )
+        )
+    return result
+
+
+def load(folder: RunFolder, *, device: str = "auto") -> Trained:
+    """The best model of a run, ready to be used."""
+    chosen = choose_device(device)
+    spec = folder.spec()
+    dataset = open_dataset(spec.data)
+    model = compose(spec, dataset.sizes())
+    path = folder.checkpoint()
+    tensors, state = load_tensors(path)
+    load_model(path, tensors, model)
+    return Trained(
+        folder=folder,
+        spec=spec,
+        dataset=dataset,
+        model=model.to(chosen).eval(),
+        device=chosen,
+        step=state["step"],
+    )
+
+
+def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "auto") -> dict[str, Any]:
+    """Evaluate a run's best model on a split (default: the spec's final one); writes predictions."""
+    trained = load(folder, device=device)
+    split = split or trained.spec.eval.final_split
+    if split not in trained.dataset.splits:
+        raise RunError(
+            f"{folder.path}: dataset '{trained.spec.data.use}' has no split '{split}'; "
+            f"it has {', '.join(trained.dataset.splits)}"
+        )
+    scores = evaluate(
+        trained.model,
+        trained.dataset,
+        split,
+        device=trained.device,
+        batch_images=trained.spec.eval.batch_images,
+        precision=precision_of(trained.spec.train, trained.device),
+        predictions=folder.predictions_file(split),
+    )
+    return {
+        "name": trained.spec.name,
+        "run": str(folder.path),
+        "split": split,
+        "step": trained.step,
+        **scores.table(),
+        "baselines": {"majority": attrs.asdict(majority_baseline(trained.dataset, split))},
+    }

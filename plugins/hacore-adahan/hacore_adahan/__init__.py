@@ -1,0 +1,40 @@
+"""Hard attention with a number of cells that adapts to the question (AdaHAN), as a hacore plugin."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from hacore.plugin import Component, hookimpl, option
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Which cells pass the threshold, and at most how many."""
+
+    presence: Literal["norm", "square"] = option(
+        "norm", "what enters the softmax: the L2 norm of a cell's vector, or its square"
+    )
+    threshold: float = option(
+        1.0, "keep a cell whose probability reaches threshold / N; 1 is the uniform distribution", above=0
+    )
+    comparison: Literal[">=", ">"] = option(
+        ">=", "whether a probability equal to the threshold is enough (>=) or not (>)"
+    )
+    max_cells: int | None = option(
+        None, "keep at most this many cells, the strongest; fixes K, so CUDA needs no synchronisation", min=1
+    )
+
+
+@hookimpl
+def hacore_components() -> list[Component]:
+    return [
+        Component(
+            kind="selector",
+            name="adahan",
+            target="hacore_adahan.adahan:AdaHAN",
+            config=Config,
+            summary="keeps the cells that beat the uniform distribution (adaptive hard attention, AdaHAN)",
+        )
+    ]

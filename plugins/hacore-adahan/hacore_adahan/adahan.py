@@ -1,0 +1,72 @@
+"""AdaHAN's selector: the cells whose probability under a softmax of presences beats the uniform one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hacore.interfaces import Cells, Selection, Selector, Sizes
+from hacore.selection import check_finite, gather_cells, l2_presence, strongest_first
+
+from . import Config
+
+
+class AdaHAN(Selector[Config]):
+    """Keeps the cells with softmax(presence) >= threshold / N, as many as there are, strongest first.
+
+    The strongest cell is always kept. K is the largest count of the batch, or ``max_cells`` where
+    given; ``valid_QK`` marks each question's own cells, which come first, and vectors past them are
+    zero. ``presence_QN`` is what entered the softmax. What a question keeps does not depend on the
+    others of its batch. Gradient flows through the kept vectors only.
+
+    Source: Malinowski et al. 2018, arXiv 1808.00300 (AdaHAN). *Open* here, and options therefore: the
+    norm or its square under the softmax, ``>=`` or ``>``, and a multiplier on the threshold.
+
+    Raises ValueError when ``max_cells`` exceeds the grid, and in forward when a presence is not finite.
+    """
+
+    def __init__(self, config: Config, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        if config.max_cells is not None and config.max_cells > sizes.cells:
+            rows, columns = sizes.grid
+            raise ValueError(
+                f"max_cells = {config.max_cells} is more than the {sizes.cells} cells of a "
+                f"{rows}x{columns} grid; lower it or leave it out"
+            )
+
+    def forward(self, cells: Cells) -> Selection:
+        presence_QN = l2_presence(cells.features)
+        if self.config.presence == "square":
+            presence_QN = presence_QN.square()
+            check_finite(presence_QN)
+
+        # Probability grows with presence, so the cells that pass come first in this order.
+        order_QN = strongest_first(presence_QN)
+        counts_Q = self._passing(presence_QN).sum(1).clamp(min=1)
+        width = self.config.max_cells
+        if width is None:
+            width = int(counts_Q.max())
+        index_QK = order_QN[:, :width]
+        valid_QK = torch.arange(width, device=counts_Q.device) < counts_Q.unsqueeze(1)
+
+        features_QKC = gather_cells(cells.features, index_QK)
+        # where, not a product: an invalid cell then gets a gradient of zero whatever it holds.
+        features_QKC = torch.where(valid_QK.unsqueeze(2), features_QKC, 0)
+        return Selection(
+            features_QKC=features_QKC,
+            index_QK=index_QK,
+            presence_QN=presence_QN,
+            positions_N2=cells.positions,
+            grid=cells.grid,
+            valid_QK=valid_QK,
+        )
+
+    def _passing(self, presence_QN: Tensor) -> Tensor:
+        """(Q, N) bool: probability against threshold / N, as exp(p) * N against threshold * sum(exp(p)).
+
+        In this form equal presences are compared exactly: each exp is 1 and both sides are N.
+        """
+        exp_QN = (presence_QN - presence_QN.amax(1, keepdim=True)).exp()
+        share_QN = exp_QN * presence_QN.shape[1]
+        least_Q1 = self.config.threshold * exp_QN.sum(1, keepdim=True)
+        return share_QN >= least_Q1 if self.config.comparison == ">=" else share_QN > least_Q1

@@ -1,0 +1,3 @@
+from hacore.testing import contract
+
+TestContract = contract("selector", "all-cells")

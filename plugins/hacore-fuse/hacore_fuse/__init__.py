@@ -1,0 +1,54 @@
+"""Declares the fusers "add", "concat" and "multiply". Imports no torch."""
+
+from __future__ import annotations
+
+import attrs
+
+from hacore.plugin import Component, hookimpl, option
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Options that all three have."""
+
+    width: int = option(64, "channels of the fused vectors", min=1)
+    layers: int = option(
+        1, "1x1 layers with ReLU after combining; 0 gives the combination itself, without ReLU", min=0
+    )
+    coordinates: bool = option(True, "give each cell's x and y to the image half")
+
+
+@attrs.frozen(kw_only=True)
+class MultiplyConfig(Config):
+    """Options of the product."""
+
+    gain_std: float = option(
+        1.0, "standard deviation, at the start, of the factors made from a question of unit variance", above=0
+    )
+
+
+@hookimpl
+def hacore_components() -> list[Component]:
+    return [
+        Component(
+            kind="fuser",
+            name="add",
+            target="hacore_fuse.fusers:Add",
+            config=Config,
+            summary="projects cells and question to one width and adds them",
+        ),
+        Component(
+            kind="fuser",
+            name="concat",
+            target="hacore_fuse.fusers:Concat",
+            config=Config,
+            summary="a linear layer on the cell and the question, one after the other",
+        ),
+        Component(
+            kind="fuser",
+            name="multiply",
+            target="hacore_fuse.fusers:Multiply",
+            config=MultiplyConfig,
+            summary="scales and shifts each channel of the cells by the question, as FiLM does",
+        ),
+    ]

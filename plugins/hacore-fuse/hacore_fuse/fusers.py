@@ -1,0 +1,123 @@
+"""Three ways to combine cells with a question, each cheap where one image has many questions.
+
+In all three a linear layer of the image's cells is computed once per image, copied to the questions,
+combined with what depends on the question alone, and followed by 1x1 layers. Malinowski et al. 2018
+(arXiv 1808.00300) combine "a few layers"; how many, how wide, and whether by sum or concatenation is
+open, hence the options.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TypeVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hacore.interfaces import Cells, Fuser, Sizes
+from hacore_fuse import Config, MultiplyConfig
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+# Autograd permits every in-place operation below: each writes over a result that no backward formula
+# needs. At hundreds of questions by a hundred cells, fresh memory costs as much as the arithmetic.
+
+
+class _Fuser(Fuser[ConfigT]):
+    """Cells of I images (I, N, C), questions (Q, C_q) -> cells of Q questions (Q, N, width)."""
+
+    def __init__(self, config: ConfigT, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.out_channels = config.width
+        self.image_channels = sizes.cell_channels + (2 if config.coordinates else 0)
+        self._add_projections(config.width, sizes.question_channels)
+        self.layers = nn.Sequential()
+        for _ in range(config.layers):
+            self.layers.append(nn.Linear(config.width, config.width))
+            self.layers.append(nn.ReLU(inplace=True))
+
+    def forward(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Cells:
+        fused_QNC = self._combine(cells, question_QC, image_index_Q)
+        if self.layers:
+            # Flat, because in place on a result that is a view makes autograd copy it.
+            count = fused_QNC.shape[:2]
+            fused_QNC = self.layers(fused_QNC.relu_().flatten(0, 1)).unflatten(0, count)
+        return Cells(features=fused_QNC, positions=cells.positions, grid=cells.grid)
+
+    @abstractmethod
+    def _add_projections(self, width: int, question_channels: int) -> None:
+        """Sets the layers that ``_combine`` uses."""
+
+    @abstractmethod
+    def _combine(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Tensor:
+        """(Q, N, width), in memory of its own."""
+
+    def _image_half(self, cells: Cells, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(I, N, width): weight (width, C or C + 2) on each cell's features and x, y, plus bias."""
+        if not self.config.coordinates:
+            return F.linear(cells.features, weight, bias)
+        # Positions are the same for all images: their share is computed once, not I times.
+        channels = cells.features.shape[2]
+        place_NC = F.linear(cells.positions.to(weight.dtype), weight[:, channels:], bias)
+        return F.linear(cells.features, weight[:, :channels]) + place_NC
+
+
+class Add(_Fuser[Config]):
+    """Project, then add: f(x) + h(q), both linear, each with torch's initialisation for its own size.
+
+    The same function as ``Concat``, from another start: here the two halves are about equally strong
+    whatever their numbers of channels.
+    """
+
+    def _add_projections(self, width: int, question_channels: int) -> None:
+        self.image = nn.Linear(self.image_channels, width)
+        self.question = nn.Linear(question_channels, width, bias=False)  # the image half has one
+
+    def _combine(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Tensor:
+        image_INC = self._image_half(cells, self.image.weight, self.image.bias)
+        shift_QC: Tensor = self.question(question_QC)
+        return image_INC.index_select(0, image_index_Q).add_(shift_QC[:, None])
+
+
+class Concat(_Fuser[Config]):
+    """One linear layer W [x, q] + b on the cell (with its x, y) and the question after one another.
+
+    Computed as W_x x + b once per image and W_q q once per question, which is the same by the rules
+    of matrices; torch's initialisation of the joint layer, whose inputs are C (+ 2) + C_q.
+    """
+
+    def _add_projections(self, width: int, question_channels: int) -> None:
+        self.joint = nn.Linear(self.image_channels + question_channels, width)
+
+    def _combine(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Tensor:
+        weight = self.joint.weight
+        image_INC = self._image_half(cells, weight[:, : self.image_channels], self.joint.bias)
+        shift_QC = F.linear(question_QC, weight[:, self.image_channels :])
+        return image_INC.index_select(0, image_index_Q).add_(shift_QC[:, None])
+
+
+class Multiply(_Fuser[MultiplyConfig]):
+    """Scale and shift: f(x) * g(q) + h(q), channel by channel, f, g and h linear.
+
+    The modulation of FiLM (Perez et al. 2017, arXiv 1709.07871) on a linear layer of the cells; not
+    in Malinowski et al. 2018. A sum can only shift what a cell says, a product lets the question choose
+    which channels count, without which training on Sort-of-CLEVR stays on a plateau.
+
+    g starts with weights of deviation gain_std / sqrt(C_q) and no bias, so for question vectors
+    whose entries have unit variance the factors have deviation gain_std and mean zero. Vectors of
+    smaller entries, such as the first states of an LSTM, make proportionally smaller factors.
+    """
+
+    def _add_projections(self, width: int, question_channels: int) -> None:
+        self.image = nn.Linear(self.image_channels, width)
+        self.gain = nn.Linear(question_channels, width)
+        self.shift = nn.Linear(question_channels, width)
+        nn.init.normal_(self.gain.weight, std=self.config.gain_std / question_channels**0.5)
+        nn.init.zeros_(self.gain.bias)
+
+    def _combine(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Tensor:
+        image_QNC = self._image_half(cells, self.image.weight, self.image.bias).index_select(0, image_index_Q)
+        gain_QC: Tensor = self.gain(question_QC)
+        shift_QC: Tensor = self.shift(question_QC)
+        # Not addcmul: its backward makes one more array of this size.
+        return (image_QNC * gain_QC[:, None]).add_(shift_QC[:, None])

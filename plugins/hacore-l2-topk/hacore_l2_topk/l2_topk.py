@@ -1,0 +1,54 @@
+"""HAN's selector: the k cells whose fused vectors have the largest L2 norm."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from hacore.interfaces import Cells, Selection, Selector, Sizes
+from hacore.selection import gather_cells, l2_presence, strongest_first
+
+from . import Config
+
+
+class L2TopK(Selector[Config]):
+    """Keeps a fixed number of cells, those of highest presence, strongest first.
+
+    The presence of a cell is the L2 norm of its fused vector; of equal presences the lower index wins.
+    Gradient flows through the kept vectors only: the choice is not differentiated, and a cell that
+    helps grows in magnitude and is kept more often.
+
+    Source: Malinowski et al. 2018, arXiv 1808.00300 (HAN). The paper's k is *open* here; it gives the
+    kept cells as a share of the input, hence ``fraction``.
+
+    ``k``: number of cells kept, from the config and the grid. Raises ValueError when built for a grid
+    of fewer than k cells, and in forward when a presence is not finite.
+    """
+
+    def __init__(self, config: Config, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.k = _cells_to_keep(config, sizes.cells)
+        if self.k > sizes.cells:
+            rows, columns = sizes.grid
+            raise ValueError(
+                f"k = {self.k} is more than the {sizes.cells} cells of a {rows}x{columns} grid; "
+                "lower k or use fraction"
+            )
+
+    def forward(self, cells: Cells) -> Selection:
+        presence_QN = l2_presence(cells.features)
+        index_QK = strongest_first(presence_QN)[:, : self.k]
+        return Selection(
+            features_QKC=gather_cells(cells.features, index_QK),
+            index_QK=index_QK,
+            presence_QN=presence_QN,
+            positions_N2=cells.positions,
+            grid=cells.grid,
+        )
+
+
+def _cells_to_keep(config: Config, cells: int) -> int:
+    if config.fraction is None:
+        return 16 if config.k is None else config.k
+    # In decimal, because 0.145 * 100 is 14.499... in binary and would round to 14.
+    exact = Decimal(repr(config.fraction)) * cells
+    return max(1, int(exact.quantize(Decimal(1), ROUND_HALF_UP)))

@@ -1,0 +1,71 @@
+"""Word embedding and LSTM; the last hidden state stands for the question."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+from hacore.interfaces import QuestionEncoder, Sizes
+from hacore_lstm import Config
+
+
+class LSTM(QuestionEncoder[Config]):
+    """Words (Q, T), lengths (Q) -> question vectors (Q, C), C = hidden, doubled if bidirectional.
+
+    The vector is the top layer's last hidden state, of both directions one after the other. The
+    batch is packed: padding, whatever it holds, costs nothing and changes nothing. Embedding 32 and
+    state 128 are those of Santoro et al. 2017 (arXiv 1706.01427); in Malinowski et al. 2018 the sizes
+    are open. Reading questions backwards helped public reimplementations of the RN on CLEVR.
+
+    Packing needs the lengths on the CPU. Lengths that live there already, even with the words on
+    another device, spare the wait for a copy. Raises ValueError for lengths outside 1..T.
+    """
+
+    def __init__(self, config: Config, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.embedding = nn.Embedding(sizes.words, config.embedding, padding_idx=0)
+        self.lstm = nn.LSTM(
+            config.embedding,
+            config.hidden,
+            config.layers,
+            batch_first=True,
+            dropout=config.dropout,
+            bidirectional=config.bidirectional,
+        )
+        self.out_channels = config.hidden * (2 if config.bidirectional else 1)
+
+    def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
+        lengths_Q = lengths_Q.cpu()
+        shortest, longest = (int(length) for length in lengths_Q.aminmax())
+        if shortest < 1 or longest > words_QT.shape[1]:
+            raise ValueError(
+                f"question lengths from {shortest} to {longest} in words of shape {tuple(words_QT.shape)}; "
+                f"lengths must be from 1 to {words_QT.shape[1]}"
+            )
+        words_QT = words_QT[:, :longest]
+        # Finding equal rows on another device would wait for it. Under dropout equal questions
+        # must not share their noise.
+        noisy = self.training and self.config.dropout > 0
+        if not self.config.unique or noisy or words_QT.device.type != "cpu":
+            return self._encode(words_QT, lengths_Q)
+        # With the length in front and the padding blank, rows are equal when questions are.
+        padding_QT = torch.arange(longest) >= lengths_Q[:, None]
+        rows = torch.cat([lengths_Q[:, None], words_QT.masked_fill(padding_QT, 0)], dim=1)
+        rows, row_Q = torch.unique(rows, dim=0, return_inverse=True)
+        return self._encode(rows[:, 1:], rows[:, 0]).index_select(0, row_Q)
+
+    def _encode(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
+        """Lengths on the CPU. Only words that exist are embedded."""
+        if self.config.reverse:
+            steps_T = torch.arange(words_QT.shape[1])
+            backwards_QT = (lengths_Q[:, None] - 1 - steps_T).clamp(min=0)
+            words_QT = words_QT.gather(1, backwards_QT.to(words_QT.device, non_blocking=True))
+        packed = pack_padded_sequence(words_QT, lengths_Q, batch_first=True, enforce_sorted=False)
+        embedded = PackedSequence(self.embedding(packed.data), *packed[1:])
+        _, (state, _) = self.lstm(embedded)
+        # state: (layers * directions, Q, hidden), the top layer at the end.
+        if self.config.bidirectional:
+            return torch.cat([state[-2], state[-1]], dim=1)
+        last_QC: Tensor = state[-1]
+        return last_QC

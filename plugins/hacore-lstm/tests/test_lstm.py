@@ -1,0 +1,192 @@
+import subprocess
+import sys
+
+import attrs
+import pytest
+import torch
+from hacore_lstm import Config
+from hacore_lstm.encoder import LSTM
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hacore.interfaces import Sizes, build
+from hacore.testing import contract
+
+TestContract = contract("question_encoder", "lstm", embedding=6, hidden=8)
+TestContractDeep = contract(
+    "question_encoder", "lstm", embedding=6, hidden=4, layers=2, bidirectional=True, reverse=True
+)
+TestContractAll = contract("question_encoder", "lstm", embedding=6, hidden=8, unique=False)
+
+WORDS = 7
+
+
+def encoder(dtype=torch.float64, **options):
+    torch.manual_seed(0)
+    sizes = Sizes(image=(3, 8, 8), words=WORDS, answers=2)
+    return build(LSTM, Config(**{"embedding": 3, "hidden": 4, **options}), sizes).to(dtype)
+
+
+def questions(count=6, longest=5, *, seed=0, words=WORDS):
+    """Random questions, some of them equal; the padding holds words too."""
+    draw = torch.Generator().manual_seed(seed)
+    words_QT = torch.randint(1, words, (count, longest), generator=draw)
+    lengths_Q = torch.randint(1, longest + 1, (count,), generator=draw)
+    same = torch.randint(0, count, (count // 2,), generator=draw)
+    words_QT[: count // 2], lengths_Q[: count // 2] = words_QT[same], lengths_Q[same]
+    return words_QT, lengths_Q
+
+
+def plain(model, words_QT, lengths_Q):
+    """Hochreiter and Schmidhuber's cell, word by word and question by question."""
+    config, vectors = model.config, []
+    directions = ["", "_reverse"] if config.bidirectional else [""]
+    for words_T, length in zip(words_QT.tolist(), lengths_Q.tolist(), strict=True):
+        sentence = words_T[:length]
+        if config.reverse:
+            sentence = sentence[::-1]
+        inputs = [model.embedding.weight[word] * (word != 0) for word in sentence]
+        for layer in range(config.layers):
+            outputs, last = [], []
+            for direction in directions:
+                w_i, w_h, b_i, b_h = (
+                    getattr(model.lstm, f"{name}_l{layer}{direction}")
+                    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+                )
+                h = c = torch.zeros(config.hidden, dtype=w_i.dtype)
+                states = []
+                for x in reversed(inputs) if direction else inputs:
+                    i, f, g, o = (w_i @ x + b_i + w_h @ h + b_h).chunk(4)
+                    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+                    h = o.sigmoid() * c.tanh()
+                    states.append(h)
+                last.append(h)
+                outputs.append(states[::-1] if direction else states)
+            inputs = [torch.cat(parts) for parts in zip(*outputs, strict=True)]
+        vectors.append(torch.cat(last))
+    return torch.stack(vectors)
+
+
+def test_declaring_imports_no_torch():
+    code = "import sys, hacore_lstm as p; p.hacore_components(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(1, 7),
+    longest=st.integers(1, 5),
+    layers=st.integers(1, 3),
+    bidirectional=st.booleans(),
+    reverse=st.booleans(),
+    unique=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_equals_the_plain_formula(count, longest, layers, bidirectional, reverse, unique, seed):
+    model = encoder(layers=layers, bidirectional=bidirectional, reverse=reverse, unique=unique)
+    words_QT, lengths_Q = questions(count, longest, seed=seed)
+    ours, reference = model(words_QT, lengths_Q), plain(model, words_QT, lengths_Q)
+    assert ours.shape == (count, model.out_channels)
+    torch.testing.assert_close(ours, reference)
+    seeds = torch.randn_like(ours)
+    parameters = list(model.parameters())
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, parameters, seeds),
+        torch.autograd.grad(reference, parameters, seeds),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("unique", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("reverse", [True, False])
+def test_neither_padding_nor_the_batch_matter(unique, bidirectional, reverse):
+    model = encoder(layers=2, unique=unique, bidirectional=bidirectional, reverse=reverse)
+    words_QT, lengths_Q = questions()
+    expected = model(words_QT, lengths_Q)
+    blank = words_QT.masked_fill(torch.arange(words_QT.shape[1]) >= lengths_Q[:, None], 0)
+    wider = torch.cat([blank, torch.zeros(len(blank), 3, dtype=torch.int64)], dim=1)
+    torch.testing.assert_close(model(wider, lengths_Q), expected)
+    for question, (words_T, length) in enumerate(zip(words_QT, lengths_Q, strict=True)):
+        alone = model(words_T[None, :length], length[None])[0]
+        torch.testing.assert_close(alone, expected[question])
+
+
+def test_equal_questions_are_encoded_once():
+    rows = []
+    model = encoder()
+    model.lstm.register_forward_pre_hook(lambda module, inputs: rows.append(int(inputs[0].batch_sizes[0])))
+    words_QT = torch.tensor([[1, 2, 0], [1, 2, 5], [1, 2, 3], [1, 2, 3], [1, 0, 0]])
+    lengths_Q = torch.tensor([2, 2, 3, 3, 2])
+    vectors = model(words_QT, lengths_Q)
+    assert rows == [3]
+    assert torch.equal(vectors[0], vectors[1])
+    # The last word may be the padding index: length tells "1 0" from "1".
+    model(torch.tensor([[1, 0], [1, 0]]), torch.tensor([1, 2]))
+    assert rows == [3, 2]
+    everything = encoder(unique=False)
+    torch.testing.assert_close(everything(words_QT, lengths_Q), vectors)
+
+
+def test_equal_questions_do_not_share_dropout():
+    model = encoder(layers=2, dropout=0.5, hidden=16).train()
+    vectors = model(torch.tensor([[1, 2], [1, 2]]), torch.tensor([2, 2]))
+    assert not torch.equal(vectors[0], vectors[1])
+    vectors = model.eval()(torch.tensor([[1, 2], [1, 2]]), torch.tensor([2, 2]))
+    assert torch.equal(vectors[0], vectors[1])
+
+
+def test_padding_word_is_zero_and_stays_so():
+    model = encoder()
+    assert not model.embedding.weight[0].any()
+    model(torch.tensor([[0, 3], [2, 0]]), torch.tensor([2, 1])).sum().backward()
+    assert not model.embedding.weight.grad[0].any()
+    assert model.embedding.weight.grad[3].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.half])
+def test_result_has_the_dtype_of_the_parameters(dtype):
+    words_QT, lengths_Q = questions()
+    model, exact = encoder(dtype, layers=2, bidirectional=True), encoder(layers=2, bidirectional=True)
+    vectors = model(words_QT, lengths_Q)
+    assert vectors.dtype == dtype
+    tolerance = {torch.bfloat16: 0.05, torch.half: 0.01}.get(dtype, 1e-5)
+    torch.testing.assert_close(vectors.double(), exact(words_QT, lengths_Q), atol=tolerance, rtol=tolerance)
+
+
+def test_autocast_on_cpu():
+    words_QT, lengths_Q = questions()
+    model = encoder(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        vectors = model(words_QT, lengths_Q)
+    torch.testing.assert_close(vectors.float(), model(words_QT, lengths_Q), atol=0.05, rtol=0.05)
+    vectors.float().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("lengths", "words"), [([2, 0], "from 0 to 2"), ([2, 4], "from 2 to 4")])
+def test_lengths_out_of_range(lengths, words):
+    with pytest.raises(ValueError, match=rf"lengths {words}.*must be from 1 to 3"):
+        encoder()(torch.ones(2, 3, dtype=torch.int64), torch.tensor(lengths))
+
+
+def test_dropout_needs_two_layers():
+    with pytest.raises(ValueError, match="acts between layers and there is one"):
+        Config(dropout=0.5)
+    with pytest.raises(ValueError, match="below 1"):
+        Config(dropout=1.0, layers=2)
+
+
+def test_every_option_has_help():
+    assert all(field.metadata["help"] for field in attrs.fields(Config))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_lengths_may_stay_on_the_cpu(where):
+    words_QT, lengths_Q = questions()
+    model = encoder(torch.float32, bidirectional=True, reverse=True)
+    expected = model(words_QT, lengths_Q)
+    vectors = model.cuda()(words_QT.cuda(), lengths_Q.to(where))
+    torch.testing.assert_close(vectors.cpu(), expected, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,37 @@
+"""hacore-rn declares the Relation Network aggregator. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from hacore.plugin import Component, hookimpl, option
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Options of the ``rn`` aggregator."""
+
+    width: int = option(64, "units of each layer of g, and of the output; 256 in the RN paper", min=1)
+    layers: int = option(3, "layers of g, each with a ReLU, the last too; 4 in the RN paper", min=1)
+    coordinates: bool = option(True, "append each cell's x and y to its vector, as in the RN paper")
+    reduce: Literal["sum", "mean"] = option(
+        "sum", "sum over the pairs, as in the RN paper, or divide it by their number"
+    )
+    pairs_per_block: int | None = option(
+        None, "pairs evaluated at a time, for speed and memory only; unset: what fits the cache", min=1
+    )
+
+
+@hookimpl
+def hacore_components() -> list[Component]:
+    return [
+        Component(
+            kind="aggregator",
+            name="rn",
+            target="hacore_rn.rn:RN",
+            config=Config,
+            summary="sum over ordered pairs of kept cells of an MLP: the Relation Network",
+        )
+    ]

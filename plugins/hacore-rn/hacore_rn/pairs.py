@@ -1,0 +1,206 @@
+"""The sum of an MLP over all ordered pairs of cells, a block of pairs at a time.
+
+The activations of all pairs, sum(k^2) x width numbers a layer, are never held: a block's live in
+buffers that the next block uses again, and the backward pass computes them again. On a CPU, where a
+step over large tensors is bound by page faults and memory traffic, this is also faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hacore_rn.blocks import Block, automatic_pairs, blocks, run_blocks
+
+_relu_backward = torch.ops.aten.threshold_backward.grad_input
+
+
+@torch.compiler.disable
+def pair_sum(
+    a_TW: Tensor,
+    b_TW: Tensor,
+    groups: Sequence[tuple[int, int]],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    factor_T: Tensor | None = None,
+    pairs_per_block: int | None = None,
+) -> Tensor:
+    """(Q, W): for each question the sum over its ordered pairs of cells (i, j), i = j included, of
+    ``factor_i * factor_j * mlp(relu(a_i + b_j))``.
+
+    a_TW, b_TW: the first layer's two halves for the T cells of all questions, question by question.
+    groups: (number of questions, cells each) of consecutive questions; counts may be 0.
+    weights, biases: Linear layers (W, W) and (W), each followed by a ReLU. factor_T: None for ones.
+    pairs_per_block: an upper bound of the pairs evaluated at a time, rounded up to the pairs of one
+    cell; None chooses it by device and width.
+
+    Half-precision numbers are summed in float32, which is also what is returned. On a CPU the result
+    is the same each time for the same input and number of threads. Differentiable once.
+    """
+    device = a_TW.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        a_TW, b_TW = a_TW.to(dtype), b_TW.to(dtype)
+        weights, biases = [x.to(dtype) for x in weights], [x.to(dtype) for x in biases]
+    layers = [tensor for pair in zip(weights, biases, strict=True) for tensor in pair]
+    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (a_TW, b_TW, *layers))
+    plan = list(blocks(groups, pairs_per_block or automatic_pairs(a_TW.shape[1], len(weights), a_TW)))
+    questions = sum(count for count, _ in groups)
+    with _no_autocast(a_TW):
+        return _PairSum.apply(
+            a_TW.contiguous(), b_TW.contiguous(), factor_T, questions, plan, trains, *layers
+        )
+
+
+class _PairSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        a_TW: Tensor,
+        b_TW: Tensor,
+        factor_T: Tensor | None,
+        questions: int,
+        plan: list[Block],
+        trains: bool,
+        *layers: Tensor,
+    ) -> Tensor:
+        width = a_TW.shape[1]
+        exact = _exact(a_TW.dtype)
+        out_QW = a_TW.new_zeros(questions, width, dtype=exact)
+        # One byte a unit and pair, a quarter of the activation, spares the backward pass the last
+        # layer. The gradient of a factor needs the activation itself.
+        mask_PW = None
+        if trains and not (factor_T is not None and factor_T.requires_grad):
+            mask_PW = a_TW.new_empty(sum(block.pairs for block in plan), width, dtype=torch.bool)
+
+        def work(part: list[Block]) -> None:
+            buffers = _buffers(a_TW, part, 2)
+            for block in part:
+                h_PW = _activations(block, a_TW, b_TW, layers, buffers, 1 + len(layers) // 2)[-1]
+                if mask_PW is not None:
+                    block.per_pair(mask_PW).copy_(h_PW)
+                h_nPW = h_PW.view(block.n, -1, width)
+                if factor_T is None:
+                    summed_nW = h_nPW.sum(1, dtype=exact)
+                else:
+                    factor_nP = _pair_factors(block, factor_T.to(exact)).flatten(1)
+                    summed_nW = torch.bmm(factor_nP.unsqueeze(1), h_nPW.to(exact)).squeeze(1)
+                block.per_question(out_QW).add_(summed_nW)
+
+        run_blocks(plan, a_TW.device, work)
+        ctx.save_for_backward(a_TW, b_TW, factor_T, mask_PW, *layers)
+        ctx.plan = plan
+        return out_QW
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_QW: Tensor) -> tuple[Tensor | None, ...]:
+        a_TW, b_TW, factor_T, mask_PW, *layers = ctx.saved_tensors
+        depth = len(layers) // 2
+        exact = _exact(a_TW.dtype)
+        grad_a_TW = torch.zeros_like(a_TW, dtype=exact)
+        grad_b_TW = torch.zeros_like(b_TW, dtype=exact)
+        grad_factor_T = None if factor_T is None else torch.zeros_like(factor_T, dtype=exact)
+        row_QW = grad_QW.to(a_TW.dtype)
+
+        def work(part: list[Block]) -> list[Tensor]:
+            totals = [torch.zeros_like(layer, dtype=exact) for layer in layers]
+            *buffers, spare = _buffers(a_TW, part, depth + 2)
+            for block in part:
+                # The last buffer and the spare hold gradients by turns, the others the activations.
+                g_PW, free_PW = buffers[-1][: block.pairs], spare[: block.pairs]
+                g_nPW = g_PW.view(block.n, -1, g_PW.shape[1])
+                row_n1W = block.per_question(row_QW).unsqueeze(1)
+                if mask_PW is not None:
+                    h = _activations(block, a_TW, b_TW, layers, buffers, depth)
+                    # As bytes, since bools convert to floats an element at a time.
+                    g_PW.copy_(block.per_pair(mask_PW).view(torch.uint8))
+                    g_nPW.mul_(row_n1W)
+                else:
+                    h = _activations(block, a_TW, b_TW, layers, buffers, depth + 1)
+                    grad_P = torch.bmm(g_nPW.to(exact), row_n1W.mT.to(exact)).flatten()
+                    assert factor_T is not None
+                    assert grad_factor_T is not None
+                    _add_factor_grads(block, factor_T.to(exact), block.grid(grad_P), grad_factor_T)
+                    _relu_backward(row_n1W.expand_as(g_nPW), g_nPW, 0, grad_input=g_nPW)
+                if factor_T is not None:
+                    g_PW.mul_(_pair_factors(block, factor_T).view(-1, 1))
+                for layer in reversed(range(depth)):
+                    _add_product(totals[2 * layer], g_PW, h[layer])
+                    totals[2 * layer + 1].add_(g_PW.sum(0, dtype=exact))
+                    torch.mm(g_PW, layers[2 * layer], out=free_PW)
+                    _relu_backward(free_PW, h[layer], 0, grad_input=free_PW)
+                    g_PW, free_PW = free_PW, g_PW
+                g_nRKW = block.grid(g_PW)
+                block.first(grad_a_TW).add_(g_nRKW.sum(2, dtype=exact))
+                block.second(grad_b_TW).add_(g_nRKW.sum(1, dtype=exact))
+            return totals
+
+        with _no_autocast(a_TW):
+            grad_layers, *others = run_blocks(ctx.plan, a_TW.device, work)
+        for totals in others:
+            for total, part in zip(grad_layers, totals, strict=True):
+                total.add_(part)
+        return (
+            grad_a_TW.to(a_TW.dtype),
+            grad_b_TW.to(b_TW.dtype),
+            None if grad_factor_T is None else grad_factor_T.to(factor_T.dtype),
+            *(None, None, None),
+            *(grad.to(layer.dtype) for grad, layer in zip(grad_layers, layers, strict=True)),
+        )
+
+
+def _no_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    device = x.device.type
+    available = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if available else nullcontext()
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    """Sums over pairs of half-precision numbers are kept in float32."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def _buffers(like: Tensor, part: list[Block], count: int) -> list[Tensor]:
+    """``count`` matrices (pairs of the largest block, width)."""
+    pairs = max((block.pairs for block in part), default=0)
+    return [like.new_empty(pairs, like.shape[1]) for _ in range(count)]
+
+
+def _activations(
+    block: Block, a_TW: Tensor, b_TW: Tensor, layers: Sequence[Tensor], buffers: list[Tensor], count: int
+) -> list[Tensor]:
+    """The first ``count`` of the 1 + depth layers of a block's pairs, in the buffers by turns."""
+    h: list[Tensor] = []
+    for layer in range(count):
+        h_PW = buffers[layer % len(buffers)][: block.pairs]
+        if layer == 0:
+            torch.add(block.first(a_TW).unsqueeze(2), block.second(b_TW).unsqueeze(1), out=block.grid(h_PW))
+        else:
+            weight, bias = layers[2 * layer - 2 : 2 * layer]
+            torch.addmm(bias, h[-1], weight.t(), out=h_PW)
+        h.append(h_PW.relu_())
+    return h
+
+
+def _pair_factors(block: Block, factor_T: Tensor) -> Tensor:
+    """(n, rows, k): factor_i * factor_j of the block's pairs."""
+    return block.first(factor_T).unsqueeze(2) * block.second(factor_T).unsqueeze(1)
+
+
+def _add_factor_grads(block: Block, factor_T: Tensor, grad_nRK: Tensor, grad_T: Tensor) -> None:
+    block.first(grad_T).add_((grad_nRK * block.second(factor_T).unsqueeze(1)).sum(2))
+    block.second(grad_T).add_((grad_nRK * block.first(factor_T).unsqueeze(2)).sum(1))
+
+
+def _add_product(total: Tensor, g_PW: Tensor, h_PW: Tensor) -> None:
+    """total += g^T h."""
+    if total.dtype == g_PW.dtype:
+        torch.addmm(total, g_PW.t(), h_PW, out=total)
+    else:
+        total.add_(g_PW.t() @ h_PW)

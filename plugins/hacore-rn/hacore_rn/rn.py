@@ -1,0 +1,99 @@
+"""The Relation Network: Santoro et al. 2017, *A simple neural network module for relational reasoning*."""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hacore.interfaces import Aggregator, Selection, Sizes
+from hacore_rn import Config
+from hacore_rn.pairs import pair_sum
+
+
+class RN(Aggregator[Config]):
+    """Selection, question vectors (Q, C) -> (Q, width): equation 1 of the paper without its f.
+
+    out_q = sum over ordered pairs (i, j) of kept cells, i = j included, of w_i w_j g([o_i, o_j, q]).
+    o_i is the vector of cell i with its x and y appended (``coordinates``), g is ``layers`` linear
+    layers, each with a ReLU, w_i is the selection's weight of the cell (1 if it gives none). A pair
+    with an invalid cell does not exist. ``reduce = "mean"`` divides by the number of pairs.
+    What the aggregators of the hard attention paper do with weights is open; here a pair weighs the
+    product of its cells' weights.
+
+    The first layer is linear in [o_i, o_j, q], so its three parts are computed per cell and per
+    question; see ``pairs.py`` for the rest. The result has the parameters' dtype. Differentiable once.
+    Where counts differ, the questions are sorted by count, for which the host waits for the device.
+    """
+
+    def __init__(self, config: Config, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.out_channels = config.width
+        self._object_channels = sizes.cell_channels + 2 * config.coordinates
+        self.first = nn.Linear(2 * self._object_channels + sizes.question_channels, config.width)
+        self.rest = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.layers - 1))
+
+    def forward(self, selection: Selection, question_QC: Tensor) -> Tensor:
+        o_QKC = selection.features_QKC
+        if self.config.coordinates:
+            o_QKC = torch.cat([o_QKC, selection.kept_positions_QK2.to(o_QKC.dtype)], dim=2)
+        packed = _pack(selection)
+        o_TC = o_QKC.flatten(0, 1)
+        factor_T = None if selection.weight_QK is None else selection.weight_QK.flatten()
+        if packed.cell_T is not None:
+            o_TC = o_TC.index_select(0, packed.cell_T)
+            factor_T = None if factor_T is None else factor_T.index_select(0, packed.cell_T)
+
+        channels = self._object_channels
+        w_i, w_j, w_q = self.first.weight.split([channels, channels, question_QC.shape[1]], dim=1)
+        q_QW = F.linear(question_QC, w_q, self.first.bias)
+        a_TW = F.linear(o_TC, w_i)
+        if packed.question_T is None:
+            a_TW = (a_TW.view(*o_QKC.shape[:2], -1) + q_QW.unsqueeze(1)).flatten(0, 1)
+        else:
+            a_TW = a_TW + q_QW.index_select(0, packed.question_T)
+        out_QW = pair_sum(
+            a_TW,
+            F.linear(o_TC, w_j),
+            packed.groups,
+            [layer.weight for layer in self.rest],
+            [layer.bias for layer in self.rest],
+            factor_T,
+            self.config.pairs_per_block,
+        )
+        if packed.row_Q is not None:
+            out_QW = out_QW.index_select(0, packed.row_Q)
+        if self.config.reduce == "mean":
+            out_QW = out_QW / selection.counts_Q.clamp(min=1).square().unsqueeze(1)
+        return out_QW.to(self.first.weight.dtype)
+
+
+@attrs.frozen(eq=False)
+class _Packed:
+    """Valid cells only, question by question, questions with equal counts side by side.
+
+    groups: (number of questions, cells each) in that order. cell_T: where each cell comes from among
+    the Q * K; question_T: its question; row_Q: where each question went. None: all as they are.
+    """
+
+    groups: list[tuple[int, int]]
+    cell_T: Tensor | None = None
+    question_T: Tensor | None = None
+    row_Q: Tensor | None = None
+
+
+def _pack(selection: Selection) -> _Packed:
+    questions, k = selection.index_QK.shape
+    if selection.valid_QK is None:
+        return _Packed([(questions, k)])
+    counts_Q, order_Q = selection.counts_Q.sort(stable=True)
+    line_T, place_T = selection.valid_QK[order_Q].nonzero(as_tuple=True)
+    question_T = order_Q[line_T]
+    sizes, numbers = counts_Q.unique_consecutive(return_counts=True)
+    return _Packed(
+        list(zip(numbers.tolist(), sizes.tolist(), strict=True)),
+        question_T * k + place_T,
+        question_T,
+        order_Q.argsort(),
+    )

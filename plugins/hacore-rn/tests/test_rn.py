@@ -1,0 +1,353 @@
+"""The Relation Network against the plain formula: every pair concatenated, one at a time in layers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import attrs
+import pytest
+import torch
+from hacore_rn import Config
+from hacore_rn.blocks import blocks
+from hacore_rn.pairs import pair_sum
+from hacore_rn.rn import RN
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from hacore.interfaces import Selection, Sizes, grid_positions
+
+GRID = (4, 5)
+
+
+def make(
+    questions: int = 3,
+    k: int = 4,
+    channels: int = 5,
+    question_channels: int = 3,
+    *,
+    dtype: torch.dtype = torch.float64,
+    ragged: bool = False,
+    weighted: bool = False,
+    seed: int = 0,
+    **options: object,
+) -> tuple[RN, Selection, Tensor]:
+    """A module with a selection and question vectors whose floats require gradients."""
+    torch.manual_seed(seed)
+    sizes = Sizes(
+        image=(3, 8, 8), words=0, answers=0, grid=GRID, cell_channels=channels,
+        question_channels=question_channels,
+    )  # fmt: skip
+    module = RN(Config(**options), sizes).to(dtype)
+    cells = GRID[0] * GRID[1]
+    index_QK = torch.stack([torch.randperm(cells)[:k] for _ in range(questions)])
+    weight_QK = torch.randn(questions, k, dtype=dtype).requires_grad_() if weighted else None
+    selection = Selection(
+        features_QKC=torch.randn(questions, k, channels, dtype=dtype).requires_grad_(),
+        index_QK=index_QK,
+        presence_QN=torch.ones(questions, cells, dtype=dtype),
+        positions_N2=grid_positions(GRID),
+        grid=GRID,
+        valid_QK=torch.rand(questions, k) < 0.6 if ragged else None,
+        weight_QK=weight_QK,
+    )
+    return module, selection, torch.randn(questions, question_channels, dtype=dtype).requires_grad_()
+
+
+def plain(module: RN, selection: Selection, question_QC: Tensor) -> Tensor:
+    """Equation 1 of the paper, question by question, with every pair written out."""
+    rows = []
+    for q, o_KC in enumerate(selection.features_QKC):
+        if module.config.coordinates:
+            o_KC = torch.cat([o_KC, selection.kept_positions_QK2[q].to(o_KC.dtype)], dim=1)
+        weight_K = torch.ones_like(o_KC[:, 0]) if selection.weight_QK is None else selection.weight_QK[q]
+        if selection.valid_QK is not None:
+            o_KC, weight_K = o_KC[selection.valid_QK[q]], weight_K[selection.valid_QK[q]]
+        pairs = [
+            torch.cat([o_KC[i], o_KC[j], question_QC[q]]) for i in range(len(o_KC)) for j in range(len(o_KC))
+        ]
+        if not pairs:
+            rows.append(o_KC.sum() * o_KC.new_zeros(module.out_channels))
+            continue
+        h_PW = torch.stack(pairs)
+        for layer in (module.first, *module.rest):
+            h_PW = F.relu(F.linear(h_PW, layer.weight, layer.bias))
+        terms_PW = h_PW * torch.outer(weight_K, weight_K).view(-1, 1)
+        rows.append(terms_PW.mean(0) if module.config.reduce == "mean" else terms_PW.sum(0))
+    return torch.stack(rows)
+
+
+def leaves(module: RN, selection: Selection, question_QC: Tensor) -> list[Tensor]:
+    weights = [] if selection.weight_QK is None else [selection.weight_QK]
+    return [*module.parameters(), selection.features_QKC, question_QC, *weights]
+
+
+def assert_equals_plain(module: RN, selection: Selection, question_QC: Tensor, tolerance: float) -> None:
+    """Result and all gradients; the tolerance is a share of the largest number of each tensor."""
+    expected, found = plain(module, selection, question_QC), module(selection, question_QC)
+    direction = torch.randn_like(expected)
+    inputs = leaves(module, selection, question_QC)
+    pairs = zip(
+        [found, *torch.autograd.grad(found, inputs, direction, allow_unused=True)],
+        [expected, *torch.autograd.grad(expected, inputs, direction, allow_unused=True)],
+        strict=True,
+    )
+    for ours, theirs in pairs:
+        theirs = torch.zeros_like(ours) if theirs is None else theirs
+        torch.testing.assert_close(
+            ours, theirs, rtol=0, atol=tolerance * max(1.0, float(theirs.detach().abs().max()))
+        )
+
+
+@pytest.fixture(params=[1, 2], ids=["one-thread", "two-threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+shapes = st.fixed_dictionaries(
+    {
+        "questions": st.integers(1, 5),
+        "k": st.integers(1, 6),
+        "channels": st.integers(1, 6),
+        "question_channels": st.integers(1, 4),
+        "width": st.integers(1, 9),
+        "layers": st.integers(1, 4),
+        "coordinates": st.booleans(),
+        "reduce": st.sampled_from(["sum", "mean"]),
+        "pairs_per_block": st.one_of(st.none(), st.integers(1, 120)),
+        "ragged": st.booleans(),
+        "weighted": st.booleans(),
+        "seed": st.integers(0, 1000),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes)
+def test_equals_the_plain_formula_in_float64(shape: dict[str, object]) -> None:
+    assert_equals_plain(*make(**shape), tolerance=1e-10)
+
+
+@settings(max_examples=15, deadline=None)
+@given(shapes)
+def test_equals_the_plain_formula_in_float32(shape: dict[str, object]) -> None:
+    assert_equals_plain(*make(**shape, dtype=torch.float32), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_many_blocks_on_every_number_of_threads(threads: int, ragged: bool, weighted: bool) -> None:
+    assert_equals_plain(
+        *make(17, 9, ragged=ragged, weighted=weighted, width=16, pairs_per_block=30), tolerance=1e-10
+    )
+
+
+def test_gradcheck() -> None:
+    module, selection, question_QC = make(2, 3, 2, 2, weighted=True, width=4, layers=3, pairs_per_block=4)
+
+    def of(features: Tensor, weight: Tensor, question: Tensor, *parameters: Tensor) -> Tensor:
+        changed = attrs.evolve(selection, features_QKC=features, weight_QK=weight)
+        names = [name for name, _ in module.named_parameters()]
+        return torch.func.functional_call(
+            module, dict(zip(names, parameters, strict=True)), (changed, question)
+        )
+
+    inputs = (selection.features_QKC, selection.weight_QK, question_QC, *module.parameters())
+    assert torch.autograd.gradcheck(of, inputs)
+
+
+def test_a_weight_that_is_not_trained_still_counts() -> None:
+    module, selection, question_QC = make(weighted=True, width=6)
+    fixed = attrs.evolve(selection, weight_QK=selection.weight_QK.detach())
+    expected, found = plain(module, fixed, question_QC), module(fixed, question_QC)
+    inputs = [*module.parameters(), fixed.features_QKC]
+    ours = torch.autograd.grad(found.sum(), inputs)
+    theirs = torch.autograd.grad(expected.sum(), inputs)
+    torch.testing.assert_close((found, *ours), (expected, *theirs))
+
+
+def test_result_repeats_bit_for_bit(threads: int) -> None:
+    module, selection, question_QC = make(20, 8, dtype=torch.float32, width=16, pairs_per_block=100)
+    inputs = leaves(module, selection, question_QC)
+    results = []
+    for _ in range(3):
+        out = module(selection, question_QC)
+        results.append((out, *torch.autograd.grad(out.square().sum(), inputs)))
+    for other in results[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
+
+
+def test_order_of_cells_does_not_matter() -> None:
+    module, selection, question_QC = make(3, 6)
+    order = torch.randperm(6)
+    shuffled = attrs.evolve(
+        selection, features_QKC=selection.features_QKC[:, order], index_QK=selection.index_QK[:, order]
+    )
+    torch.testing.assert_close(module(shuffled, question_QC), module(selection, question_QC))
+
+
+def test_coordinates_tell_cells_apart_and_can_be_left_out() -> None:
+    for coordinates in (True, False):
+        module, selection, question_QC = make(coordinates=coordinates)
+        moved = attrs.evolve(selection, index_QK=(selection.index_QK + 1) % (GRID[0] * GRID[1]))
+        same = torch.equal(module(moved, question_QC), module(selection, question_QC))
+        assert same is not coordinates
+
+
+def counted(module: RN, selection: Selection, question_QC: Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        module(selection, question_QC)
+    return counter.get_total_flops() // 2
+
+
+def test_ragged_counts_cost_the_sum_of_their_squares(threads: int) -> None:
+    module, selection, question_QC = make(6, 10, 5, 3, ragged=True, width=8, layers=3, pairs_per_block=20)
+    counts = selection.valid_QK.sum(1)
+    cells, pairs = int(counts.sum()), int(counts.square().sum())
+    assert 0 < pairs < 6 * 10**2 / 2
+    per_cell = 2 * 7 * 8
+    assert counted(module, selection, question_QC) == cells * per_cell + 6 * 3 * 8 + pairs * 2 * 8 * 8
+
+
+def test_a_question_without_cells_gives_zeros_and_no_gradient() -> None:
+    module, selection, question_QC = make(3, 4, reduce="mean")
+    valid_QK = torch.tensor([[True] * 4, [False] * 4, [True, False, False, True]])
+    out_QW = module(attrs.evolve(selection, valid_QK=valid_QK), question_QC)
+    assert not out_QW[1].any()
+    (grad,) = torch.autograd.grad(out_QW.sum(), selection.features_QKC)
+    assert not grad[1].any()
+    assert grad[0].any()
+    assert grad.isfinite().all()
+    nothing = module(attrs.evolve(selection, valid_QK=torch.zeros_like(valid_QK)), question_QC)
+    assert not nothing.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_half_precision_is_close_and_summed_in_float32(dtype: torch.dtype, weighted: bool) -> None:
+    options = {"width": 32, "pairs_per_block": 50, "weighted": weighted}
+    module, selection, question_QC = make(4, 12, dtype=torch.float32, **options)
+    exact = module(selection, question_QC)
+    exact_grads = torch.autograd.grad(exact.sum(), list(module.parameters()))
+    half = RN(module.config, module.sizes).to(dtype)
+    half.load_state_dict(module.state_dict())
+    weight_QK = None if selection.weight_QK is None else selection.weight_QK.to(dtype)
+    cast = attrs.evolve(selection, features_QKC=selection.features_QKC.to(dtype), weight_QK=weight_QK)
+    with torch.autocast("cpu", dtype=dtype):
+        mixed = module(selection, question_QC)
+    for found, parameters in (
+        (half(cast, question_QC.to(dtype)), list(half.parameters())),
+        (mixed, list(module.parameters())),
+    ):
+        assert found.dtype == parameters[0].dtype
+        scale = float(exact.detach().abs().max())
+        torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.02 * scale)
+        for ours, theirs in zip(torch.autograd.grad(found.sum(), parameters), exact_grads, strict=True):
+            assert F.cosine_similarity(ours.float().flatten(), theirs.flatten(), dim=0) > 0.99
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_nothing_is_saved(threads: int, mode: type) -> None:
+    module, selection, question_QC = make(9, 6, width=8, pairs_per_block=40)
+    expected = module(selection, question_QC).detach()
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x), mode():
+        found = module(selection, question_QC)
+    assert not saved
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected)
+
+
+def test_training_takes_a_tenth_of_the_memory_of_the_plain_formula() -> None:
+    questions, k, width, limit = 24, 16, 64, 256
+    module, selection, question_QC = make(
+        questions, k, 24, 32, dtype=torch.float32, width=width, layers=4, pairs_per_block=limit
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # the profiler sees the allocations of one thread
+    try:
+        peak = peak_bytes(lambda: module(selection, question_QC).sum().backward())
+    finally:
+        torch.set_num_threads(before)
+    saved_by_plain = 4 * questions * k**2 * (2 * 26 + 32 + 4 * width)
+    buffers = 4 * 5 * limit * width
+    per_cell = 4 * questions * k * width
+    assert peak - buffers - 6 * per_cell < saved_by_plain / 10
+
+
+def peak_bytes(step: Callable[[], None]) -> int:
+    """Most bytes held at once by tensors a step allocates, from the profiler's allocation events."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        step()
+    sizes = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    total = peak = 0
+    for event in sorted(sizes, key=lambda event: event.start_ns()):
+        total += event.nbytes()
+        peak = max(peak, total)
+    return peak
+
+
+def test_a_second_derivative_is_refused() -> None:
+    module, selection, question_QC = make()
+    (grad,) = torch.autograd.grad(
+        module(selection, question_QC).square().sum(), selection.features_QKC, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_runs_under_torch_compile() -> None:
+    module, selection, question_QC = make(width=8)
+    compiled = torch.compile(module, backend="eager")
+    torch.testing.assert_close(compiled(selection, question_QC), module(selection, question_QC))
+
+
+def test_state_is_that_of_the_linear_layers() -> None:
+    module, selection, question_QC = make(width=8, layers=3)
+    other = RN(module.config, module.sizes).double()
+    assert not torch.equal(other(selection, question_QC), module(selection, question_QC))
+    other.load_state_dict(module.state_dict())
+    assert torch.equal(other(selection, question_QC), module(selection, question_QC))
+    assert module.first.weight.shape == (8, 2 * (5 + 2) + 3)
+    assert [type(layer) for layer in module.rest] == [nn.Linear, nn.Linear]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 9)), min_size=1, max_size=4), st.integers(1, 150))
+def test_blocks_hold_every_pair_once_and_keep_their_bound(groups: list[tuple[int, int]], limit: int) -> None:
+    seen = []
+    for block in blocks(groups, limit):
+        assert block.pair == len(seen)
+        assert block.pairs <= max(limit, block.k)
+        for q in range(block.n):
+            base = block.cell + q * block.k
+            seen += [
+                (block.question + q, base + i, base + j)
+                for i in range(block.top, block.bottom)
+                for j in range(block.k)
+            ]
+    expected, question, cell = [], 0, 0
+    for count, k in groups:
+        for _ in range(count):
+            expected += [(question, cell + i, cell + j) for i in range(k) for j in range(k)]
+            question, cell = question + 1, cell + k
+    assert sorted(seen) == expected
+
+
+def test_pair_sum_without_layers_after_the_first() -> None:
+    a_TW, b_TW = torch.randn(2, 6, 3).unbind()
+    found = pair_sum(a_TW, b_TW, [(2, 3)], [], [])
+    expected = F.relu(a_TW.view(2, 3, 1, 3) + b_TW.view(2, 1, 3, 3)).sum((1, 2))
+    torch.testing.assert_close(found, expected)
+
+
+def test_declaring_imports_no_torch() -> None:
+    program = "import hacore_rn, sys; hacore_rn.hacore_components(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

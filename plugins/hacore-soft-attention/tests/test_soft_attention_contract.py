@@ -1,0 +1,3 @@
+from hacore.testing import contract
+
+TestContract = contract("selector", "soft-attention", hops=2, width=8)

@@ -1,0 +1,29 @@
+"""Sum-pooling: the plainest aggregator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hacore.interfaces import Aggregator, Selection, Sizes
+
+from . import Config
+
+
+class SumPool(Aggregator[Config]):
+    """The sum over valid kept cells of weight * vector, (Q, C) with the channels that come in.
+
+    The question enters through the fused cells only. Source: the sum aggregator of Malinowski et al.
+    2018, arXiv 1808.00300.
+    """
+
+    def __init__(self, config: Config, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.out_channels = sizes.cell_channels
+
+    def forward(self, selection: Selection, question_QC: Tensor) -> Tensor:
+        features_QKC = selection.features_QKC
+        weight_QK = selection.masked_weight_QK
+        if weight_QK is None:
+            return features_QKC.sum(1)
+        return torch.einsum("qk,qkc->qc", weight_QK.to(features_QKC.dtype), features_QKC)
