@@ -143,7 +143,8 @@ class Dataset(ABC, Generic[ConfigT]):
         known = train.answer >= 0
         counts = np.zeros((types, answers), np.int64)
         np.add.at(counts, (train.type[known], train.answer[known]), 1)
-        return (counts.argmax(1)[asked.type] == asked.answer).astype(np.float32)
+        right: npt.NDArray[np.bool_] = counts.argmax(1)[asked.type] == asked.answer
+        return right.astype(np.float32)
 
     def sizes(self) -> Sizes:
         """What the first components of a model need to know."""

@@ -5,6 +5,11 @@ from __future__ import annotations
 import attrs
 
 
+def one_line(text: str) -> str:
+    """The text with line ends and other characters that cannot be shown written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class HacoreError(Exception):
     """A condition the user can mend; printed as one line, without a traceback."""
 
@@ -20,7 +25,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        return one_line(f"{self.where}: {self.message}")
 
 
 class SpecError(HacoreError):
@@ -46,3 +51,7 @@ class DataError(HacoreError):
 
 class RunError(HacoreError):
     """A run folder or checkpoint that cannot be used, or a training that cannot go on."""
+
+
+class NotFiniteError(RunError, ValueError):
+    """A number that had to be finite is infinite or not a number."""

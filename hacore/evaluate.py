@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from hacore.data import Batch, Dataset, Ints, Questions, make_batch
+from hacore.errors import NotFiniteError
 from hacore.files import write_whole
 from hacore.model import Output, QuestionOnly, VQAModel
 from hacore.train.distributed import World
@@ -46,10 +48,12 @@ def evaluate(
 
     predictions: also write one JSON line per question there (with one process only): its id, image,
     type, answer, prediction, score, probability of the prediction and number of kept cells.
+    Raises NotFiniteError when the loss is not finite.
     """
     training = model.training
     model.eval()
     meter = Meter(dataset, device)
+    questions = dataset.questions(split)
     lines: list[str] = []
     for batch in batches(dataset, split, batch_images, world):
         moved = batch.to(device)
@@ -59,11 +63,16 @@ def evaluate(
         output = Output(logits_QA, output.selection)
         meter.add(output, dataset.loss(logits_QA, moved), moved)
         if predictions is not None:
-            lines += _prediction_lines(output, moved, dataset, dataset.questions(split))
+            lines += _prediction_lines(output, moved, dataset, questions)
     model.train(training)
+    scores = meter.read()
+    if not math.isfinite(scores.loss):
+        raise NotFiniteError(
+            f"the loss on split '{split}' is not finite; lower train.lr or check the images of the split"
+        )
     if predictions is not None:
         write_whole(predictions, "".join(lines).encode())
-    return meter.read()
+    return scores
 
 
 def _prediction_lines(output: Output, batch: Batch, dataset: Dataset[Any], questions: Questions) -> list[str]:

@@ -151,6 +151,9 @@ class _Composer:
             return build(cls, use.options, sizes)
         except ValueError as error:
             raise ComposeError(f"{label(stage, use)} {self._input(stage, sizes)}: {error}") from error
+        except Exception as error:
+            text = f"{label(stage, use)} {self._input(stage, sizes)}: {describe(error)}"
+            raise ComposeError(text) from error
 
     def _input(self, stage: str, sizes: Sizes) -> str:
         if stage == "image_encoder":

@@ -14,6 +14,8 @@ A plugin is a module named by an entry point of the group ``hacore``::
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
@@ -50,7 +52,13 @@ def _check_kind(_: Any, __: Any, value: str) -> None:
 def _check_config(_: Any, __: Any, value: type) -> None:
     if not (isinstance(value, type) and attrs.has(value)):
         raise ValueError(f"config {value!r} must be an attrs class")
+    try:
+        attrs.resolve_types(value)
+    except (NameError, TypeError) as error:
+        raise ValueError(f"config {value.__name__} has a type that cannot be found: {error}") from None
     for field in attrs.fields(value):
+        if field.name == "use":
+            raise ValueError(f"config field {value.__name__}.use: a spec's 'use' names the component")
         if field.default is attrs.NOTHING or not field.metadata.get("help"):
             raise ValueError(
                 f"config field {value.__name__}.{field.name} needs a default and a help text; "
@@ -86,21 +94,23 @@ def option(
     """An attrs field of a config with its one-line documentation and its range.
 
     min, max: inclusive; above, below: exclusive; they hold for each item of a tuple, and None
-    passes. check: returns what is wrong with the value, or None. Lists in TOML are tuples here;
-    fixed choices are a ``typing.Literal``.
+    passes. Numbers must be finite. check: returns what is wrong with the value, or None. Lists in
+    TOML are tuples here; fixed choices are a ``typing.Literal``.
     """
 
     def validate(_: Any, attribute: Any, value: Any) -> None:
         for item in value if isinstance(value, tuple) else (value,):
             if item is None or isinstance(item, str):
                 continue
-            for bound, fails, words in (
-                (min, lambda x, b: not x >= b, "at least"),
-                (max, lambda x, b: not x <= b, "at most"),
-                (above, lambda x, b: not x > b, "above"),
-                (below, lambda x, b: not x < b, "below"),
+            if isinstance(item, float) and not math.isfinite(item):
+                raise ValueError(f"{item!r} is out of range; it must be finite")
+            for bound, holds, words in (
+                (min, operator.ge, "at least"),
+                (max, operator.le, "at most"),
+                (above, operator.gt, "above"),
+                (below, operator.lt, "below"),
             ):
-                if bound is not None and fails(item, bound):
+                if bound is not None and not holds(item, bound):
                     raise ValueError(f"{item!r} is out of range; it must be {words} {bound}")
         problem = check(value) if check and value is not None else None
         if problem:

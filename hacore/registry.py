@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import pluggy
 
-from hacore.errors import PluginError
+from hacore.errors import HacoreError, PluginError, one_line
 from hacore.plugin import GROUP, KINDS, Component, Hooks
 
 
@@ -63,8 +63,10 @@ class BrokenPlugin:
 
 
 def describe(error: BaseException) -> str:
-    """An exception on one line."""
-    text = " ".join(str(error).split())
+    """An exception on one line, with its type unless it was written for users."""
+    text = one_line(" ".join(str(error).split()))
+    if isinstance(error, HacoreError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -138,7 +140,8 @@ class Registry:
         text = f"unknown {label} '{name}'{did_you_mean(name, known)}"
         elsewhere = [k for k in KINDS if (k, name) in self._found or name in catalogue().get(k, {})]
         if elsewhere:
-            text += f"; '{name}' is a {elsewhere[0].replace('_', ' ')}"
+            other = elsewhere[0].replace("_", " ")
+            text += f"; '{name}' is {'an' if other[0] in 'aeiou' else 'a'} {other}"
         text += f"; installed: {', '.join(installed) or 'none'}"
         return text + "".join(f"; {broken}" for broken in self.broken)
 

@@ -79,6 +79,11 @@ class RunFolder:
             raise RunError(f"{path}: is not a run folder: it has no spec.toml")
         return folder
 
+    def tidy(self) -> None:
+        """Remove the half-written files that a killed process left."""
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
     def spec(self) -> Spec:
         """The resolved spec of the run."""
         return load_spec(self.spec_file)
@@ -108,8 +113,8 @@ def same_experiment(folder: RunFolder, spec: Spec) -> None:
         table = mine if mine.startswith("[") else table
         if mine != other:
             raise RunError(
-                f"{folder.path}: is a run of another spec: {table} {mine!r} there, {other!r} in the given one; "
-                "resume without a spec, or run the given one afresh"
+                f"{folder.path}: is a run of another spec: {table} {mine!r} there, "
+                f"{other!r} in the given one; resume without a spec, or run the given one afresh"
             )
 
 
@@ -121,7 +126,8 @@ class MetricsFile:
         self._path = path
         try:
             self._file = open(path, "ab")  # noqa: SIM115
-            self._file.truncate(keep_bytes)
+            # A file that lost its end would be filled up with zeros.
+            self._file.truncate(min(keep_bytes, os.fstat(self._file.fileno()).st_size))
             self._file.seek(0, os.SEEK_END)
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -20,6 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hacore.errors import NotFiniteError
+
 
 def l2_presence(features_QNC: Tensor) -> Tensor:
     """(Q, N): the L2 norm of each cell's vector, how strongly the cell presents itself.
@@ -39,18 +41,18 @@ def l2_presence(features_QNC: Tensor) -> Tensor:
 def check_finite(presence_QN: Tensor) -> None:
     """Stop when a presence (Q, N) is infinite or not a number: such cells cannot be ordered.
 
-    Raises ValueError that names the question. On CUDA, where reading the answer would make the host
-    wait for the device, a device-side assertion instead, reported at a later synchronisation.
+    Raises NotFiniteError, a ValueError, that names the question. Does nothing on CUDA, where reading the
+    answer would make the host wait for the device; there the loss is not finite either, and the
+    trainer and the evaluation, which look at it every few steps, stop.
     """
-    finite_QN = torch.isfinite(presence_QN)
     if presence_QN.is_cuda or presence_QN.is_meta:
-        torch._assert_async(finite_QN.all(), "a cell's presence is not finite; lower lr or check the input")
         return
+    finite_QN = torch.isfinite(presence_QN)
     if not finite_QN.all():
         bad_Q = (~finite_QN).sum(1)
         question = int(bad_Q.nonzero()[0])
         others = int((bad_Q > 0).sum()) - 1
-        raise ValueError(
+        raise NotFiniteError(
             f"question {question} of the batch{f' (and {others} more)' if others else ''} has "
             f"{int(bad_Q[question])} of {presence_QN.shape[1]} cells whose presence is not finite; "
             "lower lr or check the input"

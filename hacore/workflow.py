@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from hacore.data import Dataset
 from hacore.errors import HacoreError, RunError
 from hacore.evaluate import evaluate, majority_baseline, question_only_baseline
 from hacore.files import load_tensors, write_json
+from hacore.launch import run_processes
 from hacore.model import VQAModel, compose, compose_question_only, label
 from hacore.registry import registry
 from hacore.runs import RunFolder, describe_environment, device_name
 from hacore.spec import Spec, Use
 from hacore.train.checkpoint import load_model
-from hacore.train.distributed import World, barrier, broadcast_text, world
+from hacore.train.distributed import World, barrier, broadcast_text, launched, world
 from hacore.train.loop import make_sampler, precision_of, total_steps, train
 from hacore.train.progress import Reporter, Silent
 
@@ -54,17 +56,19 @@ class Check:
 
 def choose_device(name: str = "auto") -> torch.device:
     """``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise HacoreError(f"no device '{name}'; choose auto, cpu, cuda or cuda:INDEX")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        if device.type == "cuda" and "LOCAL_RANK" in os.environ and device.index is None:
+        if name == "cuda" and "LOCAL_RANK" in os.environ:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error) or "not available").splitlines()[0]
         raise HacoreError(
-            f"device '{name}' cannot be used: {reason}; choose cpu, cuda or cuda:INDEX"
+            f"device '{name}' cannot be used: {reason}; choose auto, cpu, cuda or cuda:INDEX"
         ) from None
     return device
 
@@ -123,11 +127,17 @@ def run(
     """Train and measure a spec; returns the run folder and the content of its result.json.
 
     runs: folder that holds run folders. resume: go on with this run. created: called once with the
-    folder before training. The result is None when the training was interrupted. In a process
-    started by torchrun this joins the others; only rank 0 reports and returns a result.
+    folder before training. The result is None when the training was interrupted; resuming a finished
+    run returns its result as it is. In a process started by torchrun this joins the others; only
+    rank 0 reports and returns a result.
     """
     reporter = reporter or Silent()
     chosen = choose_device(device)
+    if spec.train.processes > 1 and not launched():
+        folder = resume or RunFolder.create(spec, runs, describe_environment(spec, chosen, spec.train.processes))
+        created(folder)
+        run_processes(folder, spec.train.processes, device)
+        return folder, folder.result() if folder.result_file.is_file() else None
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     with world(chosen) as here:
@@ -135,13 +145,20 @@ def run(
             torch.set_num_threads(spec.train.threads)
         elif here.processes > 1 and chosen.type == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // here.processes))
+        if resume is not None and resume.result_file.is_file():
+            if not here.leads:
+                return resume, None
+            reporter.message(f"finished already; 'hacore eval {resume.path}' measures the model again")
+            return resume, resume.result()
+        if resume is not None and here.leads:
+            resume.tidy()
         dataset = _open_together(spec, here)
         torch.manual_seed(spec.seed)
         model = compose(spec, dataset.sizes())
         if here.rank:
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
         folder = _folder(spec, runs, resume, chosen, here)
-        if here.leads:
+        if here.leads and resume is None:
             created(folder)
         at, finished = train(spec, dataset, model, folder, device=chosen, world=here, reporter=reporter)
         if not finished or not here.leads:

@@ -9,7 +9,7 @@ import click
 
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.plugin import KINDS
-from hacore.registry import Installed, registry
+from hacore.registry import Installed, did_you_mean, registry
 from hacore.spec import load_spec
 from hacore.spec import needs as needed_by
 
@@ -72,7 +72,7 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     if kind is not None:
         kind = kind.replace("-", "_")
         if kind not in KINDS:
-            raise click.UsageError(f"no kind '{kind}'; kinds: {', '.join(KINDS)}")
+            raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, KINDS)}; kinds: {', '.join(KINDS)}")
     found = registry()
     if kind and name:
         _show(found.find(kind, name), as_json)

@@ -30,7 +30,7 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output; columns of numbers are right-aligned, nothing is cut."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for index, name in enumerate(columns):
         numeric = rows and all(_numeric(row[index]) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
@@ -39,6 +39,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console = Console(highlight=False, markup=False, soft_wrap=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=200)
+    if title:
+        # Not the table's own title, which is folded to the width of the table.
+        console.print(title, style="bold", soft_wrap=True)
     console.print(table)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hacore.errors import HacoreError, PluginError, Problem, SpecError
+from hacore.errors import HacoreError, PluginError, Problem, SpecError, one_line
 from hacore.registry import Registry, catalogue, did_you_mean, registry
 from hacore.spec._schema import SECTIONS, EvalConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import shown, structure_table
 
 _TABLES: dict[str, type[Any]] = {"head": HeadConfig, "train": TrainConfig, "eval": EvalConfig}
+_AFTER = 2**31
+"""Comes after every line number."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_.\- ]+?)\s*\]\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\-]+)\s*=")
@@ -25,37 +27,60 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), *, plugins: Regis
     overrides: ``key.path=value`` as ``--set`` takes them. Raises HacoreError; SpecError holds every
     problem at once, each with its place.
     """
-    path = Path(path)
-    text, table = _read(path)
-    lines = _lines(text)
-    overridden = set_values(table, overrides)
-
-    def place(dotted: str) -> str:
-        # The override that named the key or a table above it; else the nearest line of the file.
-        for key, words in reversed(overridden):
-            if dotted == key or dotted.startswith(key + "."):
-                return f"--set {words}" if dotted == key else f"--set {words}: {dotted}"
-        at = dotted
-        while at not in lines and "." in at:
-            at = at.rpartition(".")[0]
-        return f"{path}:{lines[at]}: {dotted}" if at in lines else f"{path}: {dotted}"
-
+    source = _Source(path, overrides)
     try:
-        return resolve(table, plugins=plugins)
+        return resolve(source.table, plugins=plugins)
     except SpecError as error:
-        raise SpecError([Problem(place(p.where), p.message) for p in error.problems]) from None
+        raise source.placed(error.problems) from None
+
+
+class _Source:
+    """A spec file with the overrides applied, and the way back from a key to its place."""
+
+    def __init__(self, path: str | Path, overrides: Sequence[str]) -> None:
+        self.path = Path(path)
+        text, self.table = _read(self.path)
+        self._lines = _lines(text)
+        self._overridden = set_values(self.table, overrides)
+
+    def placed(self, problems: Iterable[Problem]) -> SpecError:
+        """The problems with their places: by line of the file, then what is missing, then overrides."""
+        found = [(*self._place(problem.where), problem.message) for problem in problems]
+        found.sort(key=lambda it: it[0])
+        return SpecError([Problem(where, message) for _, where, message in found])
+
+    def _place(self, dotted: str) -> tuple[int, str]:
+        # The override that named the key or a table above it; else the nearest line of the file.
+        for number, (key, words) in reversed(list(enumerate(self._overridden))):
+            if dotted == key or dotted.startswith(key + "."):
+                return _AFTER + 1 + number, f"--set {words}" if dotted == key else f"--set {words}: {dotted}"
+        at = dotted
+        while at not in self._lines and "." in at:
+            at = at.rpartition(".")[0]
+        below = [words for key, words in self._overridden if key.startswith(dotted + ".")]
+        if dotted not in self._lines and below:
+            return _AFTER + 1, f"--set {below[-1]}: {dotted}"
+        if at in self._lines:
+            return self._lines[at], f"{self.path}:{self._lines[at]}: {dotted}"
+        return _AFTER, f"{self.path}: {dotted}"
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise HacoreError(f"{path}: no such spec file{did_you_mean(path.name, near)}") from None
     except IsADirectoryError:
         raise HacoreError(f"{path}: is a folder; name a .toml file in it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise HacoreError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise HacoreError(
+            f"{path}:{line}: found the byte {error.object[error.start]:#04x}, which is not UTF-8; "
+            "save the file as UTF-8"
+        ) from None
+    except OSError as error:
+        raise HacoreError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -66,7 +91,7 @@ def _lines(text: str) -> dict[str, int]:
     """{dotted key: line number} for headers and plain keys; enough to point at a place."""
     lines: dict[str, int] = {}
     table = ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if header := _HEADER.match(line):
             table = header[1].replace(" ", "")
             lines.setdefault(table, number)
@@ -82,15 +107,17 @@ def set_values(table: dict[str, Any], overrides: Sequence[str]) -> list[tuple[st
     """
     applied = []
     for words in overrides:
+        if words.encode(errors="replace").decode() != words:
+            raise HacoreError(f"--set {words!a}: must be UTF-8")
         key, equals, text = (part.strip() for part in words.partition("="))
         if not equals or not all(re.fullmatch(r"[A-Za-z0-9_\-]+", part) for part in key.split(".")):
-            raise HacoreError(f"--set {words}: must be key=value, as in --set selector.k=8")
+            raise HacoreError(one_line(f"--set {words}: must be key=value, as in --set selector.k=8"))
         *parents, last = key.split(".")
         inner = table
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
-                raise HacoreError(f"--set {words}: '{parent}' is a value, not a table")
+                raise HacoreError(one_line(f"--set {words}: '{parent}' is a value, not a table"))
         if text == "none":
             inner.pop(last, None)
         else:
@@ -101,9 +128,10 @@ def set_values(table: dict[str, Any], overrides: Sequence[str]) -> list[tuple[st
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return table["value"] if len(table) == 1 else text
 
 
 def resolve(table: dict[str, Any], *, plugins: Registry | None = None) -> Spec:
@@ -190,14 +218,12 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
 
     Works when none of them is installed: published components are looked up in the catalogue.
     """
-    path = Path(path)
-    _, table = _read(path)
-    set_values(table, overrides)
+    source = _Source(path, overrides)
     plugins = registry()
     found: dict[str, bool] = {"hacore": True}
     problems: list[Problem] = []
     for section, kind in SECTIONS.items():
-        name = _chosen(table, section, kind, problems)
+        name = _chosen(source.table, section, kind, problems)
         if name is None:
             continue
         published = catalogue().get(kind, {}).get(name)
@@ -209,5 +235,5 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
             else:
                 found[published] = False
     if problems:
-        raise SpecError([Problem(f"{path}: {p.where}", p.message) for p in problems])
+        raise source.placed(problems)
     return list(found.items())

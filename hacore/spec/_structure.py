@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from typing import Any, Literal
@@ -57,34 +58,44 @@ def _tuple(value: Any, wanted: Any) -> Any:
     return tuple(_converter.structure(item, its) for item, its in zip(value, arguments, strict=True))
 
 
+def _origin(wanted: Any) -> Any:
+    return typing.get_origin(wanted)
+
+
 def _is_union(wanted: Any) -> bool:
-    return typing.get_origin(wanted) in (types.UnionType, typing.Union)
+    return _origin(wanted) in (types.UnionType, typing.Union)
 
 
 _converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
 for _plain in (int, float, bool, str):
     _converter.register_structure_hook(_plain, _strict(_plain))
-_converter.register_structure_hook_func(lambda t: typing.get_origin(t) is Literal, _literal)
+_converter.register_structure_hook_func(lambda t: _origin(t) is Literal, _literal)
 _converter.register_structure_hook_func(_is_union, _union)
-_converter.register_structure_hook_func(lambda t: typing.get_origin(t) is tuple, _tuple)
-_converter.register_unstructure_hook_func(lambda t: typing.get_origin(t) is tuple, list)
+_converter.register_structure_hook_func(lambda t: _origin(t) is tuple, _tuple)
+_converter.register_unstructure_hook_func(lambda t: _origin(t) is tuple, list)
+
+
+_WORDS: dict[Any, tuple[str, str]] = {
+    int: ("an integer", "integers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+    str: ("a string", "strings"),
+}
 
 
 def describe_type(wanted: Any) -> str:
     """A field's type in a user's words: ``an integer``, ``a list of numbers``, ``'a' or 'b'``."""
-    plain = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
-    if wanted in plain:
-        return plain[wanted]
+    if wanted in _WORDS:
+        return _WORDS[wanted][0]
     arguments = typing.get_args(wanted)
-    if typing.get_origin(wanted) is Literal:
+    if _origin(wanted) is Literal:
         return " or ".join(f"'{choice}'" if isinstance(choice, str) else str(choice) for choice in arguments)
     if _is_union(wanted):
         return " or ".join(describe_type(choice) for choice in arguments if choice is not types.NoneType)
-    if typing.get_origin(wanted) is tuple:
-        items = describe_type(arguments[0]).split(" ", 1)[-1]
-        if arguments[-1] is Ellipsis:
-            return f"a list of {items}s"
-        return f"a list of {len(arguments)} {items}s"
+    if _origin(wanted) is tuple:
+        count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+        _, items = _WORDS.get(arguments[0], ("", f"items, each {describe_type(arguments[0])}"))
+        return f"a list of {count}{items}"
     return getattr(wanted, "__name__", str(wanted))
 
 
@@ -136,11 +147,13 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        text = f'"{value}"'
+        text = json.dumps(value, ensure_ascii=False)
     elif isinstance(value, dict):
         text = "a table"
+    elif isinstance(value, (list, tuple)):
+        text = f"[{', '.join(map(shown, value))}]"
     else:
-        text = str(list(value)) if isinstance(value, tuple) else str(value)
+        text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

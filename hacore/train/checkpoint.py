@@ -66,8 +66,10 @@ def load_checkpoint(
     if position.identity != identity:
         raise RunError(f"{path}: belongs to another spec or other data; resume the run it is from")
     if f"process.{world.processes - 1}.cpu" not in tensors or f"process.{world.processes}.cpu" in tensors:
-        held = sum(name.endswith(".cpu") for name in tensors)
-        raise RunError(f"{path}: was written by {held} processes, not {world.processes}; resume with as many")
+        held = sum(name.startswith("process.") and name.endswith(".cpu") for name in tensors)
+        raise RunError(
+            f"{path}: was written by {_processes(held)}, not {world.processes}; resume with as many"
+        )
     load_model(path, tensors, model)
     groups = optimizer.state_dict()["param_groups"]
     states: dict[int, dict[str, Tensor]] = {}
@@ -97,6 +99,10 @@ def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None
             "use the spec.toml beside it and the plugin versions in environment.json"
         )
     model.load_state_dict(weights)
+
+
+def _processes(count: int) -> str:
+    return f"{count} process{'es' if count > 1 else ''}"
 
 
 def _random_states(sums: Tensor) -> dict[str, Tensor]:

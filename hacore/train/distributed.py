@@ -81,6 +81,25 @@ def barrier() -> None:
         dist.barrier()
 
 
+@torch.no_grad()
+def average_buffers(model: torch.nn.Module) -> None:
+    """Give every process the mean of all processes' floating-point buffers.
+
+    The running statistics of batch normalisation follow each process's own share of the data; after
+    this all processes hold one model. The statistics are linear in what they have seen, so their
+    values do not depend on how often this is called, up to rounding.
+    """
+    buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    if not dist.is_initialized() or not buffers:
+        return
+    # In float64 the mean of equal float32 numbers is that number, so constants stay what they are.
+    flat = torch.cat([buffer.reshape(-1).double() for buffer in buffers])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for buffer, mean in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
+        buffer.copy_(mean.view_as(buffer))
+
+
 class GradientSum:
     """Sums gradients over processes in one message, with a few numbers that ride along.
 

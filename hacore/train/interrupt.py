@@ -7,9 +7,14 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from hacore.train.distributed import launched
+
 
 class Interrupts:
-    """While open, the first SIGTERM or Ctrl-C sets ``requested``; a second Ctrl-C stops at once."""
+    """While open, the first SIGTERM or Ctrl-C sets ``requested``; a second Ctrl-C stops at once.
+
+    Not under torchrun, which passes on to its processes the one Ctrl-C that the terminal sent them already.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -29,6 +34,6 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
+        if self.requested and number == signal.SIGINT and not launched():
             raise KeyboardInterrupt
         self.requested = True

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from hacore.data import Dataset, Questions, make_batch
-from hacore.errors import RunError
+from hacore.errors import NotFiniteError, RunError
 from hacore.evaluate import evaluate
 from hacore.model import Output, VQAModel
 from hacore.runs import MetricsFile, RunFolder
 from hacore.spec import Spec, TrainConfig, dump_spec
 from hacore.train.checkpoint import Position, load_checkpoint, save_checkpoint
-from hacore.train.distributed import GradientSum, World
+from hacore.train.distributed import GradientSum, World, average_buffers
 from hacore.train.interrupt import Interrupts
 from hacore.train.metrics import Meter
 from hacore.train.progress import Reporter, Speed
 from hacore.train.sampler import Sampler
 from hacore.train.schedule import lr_factor
+
+LOOK_EVERY = {"cpu": 1, "cuda": 10}
+"""Steps between looks for a wish to stop and for losses that are not finite, by device."""
 
 
 def train(
@@ -37,7 +42,7 @@ def train(
     """Train, or go on from the folder's last checkpoint.
 
     Returns where it ended, and whether that is the end: not after SIGTERM or Ctrl-C, which save the
-    state and leave. Raises RunError when the loss is not finite.
+    state and leave. Raises RunError when a loss or a gradient is not finite; what is saved then is good.
     """
     config = spec.train
     questions, images = dataset.questions("train"), dataset.images("train")
@@ -49,23 +54,24 @@ def train(
     model.to(device).train()
     optimizer = make_optimizer(model, config)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
-    # Two numbers ride along with the gradients: wishes to stop, and losses that are not finite.
-    gradient_sum = GradientSum(trained, extra=2) if world.processes > 1 else None
+    # A look at the flags may wait for the device, so it comes every few steps only, and before anything
+    # is written. They hold the wishes to stop, and by step what was not finite since the last look.
+    look_every = LOOK_EVERY[device.type]
+    flags = torch.zeros(1 + look_every, device=device)
+    # The flags ride along with the gradients.
+    gradient_sum = GradientSum(trained, extra=len(flags)) if world.processes > 1 else None
     forward = torch.compile(model) if config.compile else model
     meter = Meter(dataset, device)
     at = Position(identity=identity(spec, dataset))
     if folder.last.is_file():
         at = load_checkpoint(folder.last, at.identity, model, optimizer, meter.sums, world)
     metrics = MetricsFile(folder.metrics_file, at.metrics_bytes) if world.leads else None
-    # On a GPU a look at the flags waits for the device, so it comes every few steps only.
-    look_every = 1 if device.type == "cpu" else min(10, config.log_steps)
-    flags = torch.zeros(2, device=device)
     started, logged_at, logged_step = time.monotonic() - at.seconds, time.monotonic(), at.step
 
-    def checkpoint() -> None:
+    def checkpoint(path: Path) -> None:
         at.seconds = time.monotonic() - started
         at.metrics_bytes = metrics.size if metrics else 0
-        save_checkpoint(folder.last, at, model, optimizer, meter.sums, world)
+        save_checkpoint(path, at, model, optimizer, meter.sums, world)
 
     def over() -> bool:
         return at.step >= total or bool(config.patience and at.stale >= config.patience)
@@ -83,8 +89,13 @@ def train(
                 optimizer.zero_grad()
                 if len(rows):
                     batch = make_batch(questions, images, rows).to(device)
-                    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                        output = forward(batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
+                    try:
+                        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                            output = forward(
+                                batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q
+                            )
+                    except NotFiniteError as error:
+                        raise _stopped(at.step, sampler, str(error), folder) from error
                     output = Output(output.logits_QA.float(), output.selection)
                     loss_sum = dataset.loss(output.logits_QA, batch)
                     loss = loss_sum
@@ -93,35 +104,44 @@ def train(
                     # Divided by the questions of all processes, so that their gradients just add up.
                     (loss / sampler.count(at.step)).backward()  # type: ignore[no-untyped-call]
                     meter.add(output, loss_sum, batch)
-                    flags[1] += ~torch.isfinite(loss.detach())
+                    flags[1 + at.step % look_every] += ~torch.isfinite(loss.detach())
                 flags[0] += interrupts.requested
                 if gradient_sum:
                     gradient_sum.extra.copy_(flags)
                     gradient_sum()
                     flags.copy_(gradient_sum.extra)
 
+                norm = nn.utils.clip_grad_norm_(trained, config.clip_norm or math.inf)
+                flags[1 + at.step % look_every] += ~torch.isfinite(norm)
+
+                done = at.step + 1
+                log = done % config.log_steps == 0 or done == total
+                evaluation = done % evaluate_every == 0 or done == total
+                save = evaluation or done % config.checkpoint_steps == 0
                 stop = False
-                if (at.step + 1) % look_every == 0 or at.step + 1 == total:
-                    wishes, not_finite = flags.tolist()
-                    if not_finite:
-                        raise RunError(_not_finite(at.step, look_every, rows, questions.image, folder))
+                if done % look_every == 0 or log or save:
+                    wishes, *not_finite = flags.tolist()
+                    if any(not_finite):
+                        first = next(
+                            s for s in range(max(0, done - look_every), done) if not_finite[s % look_every]
+                        )
+                        raise _stopped(first, sampler, "the loss or its gradient is not finite", folder)
                     stop = wishes > 0
                     flags.zero_()
-                elif gradient_sum and world.rank:
+                elif world.rank:
                     flags.zero_()  # rank 0 carries the sum of all until the next look
-                if config.clip_norm:
-                    nn.utils.clip_grad_norm_(trained, config.clip_norm)
                 optimizer.step()
-                at.step += 1
+                at.step = done
 
-                if at.step % config.log_steps == 0 or at.step == total:
+                if log:
                     scores = meter.read()
                     meter.reset()
                     now = time.monotonic()
-                    per_step = (now - logged_at) / max(1, at.step - logged_step)
-                    steps_logged = min(config.log_steps, at.step)
+                    per_step = (now - logged_at) / (at.step - logged_step)
+                    # The sums may have begun before a resumed session did.
+                    steps_summed = (at.step - 1) % config.log_steps + 1
                     speed = Speed(
-                        questions_per_second=scores.questions / steps_logged / per_step,
+                        questions_per_second=scores.questions / steps_summed / per_step,
                         seconds_left=per_step * (total - at.step),
                     )
                     logged_at, logged_step = now, at.step
@@ -138,18 +158,22 @@ def train(
                         )
                         reporter.train(at.step, scores, speed)
 
-                evaluated = at.step % evaluate_every == 0 or at.step == total
-                if evaluated:
+                if save or stop:
+                    average_buffers(model)
+                if evaluation:
                     before = time.monotonic()
-                    scores = evaluate(
-                        model,
-                        dataset,
-                        spec.eval.split,
-                        device=device,
-                        batch_images=spec.eval.batch_images,
-                        precision=precision,
-                        world=world,
-                    )
+                    try:
+                        scores = evaluate(
+                            model,
+                            dataset,
+                            spec.eval.split,
+                            device=device,
+                            batch_images=spec.eval.batch_images,
+                            precision=precision,
+                            world=world,
+                        )
+                    except NotFiniteError as error:
+                        raise _stopped(at.step - 1, None, str(error), folder) from error
                     better = scores.accuracy > at.best
                     at.best, at.stale = (scores.accuracy, 0) if better else (at.best, at.stale + 1)
                     if metrics:
@@ -163,10 +187,10 @@ def train(
                         )
                         reporter.evaluation(at.step, spec.eval.split, scores, better)
                     if better:
-                        save_checkpoint(folder.best, at, model, optimizer, meter.sums, world)
+                        checkpoint(folder.best)
                     logged_at += time.monotonic() - before  # speed is that of training alone
-                if evaluated or stop or at.step % config.checkpoint_steps == 0:
-                    checkpoint()
+                if save or stop:
+                    checkpoint(folder.last)
                 if stop:
                     break
     finally:
@@ -218,15 +242,12 @@ def identity(spec: Spec, dataset: Dataset[Any]) -> str:
     return hashlib.sha256((dump_spec(spec) + dataset.fingerprint).encode()).hexdigest()
 
 
-def _not_finite(step: int, look_every: int, rows: Any, image: Any, folder: RunFolder) -> str:
-    when = (
-        f"step {step + 1}" if look_every == 1 else f"one of the steps {step + 2 - look_every} to {step + 1}"
-    )
-    images = ", ".join(str(i) for i in dict.fromkeys(image[rows].tolist()))
+def _stopped(step: int, sampler: Sampler | None, what: str, folder: RunFolder) -> RunError:
+    """Names the step (from 0), its images when the sampler is given, and the last good checkpoint."""
+    images = f" (training images {', '.join(map(str, sampler.images(step)))})" if sampler else ""
     good = (
         f"last good checkpoint: {folder.last}" if folder.last.is_file() else "no checkpoint was written yet"
     )
-    return (
-        f"the loss is not finite at {when} (training images {images}); {good}; "
-        "lower train.lr or train.clip_norm and run again"
+    return RunError(
+        f"step {step + 1}{images}: {what}; {good}; lower train.lr or train.clip_norm and run again"
     )

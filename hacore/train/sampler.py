@@ -43,6 +43,11 @@ class Sampler:
         """Rows of this process's questions in step ``step`` (from 0); may be empty."""
         return self._concatenate(self._visits(step)[self._rank :: self._processes])
 
+    def images(self, step: int) -> list[int]:
+        """The images of the step over all processes, each once, in the order of the split."""
+        rows = self._concatenate(self._visits(step))
+        return sorted(set(self._image[rows].tolist()))
+
     def count(self, step: int) -> int:
         """Number of questions of the step over all processes."""
         visits = self._visits(step)

@@ -72,13 +72,10 @@ def test_files_are_clean(name, tmp_path):
             assert text.endswith("\n")
             if path.endswith(".py"):
                 ast.parse(text)
-    pytest.importorskip("ruff")
-    ruff = ("-m", "ruff", "check", "--isolated", "--select", "E4,E7,E9,F,B,UP")
-    ran = python([tmp_path], *ruff, ".")
-    assert ran.returncode == 0, ran.stdout
-    if name == "spread-topk":  # longer and shorter names break lines elsewhere
-        ran = python([tmp_path], "-m", "ruff", "format", "--isolated", "--check", "--diff", ".")
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+        pytest.importorskip("ruff")
+        for arguments in (["check"], ["format", "--check", "--diff"]):
+            ran = python([folder], "-m", "ruff", *arguments, "--isolated", ".")
+            assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_declaration_and_readme_agree(tmp_path):

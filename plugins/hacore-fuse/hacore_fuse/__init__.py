@@ -22,6 +22,9 @@ class Config:
 class MultiplyConfig(Config):
     """Options of the product."""
 
+    normalise: bool = option(
+        True, "batch norm of the question vectors, so that the factors start out different for each question"
+    )
     gain_std: float = option(
         1.0, "standard deviation, at the start, of the factors made from a question of unit variance", above=0
     )

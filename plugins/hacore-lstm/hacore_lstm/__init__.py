@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from hacore.plugin import Component, hookimpl, option
@@ -17,6 +19,9 @@ class Config:
     bidirectional: bool = option(False, "read both ways; the question vector is then twice as long")
     reverse: bool = option(False, "read each question from its last word to its first")
     dropout: float = option(0.0, "dropout between layers; needs two layers or more", min=0, below=1)
+    init: Literal["orthogonal", "torch"] = option(
+        "orthogonal", "start: orthogonal recurrence, Xavier input, forget bias 1; or torch's small uniform one"
+    )
     unique: bool = option(
         True, "on the CPU, encode equal questions of a batch once; same vectors and gradients"
     )

@@ -22,6 +22,9 @@ class Config:
     pairs_per_block: int | None = option(
         None, "pairs evaluated at a time, for speed and memory only; unset: what fits the cache", min=1
     )
+    recompute: Literal["auto", "always", "never"] = option(
+        "auto", "compute the layers again in the backward pass; auto: unless they take little memory"
+    )
 
 
 @hookimpl

@@ -1,21 +1,27 @@
 """The sum of an MLP over all ordered pairs of cells, a block of pairs at a time.
 
-The activations of all pairs, sum(k^2) x width numbers a layer, are never held: a block's live in
-buffers that the next block uses again, and the backward pass computes them again. On a CPU, where a
+A block's activations live in buffers that the next block uses again, and the backward pass computes
+them again unless all of them, sum(k^2) x width numbers a layer, take little memory. On a CPU, where a
 step over large tensors is bound by page faults and memory traffic, this is also faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hacore_rn.blocks import Block, automatic_pairs, blocks, run_blocks
+from hacore_rn.blocks import Block, automatic_pairs, blocks
+
+Recompute = Literal["auto", "always", "never"]
+
+# Bytes of activations that are kept rather than computed again.
+CPU_KEPT = 32 * 2**20
+GPU_KEPT = 2**30
 
 _relu_backward = torch.ops.aten.threshold_backward.grad_input
 
@@ -29,6 +35,7 @@ def pair_sum(
     biases: Sequence[Tensor],
     factor_T: Tensor | None = None,
     pairs_per_block: int | None = None,
+    recompute: Recompute = "auto",
 ) -> Tensor:
     """(Q, W): for each question the sum over its ordered pairs of cells (i, j), i = j included, of
     ``factor_i * factor_j * mlp(relu(a_i + b_j))``.
@@ -37,7 +44,8 @@ def pair_sum(
     groups: (number of questions, cells each) of consecutive questions; counts may be 0.
     weights, biases: Linear layers (W, W) and (W), each followed by a ReLU. factor_T: None for ones.
     pairs_per_block: an upper bound of the pairs evaluated at a time, rounded up to the pairs of one
-    cell; None chooses it by device and width.
+    cell; None chooses it by device and width. recompute: whether the backward pass computes the layers
+    after the first again; "auto": if keeping them takes more than 32 MiB, on a GPU 1 GiB.
 
     Half-precision numbers are summed in float32, which is also what is returned. On a CPU the result
     is the same each time for the same input and number of threads. Differentiable once.
@@ -51,9 +59,13 @@ def pair_sum(
     trains = torch.is_grad_enabled() and any(x.requires_grad for x in (a_TW, b_TW, *layers))
     plan = list(blocks(groups, pairs_per_block or automatic_pairs(a_TW.shape[1], len(weights), a_TW)))
     questions = sum(count for count, _ in groups)
+    pairs = sum(count * k**2 for count, k in groups)
+    kept_bytes = pairs * a_TW.shape[1] * a_TW.element_size() * (len(weights) - 1)
+    limit = {"auto": CPU_KEPT if device == "cpu" else GPU_KEPT, "always": -1, "never": kept_bytes}[recompute]
+    keeps = trains and kept_bytes <= limit
     with _no_autocast(a_TW):
         return _PairSum.apply(
-            a_TW.contiguous(), b_TW.contiguous(), factor_T, questions, plan, trains, *layers
+            a_TW.contiguous(), b_TW.contiguous(), factor_T, questions, pairs, plan, trains, keeps, *layers
         )
 
 
@@ -65,92 +77,91 @@ class _PairSum(torch.autograd.Function):
         b_TW: Tensor,
         factor_T: Tensor | None,
         questions: int,
+        pairs: int,
         plan: list[Block],
         trains: bool,
+        keeps: bool,
         *layers: Tensor,
     ) -> Tensor:
-        width = a_TW.shape[1]
+        width, depth = a_TW.shape[1], len(layers) // 2
         exact = _exact(a_TW.dtype)
         out_QW = a_TW.new_zeros(questions, width, dtype=exact)
-        # One byte a unit and pair, a quarter of the activation, spares the backward pass the last
-        # layer. The gradient of a factor needs the activation itself.
+        # Of the last layer backward needs the signs: one byte for a number of four. The gradient of a
+        # factor needs the numbers.
         mask_PW = None
         if trains and not (factor_T is not None and factor_T.requires_grad):
-            mask_PW = a_TW.new_empty(sum(block.pairs for block in plan), width, dtype=torch.bool)
-
-        def work(part: list[Block]) -> None:
-            buffers = _buffers(a_TW, part, 2)
-            for block in part:
-                h_PW = _activations(block, a_TW, b_TW, layers, buffers, 1 + len(layers) // 2)[-1]
-                if mask_PW is not None:
-                    block.per_pair(mask_PW).copy_(h_PW)
-                h_nPW = h_PW.view(block.n, -1, width)
-                if factor_T is None:
-                    summed_nW = h_nPW.sum(1, dtype=exact)
-                else:
-                    factor_nP = _pair_factors(block, factor_T.to(exact)).flatten(1)
-                    summed_nW = torch.bmm(factor_nP.unsqueeze(1), h_nPW.to(exact)).squeeze(1)
-                block.per_question(out_QW).add_(summed_nW)
-
-        run_blocks(plan, a_TW.device, work)
-        ctx.save_for_backward(a_TW, b_TW, factor_T, mask_PW, *layers)
-        ctx.plan = plan
+            mask_PW = a_TW.new_empty(pairs, width, dtype=torch.bool)
+        kept = [a_TW.new_empty(pairs, width) for _ in range(depth - 1)] if keeps else []
+        buffers = _buffers(a_TW, plan, 2)
+        for block in plan:
+            h = [buffers[layer % 2][: block.pairs] for layer in range(depth + 1)]
+            if kept:
+                h[1:depth] = map(block.per_pair, kept)
+            _compute(range(depth + 1), h, block, a_TW, b_TW, layers)
+            if mask_PW is not None:
+                block.per_pair(mask_PW).copy_(h[-1])
+            h_nPW = h[-1].view(block.n, -1, width)
+            if factor_T is None:
+                summed_nW = h_nPW.sum(1, dtype=exact)
+            else:
+                factor_nP = _pair_factors(block, factor_T.to(exact)).flatten(1)
+                summed_nW = torch.bmm(factor_nP.unsqueeze(1), h_nPW.to(exact)).squeeze(1)
+            block.per_question(out_QW).add_(summed_nW)
+        ctx.save_for_backward(a_TW, b_TW, factor_T, mask_PW, *layers, *kept)
+        ctx.plan, ctx.depth = plan, depth
         return out_QW
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_QW: Tensor) -> tuple[Tensor | None, ...]:
-        a_TW, b_TW, factor_T, mask_PW, *layers = ctx.saved_tensors
-        depth = len(layers) // 2
+        a_TW, b_TW, factor_T, mask_PW, *rest = ctx.saved_tensors
+        depth = ctx.depth
+        layers, kept = rest[: 2 * depth], rest[2 * depth :]
+        width = a_TW.shape[1]
         exact = _exact(a_TW.dtype)
         grad_a_TW = torch.zeros_like(a_TW, dtype=exact)
         grad_b_TW = torch.zeros_like(b_TW, dtype=exact)
         grad_factor_T = None if factor_T is None else torch.zeros_like(factor_T, dtype=exact)
+        grad_layers = [torch.zeros_like(layer, dtype=exact) for layer in layers]
         row_QW = grad_QW.to(a_TW.dtype)
-
-        def work(part: list[Block]) -> list[Tensor]:
-            totals = [torch.zeros_like(layer, dtype=exact) for layer in layers]
-            *buffers, spare = _buffers(a_TW, part, depth + 2)
-            for block in part:
-                # The last buffer and the spare hold gradients by turns, the others the activations.
-                g_PW, free_PW = buffers[-1][: block.pairs], spare[: block.pairs]
-                g_nPW = g_PW.view(block.n, -1, g_PW.shape[1])
+        missing = [layer for layer in range(depth + (mask_PW is None)) if not (kept and 0 < layer < depth)]
+        *buffers, last, spare = _buffers(a_TW, ctx.plan, 3 if kept else depth + 2)
+        with _no_autocast(a_TW):
+            for block in ctx.plan:
+                h = [buffer[: block.pairs] for buffer in (*buffers, last)]
+                if kept:
+                    h[1:1] = map(block.per_pair, kept)
+                _compute(missing, h, block, a_TW, b_TW, layers)
+                # The last layer's place and the spare hold the gradients by turns.
+                g_PW, free_PW = h[-1], spare[: block.pairs]
+                g_nPW = g_PW.view(block.n, -1, width)
                 row_n1W = block.per_question(row_QW).unsqueeze(1)
                 if mask_PW is not None:
-                    h = _activations(block, a_TW, b_TW, layers, buffers, depth)
                     # As bytes, since bools convert to floats an element at a time.
                     g_PW.copy_(block.per_pair(mask_PW).view(torch.uint8))
                     g_nPW.mul_(row_n1W)
                 else:
-                    h = _activations(block, a_TW, b_TW, layers, buffers, depth + 1)
-                    grad_P = torch.bmm(g_nPW.to(exact), row_n1W.mT.to(exact)).flatten()
                     assert factor_T is not None
                     assert grad_factor_T is not None
+                    grad_P = torch.bmm(g_nPW.to(exact), row_n1W.mT.to(exact)).flatten()
                     _add_factor_grads(block, factor_T.to(exact), block.grid(grad_P), grad_factor_T)
                     _relu_backward(row_n1W.expand_as(g_nPW), g_nPW, 0, grad_input=g_nPW)
                 if factor_T is not None:
                     g_PW.mul_(_pair_factors(block, factor_T).view(-1, 1))
                 for layer in reversed(range(depth)):
-                    _add_product(totals[2 * layer], g_PW, h[layer])
-                    totals[2 * layer + 1].add_(g_PW.sum(0, dtype=exact))
+                    _add_product(grad_layers[2 * layer], g_PW, h[layer])
+                    grad_layers[2 * layer + 1].add_(g_PW.sum(0, dtype=exact))
                     torch.mm(g_PW, layers[2 * layer], out=free_PW)
                     _relu_backward(free_PW, h[layer], 0, grad_input=free_PW)
                     g_PW, free_PW = free_PW, g_PW
                 g_nRKW = block.grid(g_PW)
                 block.first(grad_a_TW).add_(g_nRKW.sum(2, dtype=exact))
                 block.second(grad_b_TW).add_(g_nRKW.sum(1, dtype=exact))
-            return totals
-
-        with _no_autocast(a_TW):
-            grad_layers, *others = run_blocks(ctx.plan, a_TW.device, work)
-        for totals in others:
-            for total, part in zip(grad_layers, totals, strict=True):
-                total.add_(part)
         return (
             grad_a_TW.to(a_TW.dtype),
             grad_b_TW.to(b_TW.dtype),
-            None if grad_factor_T is None else grad_factor_T.to(factor_T.dtype),
-            *(None, None, None),
+            None if factor_T is None or grad_factor_T is None else grad_factor_T.to(factor_T.dtype),
+            *(None, None, None, None, None),
             *(grad.to(layer.dtype) for grad, layer in zip(grad_layers, layers, strict=True)),
         )
 
@@ -166,26 +177,29 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
-def _buffers(like: Tensor, part: list[Block], count: int) -> list[Tensor]:
+def _buffers(like: Tensor, plan: list[Block], count: int) -> list[Tensor]:
     """``count`` matrices (pairs of the largest block, width)."""
-    pairs = max((block.pairs for block in part), default=0)
+    pairs = max((block.pairs for block in plan), default=0)
     return [like.new_empty(pairs, like.shape[1]) for _ in range(count)]
 
 
-def _activations(
-    block: Block, a_TW: Tensor, b_TW: Tensor, layers: Sequence[Tensor], buffers: list[Tensor], count: int
-) -> list[Tensor]:
-    """The first ``count`` of the 1 + depth layers of a block's pairs, in the buffers by turns."""
-    h: list[Tensor] = []
-    for layer in range(count):
-        h_PW = buffers[layer % len(buffers)][: block.pairs]
+def _compute(
+    wanted: Iterable[int],
+    h: list[Tensor],
+    block: Block,
+    a_TW: Tensor,
+    b_TW: Tensor,
+    layers: Sequence[Tensor],
+) -> None:
+    """Write the wanted layers of a block, in ascending order, to their places h."""
+    for layer in wanted:
         if layer == 0:
-            torch.add(block.first(a_TW).unsqueeze(2), block.second(b_TW).unsqueeze(1), out=block.grid(h_PW))
+            first_nR1W, second_n1KW = block.first(a_TW).unsqueeze(2), block.second(b_TW).unsqueeze(1)
+            torch.add(first_nR1W, second_n1KW, out=block.grid(h[0]))
         else:
             weight, bias = layers[2 * layer - 2 : 2 * layer]
-            torch.addmm(bias, h[-1], weight.t(), out=h_PW)
-        h.append(h_PW.relu_())
-    return h
+            torch.addmm(bias, h[layer - 1], weight.t(), out=h[layer])
+        h[layer].relu_()
 
 
 def _pair_factors(block: Block, factor_T: Tensor) -> Tensor:

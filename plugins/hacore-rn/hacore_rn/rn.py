@@ -61,6 +61,7 @@ class RN(Aggregator[Config]):
             [layer.bias for layer in self.rest],
             factor_T,
             self.config.pairs_per_block,
+            self.config.recompute,
         )
         if packed.row_Q is not None:
             out_QW = out_QW.index_select(0, packed.row_Q)

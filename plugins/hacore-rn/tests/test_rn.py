@@ -122,6 +122,7 @@ shapes = st.fixed_dictionaries(
         "coordinates": st.booleans(),
         "reduce": st.sampled_from(["sum", "mean"]),
         "pairs_per_block": st.one_of(st.none(), st.integers(1, 120)),
+        "recompute": st.sampled_from(["auto", "always", "never"]),
         "ragged": st.booleans(),
         "weighted": st.booleans(),
         "seed": st.integers(0, 1000),
@@ -267,19 +268,19 @@ def test_without_gradients_nothing_is_saved(threads: int, mode: type) -> None:
 
 def test_training_takes_a_tenth_of_the_memory_of_the_plain_formula() -> None:
     questions, k, width, limit = 24, 16, 64, 256
-    module, selection, question_QC = make(
-        questions, k, 24, 32, dtype=torch.float32, width=width, layers=4, pairs_per_block=limit
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the profiler sees the allocations of one thread
-    try:
-        peak = peak_bytes(lambda: module(selection, question_QC).sum().backward())
-    finally:
-        torch.set_num_threads(before)
-    saved_by_plain = 4 * questions * k**2 * (2 * 26 + 32 + 4 * width)
+    peaks = {}
+    for recompute in ("always", "never"):
+        case = make(
+            questions, k, 24, 32, dtype=torch.float32, width=width, layers=4, pairs_per_block=limit,
+            recompute=recompute,
+        )  # fmt: skip
+        peaks[recompute] = peak_bytes(lambda case=case: case[0](*case[1:]).sum().backward())
+    pairs = questions * k**2
+    saved_by_plain = 4 * pairs * (2 * 26 + 32 + 4 * width)
     buffers = 4 * 5 * limit * width
     per_cell = 4 * questions * k * width
-    assert peak - buffers - 6 * per_cell < saved_by_plain / 10
+    assert peaks["always"] - buffers - 6 * per_cell < saved_by_plain / 10
+    assert peaks["never"] - peaks["always"] > 4 * pairs * width
 
 
 def peak_bytes(step: Callable[[], None]) -> int:
@@ -292,6 +293,14 @@ def peak_bytes(step: Callable[[], None]) -> int:
         total += event.nbytes()
         peak = max(peak, total)
     return peak
+
+
+@pytest.mark.parametrize("recompute", ["always", "never"])
+def test_backward_can_run_twice(recompute: str) -> None:
+    module, selection, question_QC = make(weighted=True, recompute=recompute)
+    out_QW = module(selection, question_QC).sum()
+    first = torch.autograd.grad(out_QW, selection.features_QKC, retain_graph=True)
+    assert torch.equal(*first, *torch.autograd.grad(out_QW, selection.features_QKC))
 
 
 def test_a_second_derivative_is_refused() -> None:

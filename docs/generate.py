@@ -1,0 +1,160 @@
+"""Writes the parts of the documentation that follow from the code.
+
+    python docs/generate.py            # bring docs/*.md up to date
+    python docs/generate.py --check    # say what is out of date, and fail if anything is
+
+A part stands between ``<!-- generated: NAME ARGUMENTS -->`` and ``<!-- end of generated -->``, and
+NAME is a function of ``PARTS`` below.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hacore.errors import SpecError
+from hacore.plugin import KINDS
+from hacore.registry import catalogue, registry
+from hacore.spec import SECTIONS, EvalConfig, HeadConfig, TrainConfig, load_spec
+from hacore.spec._structure import describe_type, shown
+
+DOCS = Path(__file__).parent
+TABLES: dict[str, type[Any]] = {"head": HeadConfig, "train": TrainConfig, "eval": EvalConfig}
+
+_PART = re.compile(
+    r"(?P<open><!-- generated: (?P<words>[^\n]+?) -->\n).*?(?P<close><!-- end of generated -->)", re.DOTALL
+)
+
+# A spec with one mistake of each sort, for the page that shows how they are reported.
+_MISTAKEN = """\
+name = "han_rn"
+data = { use = "sort-of-clevr" }
+image_encoder = { use = "small-cnn" }
+question_encoder = { use = "lstm", hidden = "128" }
+fuser = { use = "multipy" }
+selector = { use = "l2-topk", kk = 8 }
+aggregator = { use = "rn" }
+
+[train]
+epochs = -1
+optimizer = "sgd"
+"""
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+
+
+def options(config: type[Any]) -> str:
+    """The options of a config class."""
+    rows = []
+    for field in attrs.fields(attrs.resolve_types(config)):
+        default = "none" if field.default is None else f"`{shown(field.default)}`"
+        rows.append([f"`{field.name}`", describe_type(field.type), default, field.metadata["help"]])
+    return table(["option", "type", "default", "meaning"], rows) if rows else "No options."
+
+
+def section_options(section: str) -> str:
+    """The options of ``[head]``, ``[train]`` or ``[eval]``."""
+    return options(TABLES[section])
+
+
+def component_options(kind: str) -> str:
+    """Every published component of a kind with its options."""
+    parts = []
+    for name, distribution in catalogue().get(kind, {}).items():
+        component = registry().find(kind, name).component
+        parts.append(
+            f"### `{name}`\n\nFrom `{distribution}`: {component.summary}.\n\n{options(component.config)}"
+        )
+    return "\n\n".join(parts)
+
+
+def published() -> str:
+    """Every published component, what it is and the package that has it."""
+    sections = {kind: section for section, kind in SECTIONS.items()}
+    rows = []
+    for kind in KINDS:
+        for name, distribution in catalogue().get(kind, {}).items():
+            summary = registry().find(kind, name).component.summary
+            rows.append([f"`{sections[kind]}`", f"`{name}`", f"`{distribution}`", summary])
+    return table(["section of a spec", "name", "package", "what it is"], rows)
+
+
+def command_help(*command: str) -> str:
+    """What a command prints with --help, 80 columns wide."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "hacore", *command, "--help"],
+        env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return f"```text\n{ran.stdout.rstrip()}\n```"
+
+
+def problems() -> str:
+    """A spec full of mistakes, and what is said of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mistaken.toml")
+        path.write_text(_MISTAKEN, encoding="utf-8")
+        try:
+            load_spec(path)
+        except SpecError as error:
+            said = "\n".join(
+                f"hacore: {line}" for line in str(error).replace(f"{path}", path.name).splitlines()
+            )
+        else:
+            raise AssertionError("the mistaken spec is valid")
+    return (
+        f'<!-- test: skip, it is wrong on purpose -->\n```toml title="mistaken.toml"\n{_MISTAKEN}```\n\n'
+        f"```text\n$ hacore check mistaken.toml\n{said}\n```"
+    )
+
+
+PARTS = {
+    "section": section_options,
+    "components": component_options,
+    "published": published,
+    "help": command_help,
+    "problems": problems,
+}
+
+
+def generate(text: str) -> str:
+    """A page with its generated parts made anew."""
+
+    def make(match: re.Match[str]) -> str:
+        name, *arguments = match["words"].split()
+        return f"{match['open']}\n{PARTS[name](*arguments)}\n\n{match['close']}"
+
+    return _PART.sub(make, text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    check = "--check" in (sys.argv[1:] if arguments is None else arguments)
+    stale = []
+    for path in sorted(DOCS.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        made = generate(text)
+        if made != text:
+            stale.append(path.name)
+            if not check:
+                path.write_text(made, encoding="utf-8")
+    if stale:
+        print(f"{'out of date, run docs/generate.py' if check else 'brought up to date'}: {', '.join(stale)}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

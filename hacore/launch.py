@@ -1,0 +1,93 @@
+"""Runs a spec's ``train.processes`` processes on this machine, as torchrun would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import IO, Any
+
+from hacore.errors import RunError
+from hacore.runs import RunFolder
+
+_GRACE_SECONDS = 20.0
+
+
+def run_processes(folder: RunFolder, processes: int, device: str) -> None:
+    """Train the run of ``folder`` in several processes and wait for them.
+
+    The first process reports on this one's standard error and writes the result; what the others say
+    is shown when one of them fails. SIGTERM and Ctrl-C go to the processes, which save their state
+    and leave. When one fails, the others get 20 seconds to leave. Raises RunError when any failed.
+    """
+    with tempfile.TemporaryFile() as said:
+        port = str(_free_port())
+        workers = [_start(folder, rank, processes, port, device, said) for rank in range(processes)]
+        try:
+            _wait(workers)
+        finally:
+            for worker in workers:
+                worker.kill()
+        failed = [worker.returncode for worker in workers if worker.returncode]
+        if failed:
+            said.seek(0)
+            last = said.read().decode(errors="replace").strip().splitlines()[-1:]
+            cause = f": {last[0]}" if last and not workers[0].returncode else ""
+            raise RunError(
+                f"{folder.path}: a training process ended with status {failed[0]}{cause}; "
+                f"go on with: hacore run --resume {folder.path}"
+            )
+
+
+def _start(
+    folder: RunFolder, rank: int, processes: int, port: str, device: str, said: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    place = {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "hacore", "run", "--resume", str(folder.path), "--device", device],
+        env={**os.environ, **place},
+        stdout=subprocess.DEVNULL,
+        stderr=None if rank == 0 else said,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(workers: list[subprocess.Popen[bytes]]) -> None:
+    """Until all have ended, or some time after the first failure."""
+
+    def pass_on(number: int, _: Any) -> None:
+        for worker in workers:
+            worker.send_signal(number)
+
+    # A terminal sends Ctrl-C to the workers itself; here it must only not end the waiting.
+    old = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, pass_on),
+    }
+    deadline = None
+    try:
+        while any(worker.poll() is None for worker in workers):
+            if deadline is None and any(worker.returncode for worker in workers):
+                deadline = time.monotonic() + _GRACE_SECONDS
+            if deadline is not None and time.monotonic() > deadline:
+                return
+            time.sleep(0.1)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

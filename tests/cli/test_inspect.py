@@ -1,0 +1,222 @@
+"""``hacore check``, ``hacore plugins`` and ``hacore needs``: the numbers, and the same in JSON."""
+
+import json
+
+import pytest
+
+SMALL = """
+name = "small"
+data = { use = "sort-of-clevr", images = 40, held_out = 5, validation = 5 }
+image_encoder = { use = "small-cnn", channels = [4, 8], strides = [4], norm = "none" }
+question_encoder = { use = "lstm", embedding = 4, hidden = 8 }
+fuser = { use = "add", width = 16 }
+selector = { use = "all-cells" }
+aggregator = { use = "sum-pool" }
+head = { hidden = [6] }
+train = { batch_images = 7, epochs = 2 }
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def cells(line):
+    return [word for word in line.replace(",", "").split("  ") if word.strip()]
+
+
+def test_check_counts_what_a_person_counts(cli, small):
+    found = json.loads(cli("check", small, "--json").out)
+    words, answers, length = 25, 10, found["words"]
+    stages = {stage["stage"]: stage for stage in found["stages"]}
+    vocabulary = stages["question_encoder"]["parameters"] - 4 * 8 * (4 + 8 + 2)
+    assert vocabulary % 4 == 0
+    words = vocabulary // 4
+    assert words > 2
+    answers = (stages["head"]["parameters"] - 16 * 6 - 6) // 7
+    # 75 pixels, stride 4, kernel 3 padded by 1: 19 rows, then 5.
+    expected = {
+        "image_encoder": (
+            "25x8",
+            (3 * 9 + 1) * 4 + (4 * 9 + 1) * 8,
+            19 * 19 * 4 * 3 * 9 + 5 * 5 * 8 * 4 * 9,
+        ),
+        # Four gates, each with two biases.
+        "question_encoder": ("8", words * 4 + 4 * 8 * (4 + 8 + 2), length * 4 * 8 * (4 + 8)),
+        # The cell with its x and y, the question once, then one layer of 16 on every cell.
+        "fuser": ("25x16", (8 + 2 + 1) * 16 + 8 * 16 + (16 + 1) * 16, 25 * 10 * 16 + 8 * 16 + 25 * 16 * 16),
+        "selector": ("25x16", 0, 0),
+        "aggregator": ("16", 0, 0),
+        "head": (str(answers), (16 + 1) * 6 + (6 + 1) * answers, 16 * 6 + 6 * answers),
+    }
+    for name, (output, parameters, multiply_adds) in expected.items():
+        stage = stages[name]
+        assert (stage["output"], stage["parameters"], stage["multiply_adds"]) == (
+            output,
+            parameters,
+            multiply_adds,
+        ), name
+        assert stage["trainable"] == parameters
+    assert found["total"]["parameters"] == sum(row[1] for row in expected.values())
+    assert found["total"]["multiply_adds"] == sum(row[2] for row in expected.values())
+    assert found["questions"] == {"train": 600, "val": 100, "test": 100}
+    # 30 training images, 7 a step, twice.
+    assert (found["steps_per_epoch"], found["steps"]) == (5, 10)
+    assert found["valid"] is True
+
+
+def test_check_says_the_same_in_its_table(cli, small):
+    found = json.loads(cli("check", small, "--json").out)
+    ran = cli("check", small)
+    assert ran.status == 0
+    assert ran.err == ""
+    lines = ran.out.splitlines()
+    assert lines[0] == f"{small} is valid"
+    rows = [line.replace(",", "").split() for line in lines[2:9]]
+    assert rows[:-1] == [
+        [
+            stage["stage"],
+            stage["use"],
+            stage["output"],
+            *(str(stage[key]) for key in ("parameters", "trainable", "multiply_adds")),
+        ]
+        for stage in found["stages"]
+    ]
+    assert rows[-1] == ["all", *map(str, found["total"].values())]
+    assert lines[10:] == [
+        "questions: train 600, val 100, test 100",
+        "training: 10 steps, 5 an epoch",
+        f"multiply-adds: one question of {found['words']} words about one image",
+    ]
+
+
+def test_keeping_fewer_cells_costs_less(cli, small):
+    def cost(k):
+        words = ("aggregator.use=rn", "selector.use=l2-topk", f"selector.k={k}")
+        flags = [word for override in words for word in ("--set", override)]
+        found = json.loads(cli("check", small, "--json", *flags).out)
+        return {stage["stage"]: stage["multiply_adds"] for stage in found["stages"]}
+
+    few, many = cost(4), cost(8)
+    assert few["fuser"] == many["fuser"]
+    # Pairs are k squared; only the first layer, which is computed per cell, grows with k.
+    assert 3 * few["aggregator"] < many["aggregator"] < 4 * few["aggregator"]
+
+
+def test_plugins_lists_what_is_installed(cli):
+    ran = cli("plugins")
+    found = json.loads(cli("plugins", "--json").out)
+    assert found["problems"] == []
+    assert ran.err == ""
+    lines = ran.out.splitlines()
+    assert lines[0].split() == ["kind", "name", "distribution", "version", "summary"]
+    assert [line.split()[:4] for line in lines[1:]] == [
+        [it["kind"], it["name"], it["distribution"], it["version"]] for it in found["components"]
+    ]
+    for line, it in zip(lines[1:], found["components"], strict=True):
+        assert line.rstrip().endswith(it["summary"])
+    assert {"kind": "selector", "name": "l2-topk", "distribution": "hacore-l2-topk"}.items() <= next(
+        it for it in found["components"] if it["name"] == "l2-topk"
+    ).items()
+
+
+def test_plugins_of_a_kind(cli):
+    for kind in ("image-encoder", "image_encoder"):
+        names = {it["name"] for it in json.loads(cli("plugins", kind, "--json").out)["components"]}
+        assert {"small-cnn", "resnet"} <= names
+        assert "lstm" not in names
+
+
+def test_plugins_shows_the_options_of_one(cli):
+    found = json.loads(cli("plugins", "image_encoder", "small-cnn", "--json").out)
+    assert (found["kind"], found["name"], found["distribution"]) == (
+        "image_encoder",
+        "small-cnn",
+        "hacore-small-cnn",
+    )
+    options = {it["option"]: it for it in found["options"]}
+    assert options["kernel"] == {
+        "option": "kernel",
+        "type": "an integer",
+        "default": 3,
+        "help": "side of every kernel; each layer pads by half of it",
+    }
+    assert options["channels"]["default"] == [32, 64, 64, 64]
+    assert options["channels"]["type"] == "a list of integers"
+    assert options["norm"]["type"] == "'batch' or 'group' or 'none'"
+    assert options["groups"]["default"] is None
+    out = cli("plugins", "image_encoder", "small-cnn").out
+    assert out.startswith("image_encoder 'small-cnn' (hacore-small-cnn ")
+    for it in found["options"]:
+        assert any(
+            line.startswith(it["option"] + " ") and line.rstrip().endswith(it["help"])
+            for line in out.splitlines()
+        ), it
+    assert '"batch"' in out
+    assert "none" in next(line for line in out.splitlines() if line.startswith("groups"))
+
+
+def test_plugins_of_a_component_without_options(cli):
+    out = cli("plugins", "selector", "all-cells").out
+    assert out.endswith("\nno options\n")
+    assert json.loads(cli("plugins", "selector", "all-cells", "--json").out)["options"] == []
+
+
+def test_plugins_tells_of_broken_ones_and_shows_the_others(cli, install):
+    install("fake_broken", "raise RuntimeError('no luck')")
+    ran = cli("plugins", "selector")
+    said = "plugin 'fake-broken' of fake-broken does not load: RuntimeError: no luck"
+    assert ran.status == 0
+    assert ran.err == f"hacore: {said}\n"
+    assert "l2-topk" in ran.out
+    ran = cli("plugins", "--json")
+    assert json.loads(ran.out)["problems"] == [said]
+
+
+def test_plugins_that_are_not_there(cli):
+    assert cli("plugins", "selector", "l3-topk").error.startswith(
+        "unknown selector 'l3-topk'; did you mean 'l2-topk'?; installed: "
+    )
+    ran = cli("plugins", "selectr")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.endswith(
+        "Error: no kind 'selectr'; did you mean 'selector'?; "
+        "kinds: image_encoder, question_encoder, fuser, selector, aggregator, dataset\n"
+    )
+
+
+def test_needs_lists_packages(cli, small, uninstall):
+    uninstall("hacore-lstm")
+    expected = [
+        ("hacore", True),
+        ("hacore-sort-of-clevr", True),
+        ("hacore-small-cnn", True),
+        ("hacore-lstm", False),
+        ("hacore-fuse", True),
+        ("hacore-all-cells", True),
+        ("hacore-sum-pool", True),
+    ]
+    ran = cli("needs", small)
+    assert [tuple(line.split("\t")) for line in ran.out.splitlines()] == [
+        (package, "installed" if installed else "not installed") for package, installed in expected
+    ]
+    assert json.loads(cli("needs", small, "--json").out) == [
+        {"package": package, "installed": installed} for package, installed in expected
+    ]
+    assert cli("check", small).error == (
+        f"{small}:5: question_encoder.use: question encoder 'lstm' is not installed; "
+        "run 'pip install hacore-lstm'"
+    )
+
+
+def test_new_writes_a_plugin(cli, tmp_path):
+    ran = cli("new", "selector", "brand-new", "--output", tmp_path)
+    assert ran.status == 0
+    folder = tmp_path / "hacore-brand-new"
+    assert ran.out.splitlines() == [f"wrote {folder}", f"next:  pip install -e {folder}  &&  pytest {folder}"]
+    assert (folder / "pyproject.toml").is_file()
+    assert "already" in cli("new", "selector", "brand-new", "--output", tmp_path).error
+    assert cli("new", "selektor", "x").status == 2

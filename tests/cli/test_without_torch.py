@@ -1,0 +1,147 @@
+"""What needs no torch does not wait for it, and nothing is imported that a spec does not use."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+BAD = 'name = "bad"\n[data]\nuse = "no-such-data"\n[selector]\nuse = "l2-topk"\nk = 1.9\n'
+
+# Runs each command line of argv[1] (JSON) in turn, and notes whether torch has been imported by then.
+MANY = """
+import contextlib, io, json, sys
+from hacore.cli import main
+told = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(arguments)
+        except SystemExit as left:
+            status = left.code or 0
+    told.append([status, out.getvalue(), err.getvalue(), "torch" in sys.modules])
+print(json.dumps(told))
+"""
+
+COMMANDS = ["run", "eval", "check", "plugins", "needs", "new"]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory, request):
+    """{command line: (status, out, err, whether torch is imported)}, all in one process."""
+    folder = tmp_path_factory.mktemp("specs")
+    (folder / "bad.toml").write_text(BAD)
+    spec = request.config.rootpath / "experiments" / "han_rn.toml"
+    lines = [
+        ["--help"],
+        ["--version"],
+        [],
+        *([command, "--help"] for command in COMMANDS),
+        ["plugins"],
+        ["plugins", "--json"],
+        ["plugins", "selector", "l2-topk"],
+        ["plugins", "dataset", "sort-of-clevr", "--json"],
+        ["needs", spec],
+        ["check", "bad.toml"],
+        ["run", "bad.toml"],
+        ["run", spec, "--dry-run", "--set", "selector.k=5"],
+        ["chek"],
+        ["run", "--no-such-option"],
+        ["new", "selector", "brand-new", "--output", "plugins"],
+    ]
+    lines = [[str(word) for word in line] for line in lines]
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY, json.dumps(lines)], cwd=folder, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return {
+        " ".join(line).replace(str(spec), "SPEC"): tuple(result)
+        for line, result in zip(lines, json.loads(ran.stdout), strict=True)
+    }
+
+
+def test_torch_is_not_imported(told):
+    assert [line for line, (*_, torch) in told.items() if torch] == []
+
+
+def test_exit_statuses_and_where_things_are_written(told):
+    usage = {"", "chek", "run --no-such-option"}
+    failed = {"check bad.toml", "run bad.toml"}
+    for line, (status, out, err, _) in told.items():
+        assert status == (2 if line in usage else 1 if line in failed else 0), line
+        assert bool(err) == (line in usage | failed), line
+        assert bool(out) == (line not in usage | failed), line
+
+
+def test_a_bad_spec_is_told_line_by_line(told):
+    for command in ("check", "run"):
+        problems = told[f"{command} bad.toml"][2].splitlines()
+        assert problems[:2] == [
+            "hacore: bad.toml:3: data.use: unknown dataset 'no-such-data'; installed: sort-of-clevr",
+            "hacore: bad.toml:6: selector.k: found 1.9; must be an integer",
+        ]
+        assert len(problems) == 6
+        assert all(line.startswith("hacore: bad.toml: ") and ": missing; " in line for line in problems[2:])
+
+
+def test_a_dry_run_prints_the_resolved_spec(told):
+    text = told["run SPEC --dry-run --set selector.k=5"][1]
+    assert 'use = "l2-topk"\nk = 5\n' in text
+    assert "batch_images = " in text
+
+
+def test_an_unknown_command_suggests_the_nearest(told):
+    assert told["chek"][2].endswith(
+        "Error: no command 'chek'; did you mean 'check'?; commands: run, eval, check, plugins, needs, new\n"
+    )
+
+
+def test_every_help_text_has_examples_that_name_the_command(told):
+    listed = told["--help"][1]
+    for command in COMMANDS:
+        text = told[f"{command} --help"][1]
+        assert f"\n    hacore {command}" in text.split("Examples:")[1], command
+        # The list of commands is written apart, so that it needs no import; it says the same.
+        assert f"\n  {command} " in listed
+        assert text.startswith(f"Usage: hacore {command} ")
+
+
+def test_the_version_is_that_of_the_package(told):
+    from hacore import __version__
+
+    assert told["--version"][1] == f"hacore, version {__version__}\n"
+
+
+def test_a_run_imports_no_torchvision_and_no_plugin_that_it_does_not_use(tmp_path, request, flags):
+    code = (
+        "import sys\n"
+        "from hacore.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as left:\n    assert not left.code\n"
+        "loaded = set(sys.modules)\n"
+        "assert 'torch' in loaded and 'hacore_rn.rn' in loaded\n"
+        "print(sorted(loaded & {'torchvision', 'hacore_resnet.encoder', 'hacore_adahan.adahan', 'pandas'}))\n"
+    )
+    spec = request.config.rootpath / "experiments" / "han_rn.toml"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "run", spec, "--runs", tmp_path, "--device", "cpu", *flags],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_debug_shows_the_traceback_and_no_debug_does_not(tmp_path):
+    for arguments in (
+        ["check", "none.toml"],
+        ["check", "none.toml", "--debug"],
+        ["--debug", "check", "none.toml"],
+    ):
+        ran = subprocess.run(
+            [sys.executable, "-m", "hacore", *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert ("Traceback" in ran.stderr) == ("--debug" in arguments)
+        assert "none.toml: no such spec file\n" in ran.stderr

@@ -1,0 +1,356 @@
+"""What the documentation says is true: generated parts are current, examples work, nothing is left out.
+
+A comment before a block takes it out of these tests: ``<!-- test: skip, REASON -->``. docs/tutorial.md
+has tests of its own.
+"""
+
+import importlib.util
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import attrs
+import pytest
+import toml
+
+import hacore
+from hacore import interfaces
+from hacore.cli import cli
+from hacore.data import Dataset
+from hacore.plugin import KINDS, Component, Hooks
+from hacore.registry import catalogue
+from hacore.spec import load_spec, resolve, set_values
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SPEC = ROOT / "experiments" / "han_rn.toml"
+PAGES = [
+    *sorted(page for page in DOCS.glob("*.md") if page.name != "tutorial.md"),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+]
+PLUGIN_PAGES = sorted(ROOT.glob("plugins/*/README.md"))
+# Settings of any experiment on Sort-of-CLEVR with which it takes a second.
+SMALL = (
+    *("data.images=40", "data.held_out=5", "data.validation=5", "train.steps=2", "train.batch_images=4"),
+    *("train.log_steps=1", "train.threads=1", "eval.baseline_steps=2"),
+)
+
+_BLOCK = re.compile(
+    r"(?:<!-- test: (?P<note>[^\n]*?) -->\n)?"
+    r"^```(?P<language>\w+)(?: title=\"[^\"]+\")?\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def blocks(page, language):
+    """The texts of a page's blocks in a language, but those to skip."""
+    for match in _BLOCK.finditer(page.read_text(encoding="utf-8")):
+        if match["language"] == language and not (match["note"] or "").startswith("skip"):
+            yield match["text"]
+
+
+def label(page):
+    return str(page.relative_to(ROOT))
+
+
+def program(path):
+    """A Python file of the docs as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with small copies of the experiments under their names."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "experiments").mkdir()
+    table = tomllib.loads(SPEC.read_text(encoding="utf-8"))
+    set_values(table, SMALL)
+    (folder / "experiments" / SPEC.name).write_text(toml.dumps(table))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(workplace):
+    """The folder of a run of the first experiment, small."""
+    folder, _ = hacore.run(
+        load_spec(workplace / "experiments" / SPEC.name), runs=workplace / "made", device="cpu"
+    )
+    return folder
+
+
+# Generated parts
+
+
+def test_generated_parts_are_current(capsys):
+    stale = program(DOCS / "generate.py").main(["--check"])
+    assert not stale, capsys.readouterr().out
+
+
+def test_a_changed_part_is_noticed_and_mended():
+    generate = program(DOCS / "generate.py").generate
+    text = (DOCS / "specs.md").read_text(encoding="utf-8")
+    changed = text.replace("| `weight_decay` |", "| `decay` |")
+    assert changed != text
+    assert generate(changed) == text
+
+
+@pytest.mark.parametrize("command", ["", *cli.list_commands(None)])
+def test_help_is_documented_as_printed(command):
+    ran = subprocess.run(
+        [sys.executable, "-m", "hacore", *command.split(), "--help"],
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
+    _, heading, rest = page.partition(f"\n## `{f'hacore {command}'.strip()}`\n")
+    assert heading
+    assert f"```text\n{ran.stdout.rstrip()}\n```" in rest.split("\n## ")[0]
+
+
+def test_every_published_component_is_documented():
+    specs = (DOCS / "specs.md").read_text(encoding="utf-8")
+    plugins = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for names in catalogue().values():
+        for name, distribution in names.items():
+            assert f"\n### `{name}`\n" in specs
+            assert f"| `{name}` | `{distribution}` |" in plugins
+            assert re.search(rf"\[[^\]]*`{name}`[^\]]*\]\(plugins/{distribution}\)", readme), name
+
+
+# The site
+
+
+class _Fetched(HTMLParser):
+    """Addresses that a browser loads by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attributes):
+        held = dict(attributes)
+        if tag in ("script", "img", "iframe"):
+            self.found.append(held.get("src") or "")
+        if tag == "link" and held.get("rel") in ("stylesheet", "preconnect", "preload", "icon"):
+            self.found.append(held.get("href") or "")
+
+
+def test_the_site_builds_and_needs_no_network(tmp_path):
+    pytest.importorskip("material", reason="the site is built with mkdocs-material")
+    ran = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(list(DOCS.glob("*.md")))
+    for page in pages:
+        reader = _Fetched()
+        reader.feed(page.read_text(encoding="utf-8"))
+        assert reader.found
+        assert [address for address in reader.found if "//" in address] == [], page.name
+    assert not list((tmp_path / "site").rglob("*.py"))
+
+
+@pytest.mark.parametrize("page", [*PAGES, *PLUGIN_PAGES], ids=label)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path = target.partition("#")[0]
+        if path and not re.match(r"https?://", path):
+            assert (page.parent / path).exists(), target
+
+
+# Examples
+
+
+@pytest.mark.parametrize("page", [*PAGES, *PLUGIN_PAGES], ids=label)
+def test_specs_are_valid(page):
+    for text in blocks(page, "toml"):
+        table = tomllib.loads(text)
+        if "name" not in table:  # a part of a spec
+            table = {**tomllib.loads(SPEC.read_text(encoding="utf-8")), **table}
+        resolve(table)
+
+
+def test_every_plugin_shows_how_it_is_used():
+    assert len(PLUGIN_PAGES) == len(list(ROOT.glob("plugins/*/pyproject.toml")))
+    for page in PLUGIN_PAGES:
+        assert list(blocks(page, "toml")), page
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/plugins.md"])
+def test_python_runs(page, workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    names = {"__name__": "example"}
+    texts = list(blocks(ROOT / page, "python"))
+    assert texts
+    for text in texts:
+        exec(compile(text, page, "exec"), names)
+    if page == "docs/plugins.md":
+        (component,) = names["hacore_components"]()
+        assert isinstance(component, Component)
+
+
+def test_no_python_goes_untested():
+    tested = {"README.md", "docs/api.md", "docs/plugins.md"}
+    for page in PAGES:
+        assert label(page) in tested or not list(blocks(page, "python")), page
+
+
+def command_lines():
+    for page in PAGES:
+        for text in (*blocks(page, "bash"), *blocks(page, "sh")):
+            for line in text.splitlines():
+                if line.strip():
+                    yield pytest.param(line, id=f"{label(page)}: {line[:60]}")
+
+
+@pytest.mark.parametrize("line", list(command_lines()))
+def test_commands_exist_with_their_options(line):
+    words = shlex.split(line, comments=True)
+    words = words[: words.index(">")] if ">" in words else words
+    if "-m" in words and words[words.index("-m") + 1] == "hacore":
+        words = words[words.index("-m") + 1 :]
+    if words[0] == "make":
+        targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets)
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file()
+    elif words[0] == "hacore":
+        command = cli.get_command(None, words[1])
+        assert command is not None, words[1]
+        given = command.make_context(words[1], words[2:]).params
+        # A selector that the reader writes is not installed here.
+        if given.get("spec") and "spread-topk" not in line:
+            load_spec(ROOT / given["spec"], given.get("overrides", ()))
+    else:
+        assert words[0] in ("pip", "pytest", ".venv/bin/pre-commit"), line
+
+
+# References by hand
+
+
+def test_every_name_of_the_package_is_documented():
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    rows = {
+        name: arguments for name, arguments in re.findall(r"^\| `(\w+)(?:\((.*?)\))?` \|", page, re.MULTILINE)
+    }
+    assert set(rows) == set(hacore.__all__) - {"__version__"}
+    for name, arguments in rows.items():
+        if arguments:
+            given = arguments.split(", ")
+            assert list(inspect.signature(getattr(hacore, name)).parameters)[: len(given)] == given
+
+
+def test_contracts_are_documented():
+    page = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    for name, hook in vars(Hooks).items():
+        if name.startswith("hacore_"):
+            signature = ", ".join(list(inspect.signature(hook).parameters)[1:])
+            assert f"- `{name}({signature})`: " in page
+    for kind in KINDS:
+        assert f"| `{kind}` | `{kind.title().replace('_', '')}` |" in page
+    for field in (*attrs.fields(interfaces.Cells), *attrs.fields(interfaces.Selection)):
+        assert f"`{field.name}`" in page
+    for name in Dataset.__abstractmethods__:
+        signature = ", ".join(list(inspect.signature(getattr(Dataset, name)).parameters)[1:])
+        assert f"`{name}({signature})`" in page
+    for name in set(Dataset.__annotations__) - {"config"}:
+        assert f"`{name}`" in page
+
+
+def test_every_module_of_the_core_is_documented():
+    page = (DOCS / "design.md").read_text(encoding="utf-8")
+    there = {path.stem for path in (ROOT / "hacore").iterdir() if not path.name.startswith("_")}
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == there - {"catalogue"}
+
+
+def documented(file):
+    """The fields of a file of the run folder that the page lists."""
+    page = (DOCS / "training.md").read_text(encoding="utf-8")
+    _, heading, rest = page.partition(f"\n### `{file}`\n")
+    assert heading, file
+    rows = re.findall(r"^\| (`.*?) \|", re.split(r"\n###? ", rest)[0], re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_fields_of_the_run_folder_are_documented(finished):
+    metrics = records(finished.metrics_file)
+    assert {line["kind"] for line in metrics} == {"train", "eval"}
+    assert {key for line in metrics for key in line} == documented("metrics.jsonl")
+    asked = records(finished.predictions_file("test"))
+    assert {key for line in asked for key in line} == documented("predictions/SPLIT.jsonl")
+    assert set(json.loads(finished.environment_file.read_text())) == documented("environment.json")
+    assert set(finished.result()) == documented("result.json")
+
+
+def test_files_of_the_run_folder_are_documented(finished):
+    page = (DOCS / "training.md").read_text(encoding="utf-8")
+    for path in finished.path.rglob("*"):
+        if path.is_file():
+            assert path.name.replace("test.jsonl", "SPLIT.jsonl") in page, path
+
+
+# The picture
+
+
+def test_kept_cells_are_bright_and_others_dark():
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("PIL")
+    torch = pytest.importorskip("torch")
+    picture = program(DOCS / "images" / "kept_cells.py")
+    selection = interfaces.Selection(
+        features_QKC=torch.zeros(2, 2, 1),
+        index_QK=torch.tensor([[5, 0], [0, 3]]),
+        presence_QN=torch.zeros(2, 6),
+        positions_N2=interfaces.grid_positions((2, 3)),
+        grid=(2, 3),
+        valid_QK=torch.tensor([[True, True], [False, True]]),
+    )
+    kept = picture.kept_cells(selection)
+    assert kept.tolist() == [
+        [[True, False, False], [False, False, True]],
+        [[False] * 3, [True, False, False]],
+    ]
+    image = np.full((3, 20, 30), 200, np.uint8)
+    drawn = np.asarray(picture.darken(image, kept[0], (60, 40)))
+    assert drawn.shape == (40, 60, 3)
+    bright = drawn[..., 0].reshape(2, 20, 3, 20).transpose(0, 2, 1, 3)
+    assert (bright[kept[0]] == 200).all()
+    assert (bright[~kept[0]] == int(200 * picture.DARK)).all()
+
+
+def test_a_picture_of_a_run(finished, tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    picture = program(DOCS / "images" / "kept_cells.py")
+    trained = hacore.load(finished, device="cpu")
+    asked = trained.dataset.questions("test")
+    rows = picture.choose(trained, asked, 12, seed=0)
+    assert len(set(rows.tolist())) == 12
+    assert sorted(asked.type[rows].tolist()) == sorted([*range(6)] * 2)
+    picture.main([str(finished.path), "--output", str(tmp_path / "kept.png"), "--columns", "4"])
+    with image.open(tmp_path / "kept.png") as sheet:
+        assert sheet.width == 4 * (180 + picture.MARGIN) + picture.MARGIN
+        assert sheet.height > 3 * 180
+    assert "12 questions of han_rn" in capsys.readouterr().out

@@ -1,0 +1,73 @@
+"""The files around the code: Makefile, CI, hooks."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """What make looks at, as in a clone where nothing is installed."""
+    for path in (ROOT / "Makefile", *ROOT.glob("pyproject.toml"), *ROOT.glob("plugins/*/pyproject.toml")):
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    return tmp_path
+
+
+def planned(folder, *targets):
+    """The commands that make would run."""
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    ran = subprocess.run(["make", "-n", *targets], cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_make_installs_every_plugin_before_anything_else(fresh):
+    plan = planned(fresh, "test")
+    for project in fresh.glob("plugins/*/pyproject.toml"):
+        assert f" -e {project.parent.relative_to(fresh)}" in plan
+    steps = ["-m venv", "pip install", "-e '.[dev]'", "ruff check", "ruff format --check", "mypy", "pytest"]
+    places = [plan.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+def test_make_installs_once_and_again_when_a_project_changes(fresh):
+    installed = fresh / ".venv" / ".installed"
+    installed.parent.mkdir()
+    installed.touch()
+    assert "pip" not in planned(fresh, "run")
+    changed = next(iter(fresh.glob("plugins/*/pyproject.toml")))
+    later = installed.stat().st_mtime + 10
+    os.utime(changed, (later, later))
+    assert "pip install" in planned(fresh, "run")
+
+
+def test_ci_runs_make_test_and_fails_with_it(tmp_path):
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "$PWD $*"\nexit 3\n')
+    make.chmod(0o755)
+    ran = subprocess.run(
+        [ROOT / ".ci" / "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == f"{ROOT.resolve()} test\n"
+    assert ran.returncode == 3
+
+
+def test_hooks_fetch_nothing():
+    yaml = pytest.importorskip("yaml")
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repository["repo"] for repository in config["repos"]] == ["local"]
+    for hook in config["repos"][0]["hooks"]:
+        assert hook["language"] == "system"
+        assert hook["entry"].startswith(".venv/bin/")

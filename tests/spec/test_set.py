@@ -1,0 +1,95 @@
+"""``--set key=value``: the rules of the file, and the override named where one is broken."""
+
+import pytest
+
+from hacore.errors import HacoreError, SpecError
+from hacore.spec import load_spec
+
+
+@pytest.fixture
+def options(write, kit):
+    def run(*overrides, more=""):
+        return load_spec(write(more), overrides, plugins=kit).selector.options
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("selector.k=3", "k", 3),
+        (" selector.k = 3 ", "k", 3),
+        ("selector.sizes=[3, 4]", "sizes", (3, 4)),
+        ("selector.span=[1, 2]", "span", (1.0, 2.0)),
+        ("selector.sharp=false", "sharp", False),
+        ("selector.way=far", "way", "far"),
+        ('selector.way="far"', "way", "far"),
+        ("selector.label=two words = text", "label", "two words = text"),
+        ('selector.label="none"', "label", "none"),
+        ("selector.label=", "label", ""),
+        ("selector.label=C:\\new", "label", "C:\\new"),
+        ('selector={use="it", k=5}', "k", 5),
+        ("selector.label=é\u4e16", "label", "é\u4e16"),
+        ("selector.label=1\nk = 3", "label", "1\nk = 3"),
+    ],
+)
+def test_values_are_toml_or_bare_words(options, override, key, value):
+    assert getattr(options(override), key) == value
+
+
+def test_the_last_override_counts_and_none_removes(options):
+    assert options("selector.k=3", "selector.k=4").k == 4
+    assert options("selector.k=none", more="k = 3").k == 8
+    assert options("selector.limit=none", more="limit = 50").limit is None
+    assert options("selector.limit=none").limit is None
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("selector.k=1.9", "--set selector.k=1.9: found 1.9; must be an integer"),
+        ('selector.k="3"', '--set selector.k="3": found "3"; must be an integer'),
+        ("selector.k=three", '--set selector.k=three: found "three"; must be an integer'),
+        ("selector.k=", '--set selector.k=: found ""; must be an integer'),
+        ("selector.k=0", "--set selector.k=0: 0 is out of range; it must be at least 1"),
+        (
+            "selektor.k=3",
+            "--set selektor.k=3: selektor: unknown key; did you mean 'selector'?; allowed here: name, seed, "
+            "data, image_encoder, question_encoder, fuser, selector, aggregator, head, train, eval",
+        ),
+        (
+            'selector={use="it", k=0}',
+            '--set selector={use="it", k=0}: selector.k: 0 is out of range; it must be at least 1',
+        ),
+        (
+            "selector.use=ti",
+            "--set selector.use=ti: unknown selector 'ti'; did you mean 'it'?; installed: it",
+        ),
+        (
+            "selector=none",
+            '--set selector=none: missing; choose a component, as in selector = { use = "adahan" }',
+        ),
+        ("selector.limit=3", "spec.toml:19: selector: limit = 3 is less than k = 8; raise limit"),
+    ],
+)
+def test_an_override_is_held_to_the_rules_of_the_file(write, kit, override, said):
+    with pytest.raises(SpecError) as error:
+        load_spec(write(), [override], plugins=kit)
+    assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("selector.k", "--set selector.k: must be key=value, as in --set selector.k=8"),
+        ("=3", "--set =3: must be key=value, as in --set selector.k=8"),
+        ("selector..k=3", "--set selector..k=3: must be key=value, as in --set selector.k=8"),
+        ("a\nb", "--set a\\nb: must be key=value, as in --set selector.k=8"),
+        ("name.k=3", "--set name.k=3: 'name' is a value, not a table"),
+        ("selector.label=\udcff", "--set 'selector.label=\\udcff': must be UTF-8"),
+    ],
+)
+def test_what_is_no_override(write, kit, override, said):
+    with pytest.raises(HacoreError) as error:
+        load_spec(write(), [override], plugins=kit)
+    assert str(error.value) == said

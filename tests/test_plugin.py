@@ -1,0 +1,95 @@
+"""Declaring components, and what a declaration must be."""
+
+import attrs
+import pytest
+
+from hacore.plugin import KINDS, Component, option
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    k: int = option(3, "cells to keep", min=1, max=5)
+
+
+GOOD = {"kind": "selector", "name": "mine", "target": "a.b:C", "config": Config, "summary": "keeps cells"}
+
+
+@attrs.frozen(kw_only=True)
+class NoHelp:
+    k: int = 3
+
+
+@attrs.frozen(kw_only=True)
+class NoDefault:
+    k: int = attrs.field(metadata={"help": "cells"})
+
+
+@attrs.frozen(kw_only=True)
+class Use:
+    use: int = option(3, "cells to keep")
+
+
+@attrs.frozen(kw_only=True)
+class NoSuchType:
+    k: "Missing" = option(3, "cells to keep")  # noqa: F821, RUF009
+
+
+def test_kinds_are_the_sections_and_the_data():
+    assert KINDS == ("image_encoder", "question_encoder", "fuser", "selector", "aggregator", "dataset")
+    for kind in KINDS:
+        assert Component(**{**GOOD, "kind": kind}).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"kind": "selectors"}, "kind 'selectors' must be one of image_encoder, question_encoder, fuser"),
+        ({"name": "L2 TopK"}, "name 'L2 TopK' must be lower-case words joined by '-', as in 'l2-topk'"),
+        ({"name": "mine-"}, "name 'mine-' must be lower-case words"),
+        ({"name": None}, "name None must be lower-case words"),
+        ({"target": "a.b.C"}, "target 'a.b.C' must be 'module:Class', as in 'hacore_rn.rn:RN'"),
+        ({"target": "a-b:C"}, "target 'a-b:C' must be 'module:Class'"),
+        ({"config": dict}, "config <class 'dict'> must be an attrs class"),
+        ({"config": Config()}, "must be an attrs class"),
+        ({"config": NoHelp}, "config field NoHelp.k needs a default and a help text; declare it with"),
+        ({"config": NoDefault}, "config field NoDefault.k needs a default and a help text"),
+        ({"config": Use}, "config field Use.use: a spec's 'use' names the component"),
+        ({"config": NoSuchType}, "config NoSuchType has a type that cannot be found: name 'Missing'"),
+    ],
+)
+def test_a_declaration_is_checked_when_it_is_made(changed, said):
+    with pytest.raises(ValueError, match=r".") as error:
+        Component(**{**GOOD, **changed})
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "good", "bad", "said"),
+    [
+        ({"min": 1}, (1, 7), (0, -3), "at least 1"),
+        ({"max": 5}, (5, -7), (6,), "at most 5"),
+        ({"above": 0}, (0.1,), (0, -1e-9), "above 0"),
+        ({"below": 1}, (0.99,), (1, 2), "below 1"),
+        ({"min": 0, "below": 1}, (0, 0.5), (1,), "below 1"),
+    ],
+)
+def test_ranges_hold_for_values_and_for_items(bounds, good, bad, said):
+    config = attrs.make_class("Made", {"x": option(good[0], "a number", **bounds)}, frozen=True)
+    for value in (*good, None, good, ()):
+        assert config(value).x == value
+    for value in bad:
+        for wrong in (value, (good[0], value)):
+            with pytest.raises(ValueError, match=f"{value} is out of range; it must be {said}"):
+                config(wrong)
+
+
+def test_numbers_are_finite_and_own_checks_are_asked():
+    config = attrs.make_class(
+        "Made", {"x": option(2.0, "even", check=lambda x: None if x % 2 == 0 else f"{x} is odd")}
+    )
+    for value in (float("inf"), float("-inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"is out of range; it must be finite"):
+            config(value)
+    assert config(None).x is None
+    with pytest.raises(ValueError, match=r"^3 is odd$"):
+        config(3)

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hacore.data import Questions
+from hacore.train.sampler import Sampler
+
+
+def asked(image):
+    """Questions about these images; nothing else of them matters here."""
+    image = np.array(image, np.int64)
+    count = len(image)
+    return Questions(
+        words=np.full(count, 2),
+        offsets=np.arange(count + 1),
+        image=image,
+        answer=np.zeros(count, np.int64),
+        type=np.zeros(count, np.int64),
+        ids=np.arange(count),
+    )
+
+
+images = st.lists(st.integers(0, 12), min_size=1, max_size=60)
+options = st.fixed_dictionaries(
+    {
+        "batch_images": st.integers(1, 9),
+        "questions_per_image": st.none() | st.integers(1, 5),
+        "seed": st.integers(0, 2**40),
+    }
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(images, options, st.integers(1, 4), st.integers(0, 3))
+def test_an_epoch_asks_every_question_once_whoever_asks(image, options, processes, epoch):
+    questions = asked(image)
+    ranks = [Sampler(questions, **options, rank=rank, processes=processes) for rank in range(processes)]
+    alone = Sampler(questions, **options)
+    steps = alone.steps_per_epoch
+    assert {sampler.steps_per_epoch for sampler in ranks} == {steps}
+    seen = []
+    for step in range(epoch * steps, (epoch + 1) * steps):
+        shares = [sampler.rows(step) for sampler in ranks]
+        together = np.concatenate(shares)
+        assert len(together) == alone.count(step) == ranks[-1].count(step) > 0
+        assert sorted(together.tolist()) == sorted(alone.rows(step).tolist())
+        assert alone.images(step) == sorted(set(questions.image[together].tolist()))
+        assert len(alone.images(step)) <= options["batch_images"]
+        if options["questions_per_image"]:
+            visits = -(-len(together) // options["questions_per_image"])
+            assert visits <= options["batch_images"]
+        seen += together.tolist()
+    assert sorted(seen) == list(range(len(image)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(images, options, st.data())
+def test_a_step_does_not_depend_on_what_was_asked_before(image, options, data):
+    questions = asked(image)
+    sampler = Sampler(questions, **options)
+    steps = data.draw(st.lists(st.integers(0, 3 * sampler.steps_per_epoch), min_size=1, max_size=8))
+    for step in steps:
+        assert sampler.rows(step).tolist() == Sampler(questions, **options).rows(step).tolist()
+
+
+@settings(deadline=None, max_examples=30)
+@given(images, st.integers(1, 5))
+def test_an_image_with_many_questions_comes_several_times_with_other_ones(image, per_image):
+    questions = asked(image)
+    sampler = Sampler(questions, batch_images=1, questions_per_image=per_image, seed=0)
+    visits = [sampler.rows(step) for step in range(sampler.steps_per_epoch)]
+    assert all(len(set(questions.image[rows].tolist())) == 1 for rows in visits)
+    assert max(len(rows) for rows in visits) <= per_image
+    assert len(visits) == sum(-(-count // per_image) for count in np.bincount(questions.image))
+
+
+@pytest.mark.parametrize("per_image", [None, 3])
+def test_epochs_and_seeds_differ(per_image):
+    questions = asked(np.repeat(np.arange(30), 7))
+
+    def epoch(seed, number):
+        sampler = Sampler(questions, batch_images=5, questions_per_image=per_image, seed=seed)
+        steps = range(number * sampler.steps_per_epoch, (number + 1) * sampler.steps_per_epoch)
+        return [sampler.rows(step).tolist() for step in steps]
+
+    assert epoch(0, 0) == epoch(0, 0)
+    assert epoch(0, 0) != epoch(0, 1)
+    assert epoch(0, 0) != epoch(1, 0)
+    # Not only the order of the images differs, but which go together.
+    assert {tuple(sorted(rows)) for rows in epoch(0, 0)}.isdisjoint(
+        tuple(sorted(rows)) for rows in epoch(0, 1)
+    )
