@@ -199,4 +199,8 @@ def build(cls: type[Any], config: Any, sizes: Sizes) -> Any:
     component = cls(config, sizes)
     if not isinstance(getattr(component, "out_channels", None), int):
         raise ValueError(f"{cls.__name__}.__init__ must set out_channels to an int")
+    if isinstance(component, ImageEncoder):
+        grid = getattr(component, "grid", None)
+        if not (isinstance(grid, tuple) and [type(side) for side in grid] == [int, int]):
+            raise ValueError(f"{cls.__name__}.__init__ must set grid to (rows, columns)")
     return component

@@ -22,6 +22,7 @@ TINY = {
     "image_encoder.strides": [4],
     "train.steps": 3,
     "train.batch_images": 4,
+    "train.processes": 1,
     "train.threads": 1,
     "train.warmup_steps": 0,
     "eval.baseline_steps": 2,

@@ -55,7 +55,8 @@ class Liar(Selector):
     def forward(self, cells):
         questions, count, _ = cells.features.shape
         return Selection(features_QKC=cells.features, index_QK=torch.arange(count).expand(questions, -1),
-                         presence_QN=cells.features.norm(dim=2), positions_N2=cells.positions, grid=cells.grid)
+                         presence_QN=cells.features.norm(dim=2), positions_N2=cells.positions,
+                         grid=cells.grid)
 
 class NoClass:
     def __init__(self, config, sizes): pass
@@ -207,7 +208,8 @@ def test_a_width_beyond_all_memory_is_told_in_one_line():
 )
 def test_a_component_that_breaks_its_contract_is_named(install, section, name, said):
     install("fake_mine", PLUGIN, fake_mine_parts=PARTS)
-    assert error_of(**{section: {"use": name}}) == said
+    # Torch's own words differ from version to version.
+    assert error_of(**{section: {"use": name}}).replace("addmm: ", "") == said
 
 
 def test_a_plugin_needs_no_way_around_the_registry(install):

@@ -38,9 +38,7 @@ def test_runs_of_one_second_have_folders_of_their_own(spec, tmp_path):
 
 def test_a_folder_that_cannot_be_made_leaves_nothing(spec, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        RunError, match=r": cannot be made: Not a directory; give another folder with --runs$"
-    ):
+    with pytest.raises(RunError, match=r"cannot be made: Not a directory; give another folder with --runs$"):
         RunFolder.create(spec, tmp_path / "file", {})
 
     def full(*_):
@@ -53,9 +51,7 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(spec, tmp_path, monkeypatch
 
 
 def test_what_is_no_run_folder(tmp_path):
-    with pytest.raises(
-        RunError, match=r"none: no such run folder; 'hacore run SPEC' makes one and names it$"
-    ):
+    with pytest.raises(RunError, match=r"none: no such run folder; 'hacore run SPEC' makes one and"):
         RunFolder.open(tmp_path / "none")
     with pytest.raises(RunError, match=r": is not a run folder: it has no spec\.toml$"):
         RunFolder.open(tmp_path)
@@ -81,17 +77,14 @@ def test_a_result_that_is_not_there_yet(folder):
 def test_another_experiment_is_told_by_its_first_difference(folder, request):
     path = request.config.rootpath / "experiments" / "han_rn.toml"
     same_experiment(folder, load_spec(path))
-    for override, said in [
-        ("selector.k=7", "[selector] 'k = 12' there, 'k = 7' in the given one"),
-        (
-            "eval.baseline_steps=7",
-            "[eval] 'baseline_steps = 300' there, 'baseline_steps = 7' in the given one",
-        ),
-        ("seed=5", " 'seed = 0' there, 'seed = 5' in the given one"),
+    held = dump_spec(folder.spec()).splitlines()
+    for override, table, key in [
+        ("selector.k=7", "[selector]", "k"),
+        ("eval.baseline_steps=7", "[eval]", "baseline_steps"),
+        ("seed=7", "", "seed"),
     ]:
-        key = override.split("=")[0].split(".")[-1]
-        held = next(line for line in dump_spec(folder.spec()).splitlines() if line.startswith(f"{key} = "))
-        said = re.sub(r"'\w+ = \d+' there", f"'{held}' there", said)
+        (line,) = [line for line in held if line.startswith(f"{key} = ")]
+        said = f"{table} '{line}' there, '{key} = 7' in the given one"
         with pytest.raises(RunError) as error:
             same_experiment(folder, load_spec(path, [override]))
         assert str(error.value) == (

@@ -26,7 +26,6 @@ GPU_KEPT = 2**30
 _relu_backward = torch.ops.aten.threshold_backward.grad_input
 
 
-@torch.compiler.disable
 def pair_sum(
     a_TW: Tensor,
     b_TW: Tensor,
@@ -50,6 +49,9 @@ def pair_sum(
     Half-precision numbers are summed in float32, which is also what is returned. On a CPU the result
     is the same each time for the same input and number of threads. Differentiable once.
     """
+    if torch.compiler.is_compiling():  # blocks written in place are not for the compiler: a graph break
+        eager = torch.compiler.disable(pair_sum)
+        return eager(a_TW, b_TW, groups, weights, biases, factor_T, pairs_per_block, recompute)
     device = a_TW.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)

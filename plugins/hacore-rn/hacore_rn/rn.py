@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import attrs
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,8 +71,7 @@ class RN(Aggregator[Config]):
         return out_QW.to(self.first.weight.dtype)
 
 
-@attrs.frozen(eq=False)
-class _Packed:
+class _Packed(NamedTuple):
     """Valid cells only, question by question, questions with equal counts side by side.
 
     groups: (number of questions, cells each) in that order. cell_T: where each cell comes from among

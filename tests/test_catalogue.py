@@ -1,0 +1,100 @@
+"""The catalogue is what the plugins declare, and every plugin is whole."""
+
+import importlib
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import attrs
+import pytest
+
+from hacore.registry import catalogue, registry
+from hacore.spec import EvalConfig, HeadConfig, TrainConfig
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+FOLDERS = sorted(path.parent for path in PLUGINS.glob("*/pyproject.toml"))
+
+each_plugin = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def project(folder):
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def declared(folder):
+    """The components of a plugin folder, whether it is installed or not."""
+    sys.path.insert(0, str(folder))
+    try:
+        modules = [
+            importlib.import_module(name) for name in project(folder)["entry-points"]["hacore"].values()
+        ]
+    finally:
+        sys.path.remove(str(folder))
+    return [component for module in modules for component in module.hacore_components()]
+
+
+def test_the_catalogue_is_what_the_plugins_declare():
+    found = {}
+    for folder in FOLDERS:
+        for component in declared(folder):
+            found.setdefault(component.kind, {})[component.name] = project(folder)["name"]
+    assert found == catalogue()
+
+
+@each_plugin
+def test_a_plugin_folder_is_whole(folder):
+    held = project(folder)
+    assert held["name"] == folder.name
+    assert len((folder / "README.md").read_text(encoding="utf-8").splitlines()) >= 8
+    assert list(folder.glob("tests/test_*.py"))
+    (module,) = held["entry-points"]["hacore"].values()
+    assert module == folder.name.replace("-", "_")
+    assert (folder / module / "__init__.py").is_file()
+    assert "hacore" in held["dependencies"]
+    assert held["description"]
+    assert held["license"] == "Apache-2.0"
+
+
+@each_plugin
+def test_the_readme_names_every_component_and_how_to_install_it(folder):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^ +pip install (.* )?{folder.name}$", text, re.MULTILINE)
+    for component in declared(folder):
+        assert f'"{component.name}"' in text, f"no TOML example of {component.name}"
+
+
+def test_test_files_have_names_of_their_own():
+    names = [path.name for path in PLUGINS.glob("*/tests/test_*.py")]
+    assert len(names) == len(set(names))
+
+
+def test_every_plugin_here_is_installed_and_found_by_the_common_door():
+    held = {(it.component.kind, it.component.name): it.distribution for it in registry().components()}
+    for kind, names in catalogue().items():
+        for name, distribution in names.items():
+            assert held.get((kind, name)) == distribution
+    assert registry().problems() == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [it.component.config for it in registry().components()] + [HeadConfig, TrainConfig, EvalConfig],
+    ids=lambda cls: f"{cls.__module__}.{cls.__name__}",
+)
+def test_every_option_has_a_line_of_help_and_a_default_that_is_allowed(config):
+    config()
+    for field in attrs.fields(config):
+        text = field.metadata["help"]
+        assert text.strip() == text
+        assert "\n" not in text
+        assert len(text) > 8, field.name
+    for other in (config(), attrs.evolve(config())):
+        assert other == config()
+
+
+def test_every_component_has_a_one_line_summary_and_loads():
+    for it in registry().components():
+        assert "\n" not in it.component.summary
+        assert 10 < len(it.component.summary) < 100, it.component.name
+        assert it.load().__doc__

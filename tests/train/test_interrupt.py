@@ -1,0 +1,95 @@
+"""SIGTERM and Ctrl-C, to the object and to the command."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import hacore
+from hacore.files import load_tensors
+from hacore.spec import dump_spec
+from hacore.train.interrupt import Interrupts
+from hacore.workflow import run as run_spec
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_wish_and_the_handlers_come_back(number):
+    before = signal.getsignal(number)
+    with Interrupts() as interrupts:
+        assert not interrupts.requested
+        signal.raise_signal(number)
+        assert interrupts.requested
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_a_second_sigterm_waits():
+    with Interrupts():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_under_torchrun_a_ctrl_c_comes_twice_and_is_one_wish(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.requested
+
+
+def test_other_threads_leave_signals_alone():
+    found = []
+
+    def work():
+        before = signal.getsignal(signal.SIGINT)
+        with Interrupts() as interrupts:
+            found.append((signal.getsignal(signal.SIGINT) is before, interrupts.requested))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(True, False)]
+
+
+CHANGES = {"train.epochs": 40, "train.log_steps": 1, "train.checkpoint_steps": 1000, "eval.every_epochs": 40}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_saves_leaves_with_status_1_and_says_how_to_go_on(
+    make_spec, uninterrupted, assert_same, tmp_path, number
+):
+    spec = make_spec(CHANGES)
+    (tmp_path / "spec.toml").write_text(dump_spec(spec))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hacore", "run", "spec.toml"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 120
+    started = []
+    while not started and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+        started = [path for path in tmp_path.glob("runs/tiny/2*/metrics.jsonl") if path.stat().st_size]
+    process.send_signal(number)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 1, error
+    (path,) = tmp_path.glob("runs/tiny/*")
+    relative = path.relative_to(tmp_path)
+    assert error.splitlines() == [
+        f"run folder: {relative}",
+        f"hacore: stopped before the end; go on with: hacore run --resume {relative}",
+    ]
+
+    folder = hacore.RunFolder.open(path)
+    # Neither a checkpoint step nor an evaluation: the state of exactly the step it stopped at.
+    assert load_tensors(folder.last)[1]["step"] == len(folder.metrics_file.read_text().splitlines())
+    run_spec(folder.spec(), resume=folder, device="cpu")
+    assert_same(folder, uninterrupted(CHANGES))
