@@ -46,14 +46,18 @@ def rows(results: Sequence[dict[str, Any]]) -> list[str]:
     for baseline, scores in first["baselines"].items():
         parts = [100 * scores["by_group"][g] for g in groups] + [100 * scores["by_type"][t] for t in types]
         lines.append(
-            "| " + " | ".join([baseline.replace("_", " "), "", *(f"{part:.1f}" for part in parts)]) + " | | | | |"
+            "| "
+            + " | ".join([baseline.replace("_", " "), "", *(f"{part:.1f}" for part in parts)])
+            + " | | | | |"
         )
     return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders; those without result.json are left out")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, help="run folders; those without result.json are left out"
+    )
     files = [run / "result.json" for run in parser.parse_args().runs]
     print("\n".join(rows([json.loads(file.read_text()) for file in files if file.is_file()])))
 

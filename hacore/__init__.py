@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hacore.errors import HacoreError
-    from hacore.evaluate import evaluate
+    from hacore.evaluation import evaluate
     from hacore.model import compose
     from hacore.runs import RunFolder
     from hacore.spec import Spec, load_spec, resolve
@@ -29,7 +29,7 @@ _HOMES = {
     "Spec": "hacore.spec",
     "check": "hacore.workflow",
     "compose": "hacore.model",
-    "evaluate": "hacore.evaluate",
+    "evaluate": "hacore.evaluation",
     "evaluate_run": "hacore.workflow",
     "load": "hacore.workflow",
     "load_spec": "hacore.spec",

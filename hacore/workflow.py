@@ -15,7 +15,7 @@ import torch
 from hacore.cost import StageCost, stage_costs
 from hacore.data import Dataset
 from hacore.errors import HacoreError, RunError
-from hacore.evaluate import evaluate, majority_baseline, question_only_baseline
+from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
 from hacore.files import load_tensors, write_json
 from hacore.launch import run_processes
 from hacore.model import VQAModel, compose, compose_question_only, label
@@ -85,7 +85,9 @@ def open_dataset(use: Use) -> Dataset[Any]:
     return dataset
 
 
-def _check_splits(spec: Spec, dataset: Dataset[Any]) -> None:
+def _open_checked(spec: Spec) -> Dataset[Any]:
+    """The dataset, which has the splits that the spec names."""
+    dataset = open_dataset(spec.data)
     for key, split in (
         ("train", "train"),
         ("eval.split", spec.eval.split),
@@ -95,12 +97,12 @@ def _check_splits(spec: Spec, dataset: Dataset[Any]) -> None:
             raise HacoreError(
                 f"{key}: dataset '{spec.data.use}' has no split '{split}'; it has {', '.join(dataset.splits)}"
             )
+    return dataset
 
 
 def check(spec: Spec) -> Check:
     """Compose the model of a spec on its data and say what it costs. Raises when it does not fit."""
-    dataset = open_dataset(spec.data)
-    _check_splits(spec, dataset)
+    dataset = _open_checked(spec)
     torch.manual_seed(spec.seed)
     model = compose(spec, dataset.sizes())
     questions = {split: dataset.questions(split) for split in dataset.splits}
@@ -133,8 +135,16 @@ def run(
     """
     reporter = reporter or Silent()
     chosen = choose_device(device)
+    if resume is not None and resume.result_file.is_file():
+        if launched() and os.environ["RANK"] != "0":
+            return resume, None
+        reporter.message(f"finished already; 'hacore eval {resume.path}' measures the model again")
+        return resume, resume.result()
     if spec.train.processes > 1 and not launched():
-        folder = resume or RunFolder.create(spec, runs, describe_environment(spec, chosen, spec.train.processes))
+        # Here first, so that data and components that do not fit are reported once, before a folder is made.
+        compose(spec, _open_checked(spec).sizes())
+        environment = describe_environment(spec, chosen, spec.train.processes)
+        folder = resume or RunFolder.create(spec, runs, environment)
         created(folder)
         run_processes(folder, spec.train.processes, device)
         return folder, folder.result() if folder.result_file.is_file() else None
@@ -145,11 +155,6 @@ def run(
             torch.set_num_threads(spec.train.threads)
         elif here.processes > 1 and chosen.type == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // here.processes))
-        if resume is not None and resume.result_file.is_file():
-            if not here.leads:
-                return resume, None
-            reporter.message(f"finished already; 'hacore eval {resume.path}' measures the model again")
-            return resume, resume.result()
         if resume is not None and here.leads:
             resume.tidy()
         dataset = _open_together(spec, here)
@@ -161,26 +166,26 @@ def run(
         if here.leads and resume is None:
             created(folder)
         at, finished = train(spec, dataset, model, folder, device=chosen, world=here, reporter=reporter)
-        if not finished or not here.leads:
-            return folder, None
-        result = measure(spec, dataset, model, folder, chosen, World())
-        result["training"] = {
-            "seconds": round(at.seconds, 1),
-            "steps": at.step,
-            "processes": here.processes,
-            "threads": torch.get_num_threads(),
-            "device": device_name(chosen),
-        }
-        write_json(folder.result_file, result)
-        return folder, result
+    # Measured by one process that has left the others: a sum over all of them would wait for ever.
+    if not finished or not here.leads:
+        return folder, None
+    result = measure(spec, dataset, model, folder, chosen)
+    result["training"] = {
+        "seconds": round(at.seconds, 1),
+        "steps": at.step,
+        "processes": here.processes,
+        "threads": torch.get_num_threads(),
+        "device": device_name(chosen),
+    }
+    write_json(folder.result_file, result)
+    return folder, result
 
 
 def _open_together(spec: Spec, here: World) -> Dataset[Any]:
     """The leading process prepares the data before the others look for it."""
     if not here.leads:
         barrier()
-    dataset = open_dataset(spec.data)
-    _check_splits(spec, dataset)
+    dataset = _open_checked(spec)
     if here.leads:
         barrier()
     return dataset
@@ -198,7 +203,7 @@ def _folder(
 
 
 def measure(
-    spec: Spec, dataset: Dataset[Any], model: VQAModel, folder: RunFolder, device: torch.device, here: World
+    spec: Spec, dataset: Dataset[Any], model: VQAModel, folder: RunFolder, device: torch.device
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint on the final split, with baselines; writes the predictions."""
     path = folder.checkpoint()
@@ -212,7 +217,6 @@ def measure(
         device=device,
         batch_images=spec.eval.batch_images,
         precision=precision_of(spec.train, device),
-        world=here,
         predictions=folder.predictions_file(split),
     )
     result: dict[str, Any] = {

@@ -61,7 +61,8 @@ def test_the_readme_names_every_component_and_how_to_install_it(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert re.search(rf"^ +pip install (.* )?{folder.name}$", text, re.MULTILINE)
     for component in declared(folder):
-        assert f'"{component.name}"' in text, f"no TOML example of {component.name}"
+        assert re.search(rf'[`"]{component.name}[`"]', text), component.name
+    assert 'use = "' in text, "give an example in TOML"
 
 
 def test_test_files_have_names_of_their_own():

@@ -82,22 +82,24 @@ def barrier() -> None:
 
 
 @torch.no_grad()
-def average_buffers(model: torch.nn.Module) -> None:
-    """Give every process the mean of all processes' floating-point buffers.
+def share_buffers(model: torch.nn.Module) -> None:
+    """Give every process the mean of all processes' floating-point buffers, and rank 0's others.
 
     The running statistics of batch normalisation follow each process's own share of the data; after
     this all processes hold one model. The statistics are linear in what they have seen, so their
     values do not depend on how often this is called, up to rounding.
     """
-    buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    buffers = list(model.buffers())
     if not dist.is_initialized() or not buffers:
         return
+    own = [
+        1 / dist.get_world_size() if b.is_floating_point() else float(dist.get_rank() == 0) for b in buffers
+    ]
     # In float64 the mean of equal float32 numbers is that number, so constants stay what they are.
-    flat = torch.cat([buffer.reshape(-1).double() for buffer in buffers])
+    flat = torch.cat([b.reshape(-1).double() * share for b, share in zip(buffers, own, strict=True)])
     dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for buffer, mean in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
-        buffer.copy_(mean.view_as(buffer))
+    for buffer, shared in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+        buffer.copy_(shared.view_as(buffer))
 
 
 class GradientSum:

@@ -13,12 +13,12 @@ from torch import nn
 
 from hacore.data import Dataset, Questions, make_batch
 from hacore.errors import NotFiniteError, RunError
-from hacore.evaluate import evaluate
+from hacore.evaluation import evaluate
 from hacore.model import Output, VQAModel
 from hacore.runs import MetricsFile, RunFolder
 from hacore.spec import Spec, TrainConfig, dump_spec
 from hacore.train.checkpoint import Position, load_checkpoint, save_checkpoint
-from hacore.train.distributed import GradientSum, World, average_buffers
+from hacore.train.distributed import GradientSum, World, share_buffers
 from hacore.train.interrupt import Interrupts
 from hacore.train.metrics import Meter
 from hacore.train.progress import Reporter, Speed
@@ -159,7 +159,7 @@ def train(
                         reporter.train(at.step, scores, speed)
 
                 if save or stop:
-                    average_buffers(model)
+                    share_buffers(model)
                 if evaluation:
                     before = time.monotonic()
                     try:

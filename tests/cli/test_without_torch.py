@@ -77,10 +77,10 @@ def test_exit_statuses_and_where_things_are_written(told):
 def test_a_bad_spec_is_told_line_by_line(told):
     for command in ("check", "run"):
         problems = told[f"{command} bad.toml"][2].splitlines()
-        assert problems[:2] == [
-            "hacore: bad.toml:3: data.use: unknown dataset 'no-such-data'; installed: sort-of-clevr",
-            "hacore: bad.toml:6: selector.k: found 1.9; must be an integer",
-        ]
+        assert problems[0].startswith(
+            "hacore: bad.toml:3: data.use: unknown dataset 'no-such-data'; installed: "
+        )
+        assert problems[1] == "hacore: bad.toml:6: selector.k: found 1.9; must be an integer"
         assert len(problems) == 6
         assert all(line.startswith("hacore: bad.toml: ") and ": missing; " in line for line in problems[2:])
 

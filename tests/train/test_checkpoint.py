@@ -90,7 +90,7 @@ def test_another_model_is_refused(tmp_path, other):
 def test_weights_that_are_tied_are_saved_twice(tmp_path):
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
-    tensors = {name: tensor for name, tensor in model.state_dict().items()}
+    tensors = dict(model.state_dict())
     save_tensors(tmp_path / "tied.safetensors", tensors, {})
     loaded, _ = load_tensors(tmp_path / "tied.safetensors")
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
@@ -137,7 +137,9 @@ def test_a_file_cut_short_is_found(tmp_path, part):
     path = tmp_path / "last.safetensors"
     saved(path)
     path.write_bytes(path.read_bytes()[:part])
-    with pytest.raises(RunError, match=r"damaged checkpoint.*; use the other checkpoint of the folder, or run"):
+    with pytest.raises(
+        RunError, match=r"damaged checkpoint.*; use the other checkpoint of the folder, or run"
+    ):
         load_tensors(path)
 
 

@@ -94,7 +94,9 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
     run(spec)
     assert found
     for name, parameter in plain.named_parameters():
-        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_the_gradient_is_clipped_to_clip_norm(make_spec, run, monkeypatch):
@@ -278,7 +280,9 @@ def test_cells_that_cannot_be_ordered_name_step_and_images(make_spec, run, only_
             raise NotFiniteError("question 2 has bad cells")
 
     monkeypatch.setattr("hacore.selection.check_finite", check)
-    with pytest.raises(RunError, match=r"^step 6 \(training images \d.*\): question 2 has bad cells; last good"):
+    with pytest.raises(
+        RunError, match=r"^step 6 \(training images \d.*\): question 2 has bad cells; last good"
+    ):
         run(make_spec())
     assert finite(only_run().last) == 5
 

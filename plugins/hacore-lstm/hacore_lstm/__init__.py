@@ -20,7 +20,7 @@ class Config:
     reverse: bool = option(False, "read each question from its last word to its first")
     dropout: float = option(0.0, "dropout between layers; needs two layers or more", min=0, below=1)
     init: Literal["orthogonal", "torch"] = option(
-        "orthogonal", "start: orthogonal recurrence, Xavier input, forget bias 1; or torch's small uniform one"
+        "orthogonal", "start: orthogonal, Xavier and forget bias 1; or torch's small uniform one"
     )
     unique: bool = option(
         True, "on the CPU, encode equal questions of a batch once; same vectors and gradients"

@@ -26,7 +26,7 @@ class Config:
     strides: tuple[int, ...] = option(
         (2,), "stride of each layer, or one entry that holds for all", min=1, check=_not_empty
     )
-    norm: Literal["batch", "group", "none"] = option("batch", "normalisation after each convolution")
+    norm: Literal["batch", "group", "off"] = option("batch", "normalisation after each convolution")
     groups: int | None = option(
         None, f"groups of the group norm, {DEFAULT_GROUPS} if not given; only with norm = 'group'", min=1
     )

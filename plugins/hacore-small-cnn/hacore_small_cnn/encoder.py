@@ -32,7 +32,7 @@ class SmallCNN(ImageEncoder[Config]):
                 )
             # A norm has a bias of its own.
             layers.append(
-                nn.Conv2d(channels, width, config.kernel, stride, padding, bias=config.norm == "none")
+                nn.Conv2d(channels, width, config.kernel, stride, padding, bias=config.norm == "off")
             )
             if config.norm == "batch":
                 layers.append(nn.BatchNorm2d(width))

@@ -15,7 +15,7 @@ from hacore.testing import contract
 
 TestContract = contract("image_encoder", "small-cnn", channels=(8, 8))
 TestContractGroupNorm = contract("image_encoder", "small-cnn", channels=(8, 16), norm="group", groups=4)
-TestContractNoNorm = contract("image_encoder", "small-cnn", channels=(8,), norm="none")
+TestContractNoNorm = contract("image_encoder", "small-cnn", channels=(8,), norm="off")
 
 
 def encoder(height=20, width=20, **options):
@@ -36,7 +36,7 @@ def test_declaring_imports_no_torch():
     width=st.integers(30, 60),
     kernel=st.integers(1, 6),
     strides=st.lists(st.integers(1, 3), min_size=1, max_size=3),
-    norm=st.sampled_from(["batch", "group", "none"]),
+    norm=st.sampled_from(["batch", "group", "off"]),
 )
 def test_grid_and_channels_are_those_of_the_output(height, width, kernel, strides, norm):
     channels = (8, 16, 8)[: len(strides)]
@@ -48,7 +48,7 @@ def test_grid_and_channels_are_those_of_the_output(height, width, kernel, stride
     torch.testing.assert_close(cells.positions, grid_positions(model.grid))
 
 
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("norm", ["batch", "group", "off"])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
 def test_features_and_gradients_equal_the_plain_formula(norm, dtype):
     torch.manual_seed(0)
@@ -58,13 +58,13 @@ def test_features_and_gradients_equal_the_plain_formula(norm, dtype):
     images = pixels if dtype == torch.uint8 else pixels.double() / 255
 
     convolutions = [layer for layer in model.layers if isinstance(layer, torch.nn.Conv2d)]
-    assert all((layer.bias is not None) == (norm == "none") for layer in convolutions)
+    assert all((layer.bias is not None) == (norm == "off") for layer in convolutions)
     x = pixels.double() / 255
     mean, std = torch.tensor([0.5, 0.4, 0.3]).double(), torch.tensor([0.2, 0.3, 0.1]).double()
     x = (x - mean[:, None, None]) / std[:, None, None]
     for convolution, stride in zip(convolutions, (2, 1), strict=True):
         x = F.conv2d(x, convolution.weight, convolution.bias, stride=stride, padding=1)
-        if norm != "none":
+        if norm != "off":
             # Axes the statistics are taken over, after channels are cut into groups.
             parts = x.shape[1] if norm == "batch" else 2
             y = x.unflatten(1, (parts, -1))
