@@ -46,7 +46,8 @@ class Sizes:
         return self.grid[0] * self.grid[1]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+# Cells and Selection are not frozen: torch.compile cannot trace the constructor of a frozen attrs class.
+@attrs.define(kw_only=True, eq=False)
 class Cells:
     """Feature vectors on a grid.
 
@@ -60,7 +61,7 @@ class Cells:
     grid: tuple[int, int]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False)
 class Selection:
     """The cells that go on, gathered.
 

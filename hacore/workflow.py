@@ -18,6 +18,7 @@ from hacore.errors import HacoreError, RunError
 from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
 from hacore.files import load_tensors, write_json
 from hacore.launch import run_processes
+from hacore.memory import keep_freed_memory
 from hacore.model import VQAModel, compose, compose_question_only, label
 from hacore.registry import registry
 from hacore.runs import RunFolder, describe_environment, device_name
@@ -150,6 +151,8 @@ def run(
         return folder, folder.result() if folder.result_file.is_file() else None
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    else:
+        keep_freed_memory()
     with world(chosen) as here:
         if spec.train.threads:
             torch.set_num_threads(spec.train.threads)

@@ -98,7 +98,7 @@ def share_buffers(model: torch.nn.Module) -> None:
     # In float64 the mean of equal float32 numbers is that number, so constants stay what they are.
     flat = torch.cat([b.reshape(-1).double() * share for b, share in zip(buffers, own, strict=True)])
     dist.all_reduce(flat)
-    for buffer, shared in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+    for buffer, shared in zip(buffers, torch.split(flat, [b.numel() for b in buffers]), strict=True):
         buffer.copy_(shared.view_as(buffer))
 
 

@@ -7,7 +7,7 @@ import pytest
 SMALL = """
 name = "small"
 data = { use = "sort-of-clevr", images = 40, held_out = 5, validation = 5 }
-image_encoder = { use = "small-cnn", channels = [4, 8], strides = [4], norm = "none" }
+image_encoder = { use = "small-cnn", channels = [4, 8], strides = [4], norm = "off" }
 question_encoder = { use = "lstm", embedding = 4, hidden = 8 }
 fuser = { use = "add", width = 16 }
 selector = { use = "all-cells" }
@@ -146,7 +146,7 @@ def test_plugins_shows_the_options_of_one(cli):
     }
     assert options["channels"]["default"] == [32, 64, 64, 64]
     assert options["channels"]["type"] == "a list of integers"
-    assert options["norm"]["type"] == "'batch' or 'group' or 'none'"
+    assert options["norm"]["type"] == "'batch' or 'group' or 'off'"
     assert options["groups"]["default"] is None
     out = cli("plugins", "image_encoder", "small-cnn").out
     assert out.startswith("image_encoder 'small-cnn' (hacore-small-cnn ")

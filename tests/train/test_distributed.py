@@ -101,7 +101,7 @@ def test_two_processes_give_what_one_gives(make_spec, torchrun, tmp_path):
     changes = {
         "train.epochs": 1,
         "train.lr": 0.001,
-        "image_encoder.norm": "none",
+        "image_encoder.norm": "off",
         "fuser": {"use": "add", "width": 8},
         "selector": {"use": "all-cells"},
         "head.dropout": 0.0,

@@ -53,7 +53,7 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
             "train.clip_norm": 0.0,
             "head.dropout": 0.0,
             # No batch norm, so that a question's answer does not depend on the other questions.
-            "image_encoder.norm": "none",
+            "image_encoder.norm": "off",
             "fuser": {"use": "add", "width": 8},
         }
     )

@@ -117,7 +117,7 @@ def test_killed_in_any_write(make_spec, start, uninterrupted, assert_same, monke
 
 def test_patience_counts_on(make_spec, start, uninterrupted, assert_same, monkeypatch):
     # A rate too small to change any answer: the first evaluation stays the best.
-    changes = {"train.lr": 1e-12, "train.patience": 4, "train.epochs": 10, "image_encoder.norm": "none"}
+    changes = {"train.lr": 1e-12, "train.patience": 4, "train.epochs": 10, "image_encoder.norm": "off"}
     assert uninterrupted(changes).result()["training"]["steps"] == 20
     with monkeypatch.context() as patch:
         at_call(patch, loop, "make_batch", 14, lambda: signal.raise_signal(signal.SIGINT))

@@ -50,6 +50,12 @@ def plain(name, model, cells, question_QC, image_index_Q):
         product = layer.weight @ x
         return product if layer.bias is None else product + layer.bias
 
+    if name == "multiply" and model.config.normalise:
+        if model.training and len(question_QC) > 1:
+            mean_C, variance_C = question_QC.mean(0), question_QC.var(0, unbiased=False)
+        else:
+            mean_C, variance_C = model.norm.running_mean, model.norm.running_var
+        question_QC = (question_QC - mean_C) / (variance_C + 1e-5).sqrt()
     results = []
     for question, image in zip(question_QC, image_index_Q.tolist(), strict=True):
         for x, place in zip(cells.features[image], cells.positions.to(question.dtype), strict=True):
@@ -153,6 +159,19 @@ def test_zero_layers_have_no_relu_and_more_have(name):
     features = fuser(name, layers=1)(cells, question_QC, image_index_Q).features
     assert (features >= 0).all()
     assert (features > 0).any()
+
+
+def test_normalised_questions_of_tiny_spread_still_give_different_gains():
+    torch.manual_seed(0)
+    question_QC = (0.1 + 0.01 * torch.randn(400, 6)).double()
+    cells = inputs(1, 1)[0]
+    image_index_Q = torch.zeros(400, dtype=torch.long)
+    spread = {}
+    for normalise in (True, False):
+        model = fuser("multiply", question_channels=6, layers=0, normalise=normalise)
+        nn.init.zeros_(model.shift.weight)
+        spread[normalise] = model(cells, question_QC, image_index_Q).features.std(0).mean()
+    assert spread[True] > 20 * spread[False]
 
 
 @pytest.mark.parametrize("gain_std", [1.0, 0.25])

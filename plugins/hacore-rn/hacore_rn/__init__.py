@@ -16,6 +16,10 @@ class Config:
     width: int = option(64, "units of each layer of g, and of the output; 256 in the RN paper", min=1)
     layers: int = option(3, "layers of g, each with a ReLU, the last too; 4 in the RN paper", min=1)
     coordinates: bool = option(True, "append each cell's x and y to its vector, as in the RN paper")
+    coordinate_scale: float = option(
+        1.0, "factor on x and y, which lie in [-1, 1], so that long vectors do not drown them", above=0
+    )
+    normalise: bool = option(False, "layer norm, without parameters, of each kept vector before it is paired")
     reduce: Literal["sum", "mean"] = option(
         "sum", "sum over the pairs, as in the RN paper, or divide it by their number"
     )

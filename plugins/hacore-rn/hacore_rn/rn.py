@@ -42,8 +42,11 @@ class RN(Aggregator[Config]):
 
     def forward(self, selection: Selection, question_QC: Tensor) -> Tensor:
         o_QKC = selection.features_QKC
+        if self.config.normalise:
+            o_QKC = F.layer_norm(o_QKC, o_QKC.shape[2:])
         if self.config.coordinates:
-            o_QKC = torch.cat([o_QKC, selection.kept_positions_QK2.to(o_QKC.dtype)], dim=2)
+            place_QK2 = self.config.coordinate_scale * selection.kept_positions_QK2
+            o_QKC = torch.cat([o_QKC, place_QK2.to(o_QKC.dtype)], dim=2)
         packed = _pack(selection)
         o_TC = o_QKC.flatten(0, 1)
         factor_T = None if selection.weight_QK is None else selection.weight_QK.flatten()
