@@ -31,7 +31,7 @@ def rows(results: Sequence[dict[str, Any]]) -> list[str]:
         by_name[result["name"]].append(result)
     groups = list(results[0]["by_group"])
     types = list(results[0]["by_type"])
-    head = ["spec", "seeds", *groups, *types, "cells kept %", "epochs' best step", "training s", "processes"]
+    head = ["spec", "seeds", *groups, *types, "cells kept %", "best step", "training s", "processes"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, runs in by_name.items():
         cells = [name, ", ".join(str(seed) for seed in sorted(run["seed"] for run in runs))]

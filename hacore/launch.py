@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import IO, Any
 
@@ -71,15 +72,21 @@ def _free_port() -> int:
 def _wait(workers: list[subprocess.Popen[bytes]]) -> None:
     """Until all have ended, or some time after the first failure."""
 
-    def pass_on(number: int, _: Any) -> None:
-        for worker in workers:
-            worker.send_signal(number)
+    interrupted = 0
 
-    # A terminal sends Ctrl-C to the workers itself; here it must only not end the waiting.
-    old = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, pass_on),
-    }
+    def handle(number: int, _: Any) -> None:
+        # A terminal sends Ctrl-C to the workers itself; the second one means at once.
+        nonlocal interrupted
+        interrupted += number == signal.SIGINT
+        if interrupted > 1:
+            raise KeyboardInterrupt
+        if number == signal.SIGTERM:
+            for worker in workers:
+                worker.send_signal(number)
+
+    old = {}
+    if threading.current_thread() is threading.main_thread():
+        old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     deadline = None
     try:
         while any(worker.poll() is None for worker in workers):

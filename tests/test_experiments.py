@@ -16,11 +16,11 @@ SPECS = sorted(EXPERIMENTS.rglob("*.toml"))
 # What each spec beside han_rn.toml is about; everything else is han_rn.toml's.
 ABOUT = {
     "han_rn": set(),
-    "han_sum": {"aggregator"},
+    "han_sum": {"aggregator", "fuser"},
     "adahan_rn": {"selector"},
-    "adahan_sum": {"selector", "aggregator"},
-    "san": {"selector", "aggregator"},
-    "sum": {"selector", "aggregator"},
+    "adahan_sum": {"selector", "aggregator", "fuser"},
+    "san": {"selector", "aggregator", "fuser"},
+    "sum": {"selector", "aggregator", "fuser"},
     "rn": {"selector"},
     "han_non_local": {"aggregator"},
     "han_rn_full": {"train", "eval"},

@@ -164,6 +164,7 @@ def test_batch_norm_dropout_and_who_sees_what(make_spec, torchrun, tmp_path):
     assert not torch.equal(one["random"], two["random"])
 
 
+@pytest.mark.slow
 def test_sigterm_to_torchrun_saves_and_resumes(make_spec, torchrun, tmp_path):
     changes = {"train.epochs": 10, "train.log_steps": 1, "train.checkpoint_steps": 10**6}
     spec = make_spec(changes | {"eval.every_epochs": 10})

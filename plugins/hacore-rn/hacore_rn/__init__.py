@@ -19,7 +19,6 @@ class Config:
     coordinate_scale: float = option(
         1.0, "factor on x and y, which lie in [-1, 1], so that long vectors do not drown them", above=0
     )
-    normalise: bool = option(False, "layer norm, without parameters, of each kept vector before it is paired")
     reduce: Literal["sum", "mean"] = option(
         "sum", "sum over the pairs, as in the RN paper, or divide it by their number"
     )

@@ -42,8 +42,6 @@ class RN(Aggregator[Config]):
 
     def forward(self, selection: Selection, question_QC: Tensor) -> Tensor:
         o_QKC = selection.features_QKC
-        if self.config.normalise:
-            o_QKC = F.layer_norm(o_QKC, o_QKC.shape[2:])
         if self.config.coordinates:
             place_QK2 = self.config.coordinate_scale * selection.kept_positions_QK2
             o_QKC = torch.cat([o_QKC, place_QK2.to(o_QKC.dtype)], dim=2)

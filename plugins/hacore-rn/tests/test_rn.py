@@ -62,9 +62,6 @@ def plain(module: RN, selection: Selection, question_QC: Tensor) -> Tensor:
     """Equation 1 of the paper, question by question, with every pair written out."""
     rows = []
     for q, o_KC in enumerate(selection.features_QKC):
-        if module.config.normalise:
-            centred_KC = o_KC - o_KC.mean(1, keepdim=True)
-            o_KC = centred_KC / (centred_KC.square().mean(1, keepdim=True) + 1e-5).sqrt()
         if module.config.coordinates:
             place_K2 = selection.kept_positions_QK2[q].to(o_KC.dtype)
             o_KC = torch.cat([o_KC, module.config.coordinate_scale * place_K2], dim=1)
@@ -125,7 +122,6 @@ shapes = st.fixed_dictionaries(
         "layers": st.integers(1, 4),
         "coordinates": st.booleans(),
         "coordinate_scale": st.sampled_from([1.0, 4.0]),
-        "normalise": st.booleans(),
         "reduce": st.sampled_from(["sum", "mean"]),
         "pairs_per_block": st.one_of(st.none(), st.integers(1, 120)),
         "recompute": st.sampled_from(["auto", "always", "never"]),
