@@ -84,9 +84,16 @@ def kept_cells(selection: Any) -> np.ndarray[Any, Any]:
 
 
 def darken(image: np.ndarray[Any, Any], kept: np.ndarray[Any, Any], size: tuple[int, int]) -> Image.Image:
-    """The image (3, H, W) at ``size``, with the cells that were not kept darkened."""
+    """The image (3, H, W) at ``size``, with the cells that were not kept darkened.
+
+    A pixel belongs to the cell whose position is nearest; the outer cells lie on the border.
+    """
     picture = Image.fromarray(image.transpose(1, 2, 0)).resize(size, Image.Resampling.LANCZOS)
-    mask = Image.fromarray(kept.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
+    row, column = (
+        np.linspace(0, cells - 1, pixels).round().astype(int)
+        for cells, pixels in zip(kept.shape, reversed(size), strict=True)
+    )
+    mask = Image.fromarray(kept[row][:, column].astype(np.uint8) * 255)
     return Image.composite(picture, Image.eval(picture, lambda value: int(value * DARK)), mask)
 
 
