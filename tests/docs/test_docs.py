@@ -334,9 +334,14 @@ def test_kept_cells_are_bright_and_others_dark():
     image = np.full((3, 20, 30), 200, np.uint8)
     drawn = np.asarray(picture.darken(image, kept[0], (60, 40)))
     assert drawn.shape == (40, 60, 3)
-    bright = drawn[..., 0].reshape(2, 20, 3, 20).transpose(0, 2, 1, 3)
-    assert (bright[kept[0]] == 200).all()
-    assert (bright[~kept[0]] == int(200 * picture.DARK)).all()
+    # A pixel belongs to the nearest cell position; those of the outer cells lie on the border.
+    y, x = np.mgrid[-1:1:40j, -1:1:60j]
+    distance_N = (x[..., None] - selection.positions_N2[:, 0].numpy()) ** 2
+    distance_N = distance_N + (y[..., None] - selection.positions_N2[:, 1].numpy()) ** 2
+    bright = kept[0].reshape(-1)[distance_N.argmin(-1)]
+    assert bright.any()
+    assert (drawn[bright] == 200).all()
+    assert (drawn[~bright] == int(200 * picture.DARK)).all()
 
 
 def test_a_picture_of_a_run(finished, tmp_path, capsys):
