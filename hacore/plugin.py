@@ -26,6 +26,8 @@ import pluggy
 GROUP = "hacore"
 Kind = Literal["image_encoder", "question_encoder", "fuser", "selector", "aggregator", "dataset"]
 KINDS: tuple[str, ...] = get_args(Kind)
+Action = Literal["download", "prepare", "generate", "verify"]
+ACTIONS: tuple[str, ...] = get_args(Action)
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -47,6 +49,16 @@ def _check_target(_: Any, __: Any, value: str) -> None:
 def _check_kind(_: Any, __: Any, value: str) -> None:
     if value not in KINDS:
         raise ValueError(f"kind {value!r} must be one of {', '.join(KINDS)}")
+
+
+def _check_action(_: Any, __: Any, value: str) -> None:
+    if value not in ACTIONS:
+        raise ValueError(f"action {value!r} must be one of {', '.join(ACTIONS)}")
+
+
+def _check_argument(tool: Any, _: Any, value: str | None) -> None:
+    if value is not None and value not in attrs.fields_dict(tool.config):
+        raise ValueError(f"argument {value!r} is not a field of config {tool.config.__name__}")
 
 
 def _check_config(_: Any, __: Any, value: type) -> None:
@@ -78,6 +90,24 @@ class Component:
     name: str = attrs.field(validator=_check_name)
     target: str = attrs.field(validator=_check_target)
     config: type = attrs.field(validator=_check_config)
+    summary: str
+
+
+@attrs.frozen(kw_only=True)
+class DataTool:
+    """A declared tool of a dataset: what ``hacore data ACTION NAME`` runs.
+
+    action: one of ``ACTIONS``. name: the dataset's, as in a spec's ``use``. target: ``module:function``,
+    imported only when it is run; called with the config and a ``hacore.tools.Tell``, it returns a
+    ``hacore.tools.Outcome``. config: attrs class, every field made by ``option``; the fields are the
+    command's options. argument: the field that is given by its place instead. summary: one line.
+    """
+
+    action: str = attrs.field(validator=_check_action)
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    config: type = attrs.field(validator=_check_config)
+    argument: str | None = attrs.field(default=None, validator=_check_argument)
     summary: str
 
 
@@ -126,3 +156,8 @@ class Hooks:
     def hacore_components(self) -> Iterable[Component]:
         """Return the components this plugin provides. Must not import torch."""
         raise AssertionError  # a specification has no body; pluggy never calls it
+
+    @hookspec
+    def hacore_data_tools(self) -> Iterable[DataTool]:
+        """Return the tools for this plugin's datasets, if it has any. Must not import torch."""
+        raise AssertionError

@@ -9,17 +9,20 @@ from __future__ import annotations
 import functools
 import importlib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import pluggy
 
 from hacore.errors import HacoreError, PluginError, one_line
-from hacore.plugin import GROUP, KINDS, Component, Hooks
+from hacore.plugin import GROUP, KINDS, Component, DataTool, Hooks
+from hacore.tools import Outcome, Tell
+
+T = TypeVar("T")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -38,16 +41,35 @@ class Installed:
 
     def load(self) -> type[Any]:
         """The component's class; imports its module."""
-        module, _, name = self.component.target.partition(":")
         what = f"{self.component.kind} '{self.component.name}' of {self.distribution} {self.version}"
-        try:
-            loaded: type[Any] = getattr(importlib.import_module(module), name)
-        except Exception as error:
-            raise PluginError(
-                f"{what}: cannot load {self.component.target}: {describe(error)}; "
-                f"try 'pip install --force-reinstall {self.distribution}'"
-            ) from error
+        loaded: type[Any] = _load(self.component.target, what, self.distribution)
         return loaded
+
+
+@attrs.frozen(kw_only=True)
+class InstalledTool:
+    """A data tool with the distribution that provides it."""
+
+    tool: DataTool
+    distribution: str
+    version: str
+
+    def load(self) -> Callable[[Any, Tell], Outcome]:
+        """The tool's function; imports its module."""
+        what = f"'{self.tool.action} {self.tool.name}' of {self.distribution} {self.version}"
+        loaded: Callable[[Any, Tell], Outcome] = _load(self.tool.target, what, self.distribution)
+        return loaded
+
+
+def _load(target: str, what: str, distribution: str) -> Any:
+    module, _, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise PluginError(
+            f"{what}: cannot load {target}: {describe(error)}; "
+            f"try 'pip install --force-reinstall {distribution}'"
+        ) from error
 
 
 @attrs.frozen(kw_only=True)
@@ -83,11 +105,12 @@ class Registry:
     def __init__(self, plugins: Iterable[EntryPoint]) -> None:
         self.broken: list[BrokenPlugin] = []
         self._found: dict[tuple[str, str], list[Installed]] = {}
+        self._tools: dict[tuple[str, str], list[InstalledTool]] = {}
         for entry_point in sorted(plugins, key=lambda plugin: (plugin.name, plugin.value)):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
-                declared = _declared_by(entry_point)
+                components, tools = _declared_by(entry_point)
             except Exception as error:
                 self.broken.append(
                     BrokenPlugin(
@@ -95,9 +118,13 @@ class Registry:
                     )
                 )
                 continue
-            for component in declared:
+            for component in components:
                 self._found.setdefault((component.kind, component.name), []).append(
                     Installed(component=component, distribution=distribution, version=version)
+                )
+            for tool in tools:
+                self._tools.setdefault((tool.action, tool.name), []).append(
+                    InstalledTool(tool=tool, distribution=distribution, version=version)
                 )
 
     def components(self, kind: str | None = None) -> list[Installed]:
@@ -111,8 +138,9 @@ class Registry:
 
     def problems(self) -> list[str]:
         """Broken plugins and names declared twice, a line each."""
-        twice = [_collision(key, them) for key, them in self._found.items() if len(them) > 1]
-        return [str(broken) for broken in self.broken] + twice
+        twice = [_collision(_label(*key), them) for key, them in self._found.items() if len(them) > 1]
+        tools = [_collision(f"'data {' '.join(key)}'", it) for key, it in self._tools.items() if len(it) > 1]
+        return [str(broken) for broken in self.broken] + twice + tools
 
     def find(self, kind: str, name: str) -> Installed:
         """The component of that kind and name.
@@ -123,8 +151,26 @@ class Registry:
         if len(providers) == 1:
             return providers[0]
         if providers:
-            raise PluginError(_collision((kind, name), providers))
+            raise PluginError(_collision(_label(kind, name), providers))
         raise PluginError(self._missing(kind, name))
+
+    def tools(self, action: str) -> list[InstalledTool]:
+        """Every usable data tool of an action, by the name of its dataset."""
+        found = [them[0] for (its, _), them in self._tools.items() if its == action and len(them) == 1]
+        return sorted(found, key=lambda it: it.tool.name)
+
+    def find_tool(self, action: str, name: str) -> InstalledTool:
+        """The tool for a dataset. Raises PluginError saying for which there is one, or what to install."""
+        providers = self._tools.get((action, name), [])
+        if len(providers) == 1:
+            return providers[0]
+        if providers:
+            raise PluginError(_collision(f"'data {action} {name}'", providers))
+        self.find("dataset", name)
+        names = [it.tool.name for it in self.tools(action)]
+        raise PluginError(
+            f"dataset '{name}' has nothing to {action}; datasets that do: {', '.join(names) or 'none'}"
+        )
 
     def _missing(self, kind: str, name: str) -> str:
         label = kind.replace("_", " ")
@@ -146,13 +192,16 @@ class Registry:
         return text + "".join(f"; {broken}" for broken in self.broken)
 
 
-def _collision(key: tuple[str, str], providers: list[Installed]) -> str:
-    kind, name = key
+def _label(kind: str, name: str) -> str:
+    return f"{kind.replace('_', ' ')} '{name}'"
+
+
+def _collision(what: str, providers: Sequence[Installed | InstalledTool]) -> str:
     names = " and ".join(it.distribution for it in providers)
-    return f"{kind.replace('_', ' ')} '{name}' is declared by {names}; uninstall all but one of them"
+    return f"{what} is declared by {names}; uninstall all but one of them"
 
 
-def _declared_by(entry_point: EntryPoint) -> list[Component]:
+def _declared_by(entry_point: EntryPoint) -> tuple[list[Component], list[DataTool]]:
     """Load one plugin and check what it declares."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
@@ -172,13 +221,18 @@ def _declared_by(entry_point: EntryPoint) -> list[Component]:
         ) from None
     if not any(caller.name == "hacore_components" for caller in manager.get_hookcallers(plugin) or ()):
         raise PluginError("no hook named 'hacore_components'; mark the function with hacore.plugin.hookimpl")
-    declared: list[Component] = []
-    for components in manager.hook.hacore_components():
-        for component in components:
-            if not isinstance(component, Component):
-                raise PluginError(f"hacore_components gave {component!r}, not a hacore.plugin.Component")
-            declared.append(component)
     assert name is not None
+    return (
+        _each(manager.hook.hacore_components(), "hacore_components", Component),
+        _each(manager.hook.hacore_data_tools(), "hacore_data_tools", DataTool),
+    )
+
+
+def _each(given: Iterable[Iterable[T]], hook: str, cls: type[T]) -> list[T]:
+    declared = [it for many in given for it in many]
+    for it in declared:
+        if not isinstance(it, cls):
+            raise PluginError(f"{hook} gave {it!r}, not a hacore.plugin.{cls.__name__}")
     return declared
 
 

@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from hacore.plugin import KINDS, Component, option
+from hacore.plugin import KINDS, Component, DataTool, option
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +60,26 @@ def test_kinds_are_the_sections_and_the_data():
 def test_a_declaration_is_checked_when_it_is_made(changed, said):
     with pytest.raises(ValueError, match=r".") as error:
         Component(**{**GOOD, **changed})
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"action": "make"}, "action 'make' must be one of download, prepare, generate, verify"),
+        ({"argument": "root"}, "argument 'root' is not a field of config Config"),
+        ({"target": "a.b"}, "target 'a.b' must be 'module:Class'"),
+        ({"config": NoHelp}, "config field NoHelp.k needs a default and a help text"),
+    ],
+)
+def test_a_data_tool_is_checked_when_it_is_made(changed, said):
+    good = {key: value for key, value in GOOD.items() if key != "kind"} | {
+        "action": "verify",
+        "argument": "k",
+    }
+    assert DataTool(**good).argument == "k"
+    with pytest.raises(ValueError, match=r".") as error:
+        DataTool(**{**good, **changed})
     assert said in str(error.value)
 
 

@@ -127,6 +127,42 @@ def test_a_name_declared_twice_names_both_distributions(good):
     assert registry().find("selector", "other").distribution == "fake-three"
 
 
+TOOL = """
+from hacore.plugin import DataTool
+
+@hookimpl
+def hacore_data_tools():
+    return [DataTool(action="verify", name="{name}", target="{module}_part:it", config=Config,
+                     summary="looks")]
+"""
+
+
+def test_data_tools_are_found_and_two_of_one_name_are_an_error(install):
+    for module in ("fake_one", "fake_two"):
+        part = "def it(config, tell): return 7\n"
+        source = (GOOD + TOOL).format(name=module.replace("_", "-"), module=module)
+        install(module, source, **{f"{module}_part": part})
+    assert "fake-one" in [it.tool.name for it in registry().tools("verify")]
+    assert registry().find_tool("verify", "fake-two").load()(None, None) == 7
+    install(
+        "fake_three", GOOD.format(name="m", module="fake_three") + TOOL.format(name="fake-one", module="x")
+    )
+    said = "'data verify fake-one' is declared by fake-one and fake-three; uninstall all but one of them"
+    with pytest.raises(PluginError) as error:
+        registry().find_tool("verify", "fake-one")
+    assert str(error.value) == said
+    assert registry().problems() == [said]
+
+
+def test_a_tool_that_is_none_is_named(install):
+    source = GOOD.format(name="mine", module="x").replace("def hacore_components", "def hacore_data_tools")
+    hook = "\n@hookimpl\ndef hacore_components():\n    return []\n"
+    install("fake_one", source + hook)
+    (problem,) = registry().problems()
+    assert "hacore_data_tools gave Component(" in problem
+    assert problem.endswith("not a hacore.plugin.DataTool")
+
+
 @pytest.mark.parametrize(
     ("part", "cause"),
     [

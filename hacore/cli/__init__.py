@@ -17,6 +17,7 @@ _COMMANDS = {
     "check": ("hacore.cli.inspect", "Say whether a spec is valid, and what it costs."),
     "plugins": ("hacore.cli.inspect", "List installed components, or the options of one."),
     "needs": ("hacore.cli.inspect", "List the pip packages that a spec needs."),
+    "data": ("hacore.cli.data", "Download, prepare, generate or verify a dataset."),
     "new": ("hacore.cli.new", "Write a new plugin package with passing tests."),
 }
 

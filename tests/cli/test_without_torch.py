@@ -24,7 +24,7 @@ for arguments in json.loads(sys.argv[1]):
 print(json.dumps(told))
 """
 
-COMMANDS = ["run", "eval", "check", "plugins", "needs", "new"]
+COMMANDS = ["run", "eval", "check", "plugins", "needs", "data", "new"]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,8 @@ def told(tmp_path_factory, request):
         ["check", "bad.toml"],
         ["run", "bad.toml"],
         ["run", spec, "--dry-run", "--set", "selector.k=5"],
+        ["data", "generate", "--help"],
+        ["data", "generate", "no-such-data"],
         ["chek"],
         ["run", "--no-such-option"],
         ["new", "selector", "brand-new", "--output", "plugins"],
@@ -66,7 +68,7 @@ def test_torch_is_not_imported(told):
 
 
 def test_exit_statuses_and_where_things_are_written(told):
-    usage = {"", "chek", "run --no-such-option"}
+    usage = {"", "chek", "run --no-such-option", "data generate no-such-data"}
     failed = {"check bad.toml", "run bad.toml"}
     for line, (status, out, err, _) in told.items():
         assert status == (2 if line in usage else 1 if line in failed else 0), line
@@ -93,7 +95,8 @@ def test_a_dry_run_prints_the_resolved_spec(told):
 
 def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
-        "Error: no command 'chek'; did you mean 'check'?; commands: run, eval, check, plugins, needs, new\n"
+        "Error: no command 'chek'; did you mean 'check'?; "
+        "commands: run, eval, check, plugins, needs, data, new\n"
     )
 
 

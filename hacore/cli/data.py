@@ -1,0 +1,214 @@
+"""``hacore data``: the tools that plugins bring for their datasets."""
+
+from __future__ import annotations
+
+import time
+import types
+import typing
+from typing import Any, Literal
+
+import attrs
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from hacore.cli.tables import json_option, print_json
+from hacore.errors import PluginError, Problem, SpecError
+from hacore.plugin import ACTIONS
+from hacore.registry import InstalledTool, catalogue, registry
+from hacore.spec._structure import shown, structure_table
+
+_SUMMARIES = {
+    "download": "Fetch a dataset's official files.",
+    "prepare": "Check the files and pack what training reads, once.",
+    "generate": "Make a dataset.",
+    "verify": "Look for what is wrong with a dataset; exit status 1 if anything is.",
+}
+_PLAIN: dict[type, Any] = {int: int, float: float, str: str, bool: bool}
+
+
+class _Actions(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(ACTIONS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ACTIONS:
+            return None
+        return _Tools(
+            name=cmd_name,
+            help=_SUMMARIES[cmd_name],
+            context_settings={"help_option_names": ["-h", "--help"]},
+            no_args_is_help=True,
+        )
+
+
+class _Tools(click.Group):
+    """The datasets for which an action is installed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [it.tool.name for it in registry().tools(str(self.name))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        try:
+            return _command(registry().find_tool(str(self.name), cmd_name))
+        except PluginError:
+            # Names that exist nowhere are mistakes of usage; what is not installed can be mended.
+            if cmd_name in catalogue()["dataset"] or any(
+                it.component.name == cmd_name for it in registry().components("dataset")
+            ):
+                raise
+            return None
+
+
+@click.group(cls=_Actions, no_args_is_help=True)
+def data() -> None:
+    """Download, prepare, generate or verify a dataset.
+
+    What can be done with a dataset comes with its plugin.
+
+    \b
+    Examples:
+      hacore data generate --help
+      hacore data generate clevr --help
+    """
+
+
+def _command(it: InstalledTool) -> click.Command:
+    """The command of a tool; its options are the fields of the tool's config."""
+    tool = it.tool
+    fields = attrs.fields(attrs.resolve_types(tool.config))
+    parameters = [_parameter(field, tool.argument) for field in fields]
+
+    @json_option
+    def run(as_json: bool, **given: Any) -> int:
+        config = _config(tool.config, given, tool.argument)
+        tell = _Console()
+        try:
+            outcome = it.load()(config, tell)
+        finally:
+            tell.close()
+        if as_json:
+            print_json({"summary": outcome.summary, "problems": list(outcome.problems)})
+        for problem in outcome.problems:
+            click.echo(f"hacore: {problem}", err=True)
+        if outcome.problems:
+            count = len(outcome.problems)
+            click.echo(f"hacore: {count} {'problems' if count > 1 else 'problem'} found", err=True)
+            return 1
+        if not as_json:
+            for line in _lines(outcome.summary):
+                click.echo(line)
+        return 0
+
+    return click.command(tool.name, params=parameters, help=f"{_sentence(tool.summary)}")(run)
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[:1].upper()}{summary[1:]}."
+
+
+def _parameter(field: Any, argument: str | None) -> click.Parameter:
+    kind = _click_type(field.type)
+    if field.name == argument:
+        return click.Argument([field.name], required=not field.default, type=kind[0], metavar="DIR")
+    settings: dict[str, Any] = {"type": kind[0], "help": field.metadata["help"] + _default(field.default)}
+    name = f"--{field.name.replace('_', '-')}"
+    if field.type is bool:
+        settings.pop("type")
+        return click.Option([f"{name}/--no-{name[2:]}", field.name], default=None, **settings)
+    return click.Option([name, field.name], default=None, nargs=kind[1], multiple=kind[2], **settings)
+
+
+def _default(value: Any) -> str:
+    if value is None or value == "" or value == ():
+        return ""
+    if isinstance(value, tuple):
+        return f"  [default: {' '.join(map(str, value))}]"
+    return f"  [default: {shown(value) if isinstance(value, bool) else value}]"
+
+
+def _click_type(wanted: Any) -> tuple[Any, int, bool]:
+    """(type, values it takes, whether it may be repeated) of a config field's type."""
+    arguments = typing.get_args(wanted)
+    if typing.get_origin(wanted) in (types.UnionType, typing.Union):
+        return _click_type(next(it for it in arguments if it is not types.NoneType))
+    if typing.get_origin(wanted) is Literal:
+        return click.Choice(list(arguments)), 1, False
+    if typing.get_origin(wanted) is tuple:
+        if arguments[-1] is Ellipsis:
+            return _PLAIN[arguments[0]], 1, True
+        return _PLAIN[arguments[0]], len(arguments), False
+    return _PLAIN[wanted], 1, False
+
+
+def _config(cls: type[Any], given: dict[str, Any], argument: str | None) -> Any:
+    """The config from what was typed. Raises SpecError with every problem, named as it was typed."""
+    table = {key: value for key, value in given.items() if value is not None and value != ()}
+    problems: list[Problem] = []
+    config = structure_table(cls, table, "", problems)
+    if problems:
+        raise SpecError([Problem(_typed(it.where, argument, given), it.message) for it in problems])
+    return config
+
+
+def _typed(where: str, argument: str | None, given: dict[str, Any]) -> str:
+    if where == argument:
+        return "DIR"
+    return f"--{where.replace('_', '-')}" if where in given else "options"
+
+
+def _lines(summary: dict[str, Any], indent: str = "") -> list[str]:
+    """A summary as text, one value a line; tables inside are indented."""
+    lines = []
+    for key, value in summary.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            text = f"{value:,}" if type(value) is int else str(value)
+            lines.append(f"{indent}{key}: {text}")
+    return lines
+
+
+class _Console:
+    """Tells on standard error: a bar on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
+
+    def message(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self._console.is_terminal:
+            self._show(what, done, total)
+            return
+        now = time.monotonic()
+        last = self._said.setdefault(what, now)
+        if now - last >= 10 or (done >= total and what in self._said):
+            self._said[what] = now
+            self.message(f"{what}: {done:,} of {total:,}")
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._console)
+            self._bar.start()
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done, total=total)
+        if all(task.finished for task in self._bar.tasks):
+            self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar, self._tasks = None, {}

@@ -1,0 +1,139 @@
+"""``hacore data``: tools that plugins declare become commands whose options are the config's fields."""
+
+import json
+
+import pytest
+
+DECLARE = """
+from typing import Literal
+import attrs
+from hacore.plugin import Component, DataTool, hookimpl, option
+
+@attrs.frozen(kw_only=True)
+class Data:
+    images: int = option(3, "images in all", min=1)
+
+@attrs.frozen(kw_only=True)
+class Config:
+    root: str = option("", "folder of the data")
+    images: int = option(5, "images to make", min=1)
+    size: tuple[int, int] = option((8, 9), "rows and columns", min=1)
+    splits: tuple[str, ...] = option((), "splits to make")
+    look: Literal["plain", "fine"] = option("plain", "how it looks")
+    share: float | None = option(None, "share of something", above=0)
+    packed: bool = option(False, "without pictures")
+
+@hookimpl
+def hacore_components():
+    return [Component(kind="dataset", name="toys", target="fake_toys_part:Toys", config=Data, summary="toys")]
+
+@hookimpl
+def hacore_data_tools():
+    return [DataTool(action="generate", name="toys", target="fake_toys_part:make", config=Config,
+                     argument="root", summary="makes toys")]
+"""
+PART = """
+import attrs
+from hacore.errors import DataError
+from hacore.tools import Outcome
+
+def make(config, tell):
+    tell.message(f"making in {config.root}")
+    tell.progress("images", config.images, config.images)
+    if config.root == "full":
+        raise DataError("full: no room; make some")
+    problems = ("toys.json: cut; make it anew", "2.png: missing") if config.root == "bad" else ()
+    return Outcome(summary={"images": 1000 * config.images, "by split": {"train": 3}, **attrs.asdict(config)},
+                   problems=problems)
+"""
+
+
+@pytest.fixture
+def toys(install):
+    install("fake_toys", DECLARE, fake_toys_part=PART)
+
+
+def test_options_reach_the_tool_and_its_summary_is_shown(cli, toys):
+    words = "data generate toys here --images 7 --size 4 6 --splits train --splits val --look fine --packed"
+    ran = cli(*words.split())
+    assert ran.status == 0
+    assert ran.out.splitlines() == [
+        "images: 7",
+        "by split:",
+        "  train: 3",
+        "root: here",
+        "size: (4, 6)",
+        "splits: ('train', 'val')",
+        "look: fine",
+        "share: None",
+        "packed: True",
+    ]
+    assert ran.err == "making in here\nimages: 7 of 7\n"
+
+
+def test_json_and_defaults(cli, toys):
+    ran = cli("data", "generate", "toys", "there", "--json")
+    told = json.loads(ran.out)
+    assert told["problems"] == []
+    assert told["summary"]["size"] == [8, 9]
+    assert told["summary"]["images"] == 5
+
+
+def test_every_problem_is_named_and_the_exit_status_is_1(cli, toys):
+    ran = cli("data", "generate", "toys", "bad")
+    assert (ran.status, ran.out) == (1, "")
+    said = [line for line in ran.err.splitlines() if line.startswith("hacore: ")]
+    assert said == [
+        "hacore: toys.json: cut; make it anew",
+        "hacore: 2.png: missing",
+        "hacore: 2 problems found",
+    ]
+    ran = cli("data", "generate", "toys", "bad", "--json")
+    assert ran.status == 1
+    assert len(json.loads(ran.out)["problems"]) == 2
+
+
+def test_what_cannot_be_done_is_one_line(cli, toys):
+    assert cli("data", "generate", "toys", "full").error == "full: no room; make some"
+
+
+def test_options_out_of_range_are_all_told(cli, toys):
+    ran = cli("data", "generate", "toys", "here", "--images", "0", "--share", "-1")
+    assert ran.status == 1
+    assert ran.err.splitlines() == [
+        "hacore: --images: 0 is out of range; it must be at least 1",
+        "hacore: --share: -1.0 is out of range; it must be above 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("data generate toys here --images many", "'many' is not a valid integer"),
+        ("data generate toys here --no-such", "No such option"),
+        ("data generate toys", "Missing argument 'DIR'"),
+        ("data generate toyz here", "No such command 'toyz'"),
+        ("data make toys", "No such command 'make'"),
+    ],
+)
+def test_usage(cli, toys, words, said):
+    ran = cli(*words.split())
+    assert (ran.status, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_help_names_the_options_with_defaults(cli, toys):
+    text = cli("data", "generate", "toys", "--help").out
+    assert "Makes toys." in text
+    assert "--images INTEGER" in text
+    assert "images to make" in text
+    assert "[default: 8 9]" in text
+    assert "toys" in cli("data", "generate", "--help").out
+
+
+def test_a_dataset_without_the_tool_and_one_that_is_not_installed(cli, toys, uninstall):
+    said = cli("data", "verify", "toys", "here").error
+    assert said.startswith("dataset 'toys' has nothing to verify; datasets that do: ")
+    uninstall("hacore-sort-of-clevr")
+    said = cli("data", "generate", "sort-of-clevr").error
+    assert said == "dataset 'sort-of-clevr' is not installed; run 'pip install hacore-sort-of-clevr'"
