@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -59,9 +59,9 @@ class Questions:
 class Batch:
     """Questions about some images, ready for the model.
 
-    images: (I, 3, H, W) uint8. words_QT: int64, 0 is padding. lengths_Q: int64, stays on the CPU,
-    where packing needs it. image_index_Q, answer_Q (-1 unknown), type_Q: int64.
-    row_Q: int64 NumPy, the row of each question in its split.
+    images: (I, 3, H, W) uint8, or float in [0, 1] once augmented. words_QT: int64, 0 is padding.
+    lengths_Q: int64, stays on the CPU, where packing needs it. image_index_Q, answer_Q (-1 unknown),
+    type_Q: int64. row_Q: int64 NumPy, the row of each question in its split.
     """
 
     images: Tensor
@@ -81,6 +81,8 @@ class Batch:
             return self
 
         def move(tensor: Tensor) -> Tensor:
+            if tensor.device.type != "cpu":
+                return tensor.to(device, non_blocking=True)
             return tensor.pin_memory().to(device, non_blocking=True)
 
         return attrs.evolve(
@@ -99,7 +101,8 @@ class Dataset(ABC, Generic[ConfigT]):
     Built from its config; generates, downloads or opens what it needs. Sets
     vocabulary: words by index, the first two ``<pad>`` and ``<unk>``. answers: answers by index.
     question_types: types by index. groups: {name: types} for scores over several types.
-    splits: names of splits. image_size: (3, H, W). image_mean, image_std: per channel, pixels scaled
+    splits: names of splits. unanswered: those whose answers are not public, which can be predicted
+    but not scored. image_size: (3, H, W). image_mean, image_std: per channel, pixels scaled
     to [0, 1], over the training images. fingerprint: names the data's content, so that a run is
     not continued on other data.
     """
@@ -109,6 +112,7 @@ class Dataset(ABC, Generic[ConfigT]):
     question_types: tuple[str, ...]
     groups: Mapping[str, tuple[str, ...]] = {}
     splits: tuple[str, ...]
+    unanswered: tuple[str, ...] = ()
     image_size: tuple[int, int, int]
     image_mean: tuple[float, ...]
     image_std: tuple[float, ...]
@@ -128,6 +132,13 @@ class Dataset(ABC, Generic[ConfigT]):
     @abstractmethod
     def tokenize(self, question: str) -> list[int]:
         """Vocabulary indices of a question's words, ``UNKNOWN`` for words never seen."""
+
+    def submission(self, split: str, answers: Sequence[str]) -> str | None:
+        """The file that the data set's official evaluation takes, as text; None where there is none.
+
+        answers: one for each question of the split, in the order of ``questions(split)``.
+        """
+        return None
 
     def loss(self, logits_QA: Tensor, batch: Batch) -> Tensor:
         """Loss summed over the batch's questions; cross-entropy on the answer by default."""
@@ -157,10 +168,28 @@ class Dataset(ABC, Generic[ConfigT]):
         )
 
 
-def make_batch(questions: Questions, images: npt.NDArray[np.uint8], rows: Ints) -> Batch:
+Images = npt.NDArray[np.uint8] | Tensor
+
+
+def resident(images: npt.NDArray[np.uint8], device: torch.device) -> Images:
+    """The images in the GPU's memory if they take at most half of what is free; else as they are."""
+    if device.type != "cuda":
+        return images
+    free, _ = torch.cuda.mem_get_info(device)
+    if images.nbytes > free // 2:
+        return images
+    held = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(images), 4096):  # in parts, so that a mapped file need not fit the memory
+        part = np.ascontiguousarray(images[start : start + 4096])
+        held[start : start + len(part)] = torch.from_numpy(part)
+    return held
+
+
+def make_batch(questions: Questions, images: Images, rows: Ints) -> Batch:
     """The batch of some questions; each image they ask about is in it once.
 
-    Words are padded to the longest question of the batch, never cut.
+    images: those of the split, (I, 3, H, W); a tensor stays on its device. Words are padded to the
+    longest question of the batch, never cut.
     """
     used, image_index = np.unique(questions.image[rows], return_inverse=True)
     starts = questions.offsets[rows]
@@ -170,7 +199,7 @@ def make_batch(questions: Questions, images: npt.NDArray[np.uint8], rows: Ints) 
     words = np.zeros(inside.shape, np.int64)
     words[inside] = questions.words[(starts[:, None] + column)[inside]]
     return Batch(
-        images=torch.from_numpy(np.ascontiguousarray(images[used])),
+        images=_take(images, used),
         words_QT=torch.from_numpy(words),
         lengths_Q=torch.from_numpy(lengths),
         image_index_Q=torch.from_numpy(image_index.astype(np.int64)),
@@ -178,3 +207,12 @@ def make_batch(questions: Questions, images: npt.NDArray[np.uint8], rows: Ints) 
         type_Q=torch.from_numpy(questions.type[rows]),
         row_Q=rows,
     )
+
+
+def _take(images: Images, used: Ints) -> Tensor:
+    if isinstance(images, Tensor):
+        index = torch.from_numpy(used)
+        if images.device.type == "cuda":
+            index = index.pin_memory().to(images.device, non_blocking=True)
+        return images.index_select(0, index)
+    return torch.from_numpy(np.ascontiguousarray(images[used]))

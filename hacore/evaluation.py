@@ -47,7 +47,9 @@ def evaluate(
     """Scores of the model on a split; over several processes every one gets the whole.
 
     predictions: also write one JSON line per question there (with one process only): its id, image,
-    type, answer, prediction, score, probability of the prediction and number of kept cells.
+    type, answer, prediction, score, probability of the prediction and number of kept cells; and beside
+    it, with the suffix ``.submission``, what the data set's official evaluation takes, if there is such.
+    Without answers (``Dataset.unanswered``) the scores are zeros that mean nothing.
     Raises NotFiniteError when the loss is not finite.
     """
     training = model.training
@@ -55,6 +57,7 @@ def evaluate(
     meter = Meter(dataset, device)
     questions = dataset.questions(split)
     lines: list[str] = []
+    chosen = np.zeros(len(questions), np.int64)
     for batch in batches(dataset, split, batch_images, world):
         moved = batch.to(device)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -63,6 +66,7 @@ def evaluate(
         output = Output(logits_QA, output.selection)
         meter.add(output, dataset.loss(logits_QA, moved), moved)
         if predictions is not None:
+            chosen[batch.row_Q] = logits_QA.argmax(-1).cpu().numpy()
             lines += _prediction_lines(output, moved, dataset, questions)
     model.train(training)
     scores = meter.read()
@@ -72,6 +76,9 @@ def evaluate(
         )
     if predictions is not None:
         write_whole(predictions, "".join(lines).encode())
+        submission = dataset.submission(split, [dataset.answers[answer] for answer in chosen.tolist()])
+        if submission is not None:
+            write_whole(predictions.with_suffix(".submission"), submission.encode())
     return scores
 
 

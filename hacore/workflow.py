@@ -26,6 +26,7 @@ from hacore.spec import Spec, Use
 from hacore.train.checkpoint import load_model
 from hacore.train.distributed import World, barrier, broadcast_text, launched, world
 from hacore.train.loop import make_sampler, precision_of, total_steps, train
+from hacore.train.metrics import Scores
 from hacore.train.progress import Reporter, Silent
 
 
@@ -97,6 +98,12 @@ def _open_checked(spec: Spec) -> Dataset[Any]:
         if split not in dataset.splits:
             raise HacoreError(
                 f"{key}: dataset '{spec.data.use}' has no split '{split}'; it has {', '.join(dataset.splits)}"
+            )
+        if split in dataset.unanswered and key != "eval.final_split":
+            known = [name for name in dataset.splits if name not in dataset.unanswered]
+            raise HacoreError(
+                f"{key}: the answers of split '{split}' are not public; splits with answers: "
+                f"{', '.join(known)}"
             )
     return dataset
 
@@ -227,12 +234,11 @@ def measure(
         "split": split,
         "data": {"dataset": spec.data.use, "fingerprint": dataset.fingerprint},
         "seed": spec.seed,
-        **scores.table(),
+        **_measured(scores, dataset, split),
         "checkpoint": {"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "baselines": {"majority": attrs.asdict(majority_baseline(dataset, split))},
     }
-    if spec.eval.baseline_steps:
+    if spec.eval.baseline_steps and split not in dataset.unanswered:
         torch.manual_seed(spec.seed)
         question_only = compose_question_only(spec, dataset.sizes())
         result["baselines"]["question_only"] = attrs.asdict(
@@ -241,6 +247,20 @@ def measure(
             )
         )
     return result
+
+
+def _measured(scores: Scores, dataset: Dataset[Any], split: str) -> dict[str, Any]:
+    """Scores beside the majority answer; no accuracy where the answers are not public."""
+    if split in dataset.unanswered:
+        unknown: dict[str, Any] = {
+            "loss": None,
+            "accuracy": None,
+            "by_type": {},
+            "by_group": {},
+            "baselines": {},
+        }
+        return {**scores.table(), **unknown}
+    return {**scores.table(), "baselines": {"majority": attrs.asdict(majority_baseline(dataset, split))}}
 
 
 def load(folder: RunFolder, *, device: str = "auto") -> Trained:
@@ -285,6 +305,5 @@ def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "
         "run": str(folder.path),
         "split": split,
         "step": trained.step,
-        **scores.table(),
-        "baselines": {"majority": attrs.asdict(majority_baseline(trained.dataset, split))},
+        **_measured(scores, trained.dataset, split),
     }

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hacore.data import Dataset, Questions, cache_folder, make_batch
+from hacore.data import Dataset, Questions, cache_folder, make_batch, resident
 
 
 @st.composite
@@ -132,3 +132,29 @@ def test_a_batch_moves_to_the_gpu_but_for_the_lengths():
     for name in ("images", "words_QT", "image_index_Q", "answer_Q", "type_Q"):
         assert getattr(moved, name).is_cuda
         assert torch.equal(getattr(moved, name).cpu(), getattr(batch, name))
+
+
+def test_images_that_are_a_tensor_give_the_same_batch():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (5, 3, 4, 6), np.uint8)
+    questions = Questions(
+        words=np.arange(1, 9),
+        offsets=np.arange(0, 9, 2),
+        image=np.array([3, 1, 3, 0]),
+        answer=np.zeros(4, np.int64),
+        type=np.zeros(4, np.int64),
+        ids=np.arange(4),
+    )
+    rows = np.array([2, 0, 1])
+    plain, held = (make_batch(questions, it, rows) for it in (images, torch.from_numpy(images)))
+    assert torch.equal(plain.images, held.images)
+    assert plain.image_index_Q.tolist() == held.image_index_Q.tolist() == [1, 1, 0]
+    assert resident(images, torch.device("cpu")) is images
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_images_that_fit_live_on_the_gpu():
+    images = np.random.default_rng(0).integers(0, 256, (5000, 3, 4, 6), np.uint8)
+    held = resident(images, torch.device("cuda"))
+    assert held.is_cuda
+    assert np.array_equal(held.cpu().numpy(), images)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import hacore
-from hacore.data import make_batch
+from hacore.data import Dataset, Questions, make_batch
 from hacore.errors import HacoreError, RunError
 from hacore.files import load_tensors
 from hacore.spec import dump_spec
@@ -207,3 +207,84 @@ def test_the_dataset_may_say_that_its_options_do_not_go_together(spec, monkeypat
     with pytest.raises(HacoreError) as caught:
         hacore.open_dataset(spec.data)
     assert str(caught.value) == "dataset 'sort-of-clevr': images = 3 is too few; give more"
+
+
+class Secret(Dataset):
+    """Ten images of noise; the answers of the split "test" are not public."""
+
+    vocabulary = ("<pad>", "<unk>", "bright", "dark")
+    answers = ("no", "yes")
+    question_types = ("whole",)
+    splits = ("train", "test")
+    unanswered = ("test",)
+    image_size = (3, 8, 8)
+    image_mean = image_std = (0.5, 0.5, 0.5)
+    fingerprint = "secret"
+
+    def images(self, split):
+        return np.random.default_rng(1).integers(0, 256, (10, 3, 8, 8), np.uint8)
+
+    def questions(self, split):
+        answer = np.full(20, -1) if split == "test" else np.arange(20) % 2
+        # Not in the order of the images, as evaluation asks them.
+        image = np.arange(20) % 10
+        words = np.tile([2, 3], 10)
+        zeros = np.zeros(20, np.int64)
+        return Questions(
+            words=words,
+            offsets=np.arange(21),
+            image=image,
+            answer=answer,
+            type=zeros,
+            ids=np.arange(100, 120),
+        )
+
+    def tokenize(self, question):
+        return [1]
+
+    def submission(self, split, answers):
+        return "\n".join(f"{split} {answer}" for answer in answers)
+
+
+@pytest.fixture
+def secret(install, monkeypatch):
+    """A spec on a data set whose test answers are not public."""
+    install(
+        "fake_secret",
+        "import attrs\nfrom hacore.plugin import Component, hookimpl\n"
+        "@attrs.frozen(kw_only=True)\nclass Config: pass\n"
+        "@hookimpl\ndef hacore_components():\n"
+        "    return [Component(kind='dataset', name='secret', target='fake_secret_part:Secret',"
+        " config=Config, summary='noise')]\n",
+        fake_secret_part="Secret = None\n",
+    )
+    import fake_secret_part
+
+    monkeypatch.setattr(fake_secret_part, "Secret", Secret)
+    table = copy.deepcopy(TABLE)
+    table["data"] = {"use": "secret"}
+    table["image_encoder"] = {"use": "small-cnn", "channels": [4], "strides": [2]}
+    table["eval"] = {"baseline_steps": 2, "split": "train", "final_split": "test"}
+    return table
+
+
+def test_a_split_without_public_answers_is_predicted_and_submitted_but_not_scored(secret, tmp_path, cli):
+    folder, result = hacore.run(hacore.resolve(secret), runs=tmp_path, device="cpu")
+    assert (result["accuracy"], result["by_type"], result["baselines"]) == (None, {}, {})
+    assert result["questions"] == 20
+    lines = [json.loads(line) for line in folder.predictions_file("test").read_text().splitlines()]
+    assert {line["score"] for line in lines} == {None}
+    by_id = {line["id"]: line["prediction"] for line in lines}
+    submission = folder.path / "predictions" / "test.submission"
+    assert submission.read_text().splitlines() == [f"test {by_id[100 + row]}" for row in range(20)]
+    ran = cli("eval", folder.path, "--device", "cpu")
+    assert ran.status == 0
+    assert ran.out.splitlines()[-1] == f"submission: {submission}"
+    assert re.search(r"^all +20 +-$", ran.out, re.MULTILINE)
+
+
+def test_a_split_without_public_answers_cannot_choose_the_checkpoint(secret, tmp_path):
+    secret["eval"]["split"] = "test"
+    said = "eval.split: the answers of split 'test' are not public; splits with answers: train"
+    with pytest.raises(HacoreError, match=re.escape(said)):
+        hacore.run(hacore.resolve(secret), runs=tmp_path, device="cpu")

@@ -101,6 +101,9 @@ def run(
 def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
     """Measure the best model of RUN, a run folder, again; writes RUN/predictions/SPLIT.jsonl.
 
+    Where the dataset has an official evaluation, the file that it takes is written beside the
+    predictions, as SPLIT.submission. A split whose answers are not public gets no accuracy.
+
     \b
     Examples:
       hacore eval runs/han_rn/20260101-120000-abc123
@@ -115,7 +118,10 @@ def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
         print_json(result)
         return
     print_result(result)
-    click.echo(f"\npredictions: {Path(run) / 'predictions' / (result['split'] + '.jsonl')}")
+    predictions = Path(run) / "predictions" / f"{result['split']}.jsonl"
+    click.echo(f"\npredictions: {predictions}")
+    if predictions.with_suffix(".submission").is_file():
+        click.echo(f"submission: {predictions.with_suffix('.submission')}")
 
 
 def print_result(result: dict[str, Any]) -> None:

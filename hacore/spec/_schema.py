@@ -54,6 +54,11 @@ class TrainConfig:
     compile: bool = option(False, "torch.compile the model")
     processes: int = option(1, "processes on this machine, started by hacore unless torchrun did", min=1)
     threads: int | None = option(None, "torch threads of each process; default: cores / processes", min=1)
+    shift: int = option(0, "move training images at random by up to this many pixels each way", min=0)
+    rotation: float = option(
+        0.0, "turn training images at random by up to this many radians each way", min=0, max=0.5
+    )
+    resident: bool = option(True, "keep the training images in a GPU's memory where half of it is enough")
     checkpoint_steps: int = option(500, "steps between checkpoints of the whole state", min=1)
     log_steps: int = option(50, "steps between lines of metrics.jsonl", min=1)
     patience: int | None = option(

@@ -8,15 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 from torch import nn
 
-from hacore.data import Dataset, Questions, make_batch
+from hacore.data import Dataset, Questions, make_batch, resident
 from hacore.errors import NotFiniteError, RunError
 from hacore.evaluation import evaluate
 from hacore.model import Output, VQAModel
 from hacore.runs import MetricsFile, RunFolder
 from hacore.spec import Spec, TrainConfig, dump_spec
+from hacore.train.augment import augment
 from hacore.train.checkpoint import Position, load_checkpoint, save_checkpoint
 from hacore.train.distributed import GradientSum, World, share_buffers
 from hacore.train.interrupt import Interrupts
@@ -45,7 +47,8 @@ def train(
     state and leave. Raises RunError when a loss or a gradient is not finite; what is saved then is good.
     """
     config = spec.train
-    questions, images = dataset.questions("train"), dataset.images("train")
+    questions = dataset.questions("train")
+    images = resident(dataset.images("train"), device) if config.resident else dataset.images("train")
     sampler = make_sampler(spec, questions, world)
     total = total_steps(config, sampler)
     evaluate_every = max(1, round(spec.eval.every_epochs * sampler.steps_per_epoch))
@@ -89,6 +92,8 @@ def train(
                 optimizer.zero_grad()
                 if len(rows):
                     batch = make_batch(questions, images, rows).to(device)
+                    moved = augment(batch.images, config.shift, config.rotation)
+                    batch = attrs.evolve(batch, images=moved)
                     try:
                         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                             output = forward(

@@ -75,6 +75,8 @@ def test_interrupted_twice_with_rectified_options(
         "train.precision": precision,
         "train.optimizer": "adam",
         "train.questions_per_image": 7,
+        "train.shift": 2,
+        "train.rotation": 0.05,
         "train.steps": 20,
         "image_encoder.norm": "group",
         "image_encoder.groups": 2,
