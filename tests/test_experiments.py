@@ -22,7 +22,7 @@ ABOUT = {
     "san": {"selector", "aggregator", "fuser"},
     "sum": {"selector", "aggregator", "fuser"},
     "rn": {"selector"},
-    "han_non_local": {"aggregator"},
+    "han_non_local": {"aggregator", "fuser"},
     "han_rn_full": {"train", "eval"},
 }
 
