@@ -68,8 +68,8 @@ def data() -> None:
 
     \b
     Examples:
-      hacore data generate --help
-      hacore data generate clevr --help
+      hacore data prepare --help
+      hacore data prepare clevr data/CLEVR_v1.0 --size 128 128
     """
 
 

@@ -1,0 +1,89 @@
+"""Declares the dataset "clevr" and its data tools. Imports neither torch nor NumPy nor Pillow."""
+
+from __future__ import annotations
+
+import attrs
+
+from hacore.plugin import Component, DataTool, hookimpl, option
+
+URL = "https://dl.fbaipublicfiles.com/clevr/CLEVR_v1.0.zip"
+MD5 = "b11922020e72d0cd9154779b2d3d07d2"
+
+
+def _web_address(value: str) -> str | None:
+    if value.startswith(("https://", "http://")):
+        return None
+    return f"{value!r} is no address; it must begin with https:// or http://"
+
+
+def _digits(value: str) -> str | None:
+    if not value or (len(value) == 32 and all(digit in "0123456789abcdef" for digit in value)):
+        return None
+    return f"{value!r} is no MD5; it must be 32 digits 0-9 and a-f, or '' to skip the check"
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Options of CLEVR."""
+
+    root: str = option("", "folder of the official data, or of a prepared one")
+    size: tuple[int, int] = option((128, 128), "height and width of the images", min=1)
+    train_images: int | None = option(
+        None, "train on the first so many images and the questions about them", min=1
+    )
+    train_questions: int | None = option(None, "train on the first so many questions", min=1)
+
+
+@attrs.frozen(kw_only=True)
+class PrepareConfig:
+    """Options of ``hacore data prepare clevr``."""
+
+    root: str = option("", "folder of the official data, with images and questions")
+    size: tuple[int, int] = option((128, 128), "height and width of the prepared images", min=1)
+    splits: tuple[str, ...] = option((), "splits to prepare; none given: all that are found")
+    workers: int = option(0, "processes that decode images; 0 is one a core", min=0)
+    output: str = option("", 'folder of the prepared data; "" is where the dataset looks in the cache')
+
+
+@attrs.frozen(kw_only=True)
+class DownloadConfig:
+    """Options of ``hacore data download clevr``."""
+
+    output: str = option("", 'folder to unpack into; "" is clevr in the cache')
+    url: str = option(URL, "address of the archive", check=_web_address)
+    md5: str = option(MD5, 'MD5 of the archive; "" skips the check', check=_digits)
+    keep_archive: bool = option(False, "keep the archive after it is unpacked")
+
+
+@hookimpl
+def hacore_components() -> list[Component]:
+    return [
+        Component(
+            kind="dataset",
+            name="clevr",
+            target="hacore_clevr.dataset:Clevr",
+            config=Config,
+            summary="3D scenes and compositional questions about them, from the official files",
+        )
+    ]
+
+
+@hookimpl
+def hacore_data_tools() -> list[DataTool]:
+    return [
+        DataTool(
+            action="download",
+            name="clevr",
+            target="hacore_clevr.download:download",
+            config=DownloadConfig,
+            summary="fetch CLEVR v1.0, about 18 GB, check and unpack it; goes on after an interruption",
+        ),
+        DataTool(
+            action="prepare",
+            name="clevr",
+            target="hacore_clevr.prepare:prepare",
+            config=PrepareConfig,
+            argument="root",
+            summary="check an official folder and pack it for training; goes on after an interruption",
+        ),
+    ]

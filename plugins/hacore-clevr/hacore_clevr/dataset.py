@@ -1,0 +1,180 @@
+"""The dataset CLEVR."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hacore.data import Dataset, Questions
+from hacore.errors import DataError
+from hacore_clevr import Config, PrepareConfig
+from hacore_clevr.domain import ANSWERS, GROUPS
+from hacore_clevr.pack import Pack, Stored, is_pack, open_pack
+from hacore_clevr.prepare import default_folder, is_current, prepare
+from hacore_clevr.words import UNKNOWN, split_words
+
+log = logging.getLogger("hacore")
+_COGENT = {"trainA": "train", "valA": "val", "testA": "test"}
+_NAMED = 20  # problems that an error lists before it only counts them
+
+
+class Clevr(Dataset[Config]):
+    """CLEVR (Johnson et al. 2017, arXiv 1612.06890), CLEVR-CoGenT, and what is generated in their format.
+
+    ``root`` is a prepared folder, or an official one, which is prepared on first use and kept in the
+    cache. The splits are those of the folder; of CLEVR-CoGenT, trainA, valA and testA are called train,
+    val and test, and valB and testB keep their names. Splits without answers can be predicted only.
+
+    question_types: one for each question family, called by its number and its programs' last function
+    ("17 query_color"); "unknown" for questions without a program. groups: the five of the published
+    scores. answers: always the same 28. Vocabulary and tokens: see ``hacore_clevr.words``. image_mean and
+    image_std are over all training images of the folder, whatever ``train_images``.
+
+    DataError when there is no data, or its files are missing or damaged, or ``size`` is not theirs.
+    """
+
+    answers = ANSWERS
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        pack = self._pack = _open(config)
+        self._stored = _split_names(pack)
+        self.splits = tuple(self._stored)
+        self.unanswered = tuple(it for it, name in self._stored.items() if not pack.splits[name].answered)
+        self.vocabulary = pack.vocabulary
+        self._index = {word: number for number, word in enumerate(pack.vocabulary)}
+        self.question_types = pack.types
+        self.groups = _groups(pack)
+        self.image_size = (3, *pack.size)
+        self.image_mean, self.image_std = pack.mean, pack.std
+        self._images = {split: pack.images(name) for split, name in self._stored.items()}
+        self._images["train"] = self._images["train"][: _limit(config, "train_images", self._images["train"])]
+        self._questions: dict[str, Questions] = {}
+        chosen = f"{config.train_images or 'all'}-{config.train_questions or 'all'}"
+        self.fingerprint = f"{pack.fingerprint}-{chosen}"
+        self.questions("train")  # a limit that is too large is an error now, not when training starts
+
+    def questions(self, split: str) -> Questions:
+        name = self._name(split)
+        if split not in self._questions:
+            stored = self._pack.questions(name)
+            rows = np.flatnonzero(stored.image < len(self._images[split]))
+            if split == "train":
+                rows = rows[: _limit(self.config, "train_questions", rows)]
+            self._questions[split] = _select(stored, rows)
+        return self._questions[split]
+
+    def images(self, split: str) -> npt.NDArray[np.uint8]:
+        self._name(split)
+        return self._images[split]
+
+    def tokenize(self, question: str) -> list[int]:
+        return [self._index.get(word, UNKNOWN) for word in split_words(question)]
+
+    def submission(self, split: str, answers: Sequence[str]) -> str:
+        """One answer a line, in the order of the questions file, as the official evaluation takes it.
+
+        ValueError unless there is one answer of the 28 for each question.
+        """
+        expected = len(self.questions(split))
+        if len(answers) != expected:
+            raise ValueError(f"{len(answers)} answers for the {expected} questions of split {split}")
+        if unknown := sorted(set(answers) - set(ANSWERS)):
+            raise ValueError(f"{unknown[0]!r} is no answer; the answers are {', '.join(ANSWERS)}")
+        return "".join(f"{answer}\n" for answer in answers)
+
+    def _name(self, split: str) -> str:
+        if split not in self._stored:
+            raise ValueError(f"no split {split!r}; the splits are {', '.join(self.splits)}")
+        return self._stored[split]
+
+
+def _open(config: Config) -> Pack:
+    if not config.root:
+        raise DataError(
+            "data.root is not set; give it the folder of CLEVR, which 'hacore data download clevr' fetches"
+        )
+    root = Path(config.root).expanduser()
+    pack = open_pack(root) if is_pack(root) else _open_official(root, config.size)
+    if pack.size != config.size:
+        found, wanted = (f"{height}x{width}" for height, width in (pack.size, config.size))
+        raise DataError(
+            f"{root}: the images are {found}, size asks for {wanted}; set size = {list(pack.size)}, or "
+            "prepare the data at the other size"
+        )
+    return pack
+
+
+def _open_official(root: Path, size: tuple[int, int]) -> Pack:
+    folder = default_folder(root, size)
+    if is_pack(folder):
+        pack = open_pack(folder)
+        if is_current(pack, root):
+            return pack
+        log.info("the questions of %s have changed since they were prepared", root)
+    log.info("preparing %s in %s, once", root, folder)
+    outcome = prepare(PrepareConfig(root=str(root), size=size), _LogTell())
+    if outcome.problems:
+        count = len(outcome.problems)
+        more = [f"and {count - _NAMED} more"] if count > _NAMED else []
+        last = f"{root}: {count} found; mend the data, and see all by 'hacore data prepare clevr {root}'"
+        raise DataError("\n".join([*outcome.problems[:_NAMED], *more, last]))
+    return open_pack(folder)
+
+
+class _LogTell:
+    """Says what ``prepare`` says to the log; of progress, a line every half minute."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def message(self, text: str) -> None:
+        log.info("%s", text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() - self._said >= 30:
+            self._said = time.monotonic()
+            log.info("%s: %d of %d", what, done, total)
+
+
+def _split_names(pack: Pack) -> dict[str, str]:
+    """Names of the splits in the pack by the names they have here."""
+    if "train" in pack.splits:
+        return {name: name for name in pack.splits}
+    return {_COGENT.get(name, name): name for name in pack.splits}
+
+
+def _groups(pack: Pack) -> dict[str, tuple[str, ...]]:
+    types = list(zip(pack.types, pack.functions, strict=True))
+    return {
+        group: tuple(name for name, function in types if function in functions)
+        for group, functions in GROUPS.items()
+    }
+
+
+def _limit(config: Config, option: str, found: npt.NDArray[np.generic]) -> int:
+    """How many of the training rows are used. DataError if there are not so many."""
+    wanted: int | None = getattr(config, option)
+    if wanted is not None and wanted > len(found):
+        raise DataError(f"data.{option} = {wanted}; there are {len(found)}, leave it out to use all of them")
+    return len(found) if wanted is None else wanted
+
+
+def _select(stored: Stored, rows: npt.NDArray[np.int64]) -> Questions:
+    """Some questions of a split, in the order of their rows."""
+    lengths = np.diff(stored.offsets)
+    chosen = np.zeros(len(lengths), bool)
+    chosen[rows] = True
+    return Questions(
+        words=stored.words[np.repeat(chosen, lengths)],
+        offsets=np.concatenate([[0], np.cumsum(lengths[rows])]).astype(np.int64),
+        image=stored.image[rows].astype(np.int64),
+        answer=stored.answer[rows].astype(np.int64),
+        type=stored.type[rows].astype(np.int64),
+        ids=stored.ids[rows],
+    )

@@ -1,0 +1,147 @@
+"""Which pixels an object can touch, and which object each ray of a picture meets first.
+
+Letters: I scenes, P = I * H * W pixels, B objects, C pairs of a pixel and an object whose bounding box
+covers it, S rays through each pixel. Only these pairs are tested, so that the work follows the area of the
+objects and not their number times the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from hacore_clevr.domain import SHAPES
+from hacore_clevr.generate import camera
+from hacore_clevr.generate.stage import EMPTY, Stage
+from hacore_clevr.generate.vectors import Vec
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+GROUND = torch.iinfo(torch.int64).max
+"""Key of a ray that meets no object."""
+
+NEAREST_DEPTH = 0.5
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Boxes:
+    """Rectangles of pixels, half open, int64 of (B,) each; an empty place has an empty one."""
+
+    left: Tensor
+    top: Tensor
+    width: Tensor
+    height: Tensor
+
+
+def corners(low: Vec, high: Vec) -> Vec:
+    """Of boxes along the axes: of (8, B)."""
+
+    def stack(axis: str) -> Tensor:
+        ends, bit = (getattr(low, axis), getattr(high, axis)), "xyz".index(axis)
+        return torch.stack([ends[corner >> bit & 1] for corner in range(8)])
+
+    return Vec(stack("x"), stack("y"), stack("z"))
+
+
+def bounds(stage: Stage, wider: Tensor | float = 0.0) -> Vec:
+    """Corners of boxes around the objects, grown to all sides but below the ground: of (8, B)."""
+    center, half = stage.center, stage.half_B
+    reach = stage.reach_B + wider
+    low = Vec(center.x - reach, center.y - reach, torch.zeros_like(half))
+    return corners(low, Vec(center.x + reach, center.y + reach, 2 * half + wider))
+
+
+def screen_boxes(stage: Stage, points: Vec, size: Size) -> Boxes:
+    """The pixels around points of (n, B), which belong to the objects; whole pictures near the camera."""
+    height, width = size
+    image = stage.image_B
+
+    def spread(vec: Vec) -> Vec:
+        return vec.take(image)
+
+    offset = points - spread(stage.eye)
+    depth = offset.dot(spread(stage.forward))
+    safe = depth.clamp(min=NEAREST_DEPTH)
+    x = (offset.dot(spread(stage.right)) / safe / camera.TAN_X + 1) * (width / 2)
+    y = (1 - offset.dot(spread(stage.up)) / safe / camera.TAN_Y) * (height / 2)
+    near, empty = (depth < NEAREST_DEPTH).any(0), stage.shape_B == EMPTY
+
+    def span(place: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        # One pixel of slack on both sides for what float32 rounds.
+        first = torch.where(near, 0, (place.amin(0) - 1).floor().clamp(0, most))
+        last = torch.where(near, most, (place.amax(0) + 1).ceil().clamp(0, most))
+        return first.long(), (last - first).long().masked_fill(empty, 0)
+
+    (left, across), (top, down) = span(x, width), span(y, height)
+    return Boxes(left=left, top=top, width=across, height=down)
+
+
+def covered(stage: Stage, boxes: Boxes, size: Size) -> tuple[Tensor, Tensor]:
+    """Boxes -> pairs: pixel_C, object_C, both int64."""
+    height, width = size
+    area = boxes.width * boxes.height
+    object_C = torch.repeat_interleave(area)
+    offset = torch.arange(len(object_C), device=stage.device) - (area.cumsum(0) - area).index_select(
+        0, object_C
+    )
+    across = boxes.width.index_select(0, object_C)
+    row = offset // across
+    # From the box's first pixel, down by whole rows, and across by what is left.
+    first = (stage.image_B * height + boxes.top) * width + boxes.left
+    return first.index_select(0, object_C) + row * width + (offset - row * across), object_C
+
+
+def by_shape(stage: Stage, object_C: Tensor) -> list[Tensor]:
+    """Positions of the pairs with an object of each shape, int64."""
+    shape_C = stage.shape_B.index_select(0, object_C)
+    return [(shape_C == shape).nonzero().squeeze(1) for shape in range(len(SHAPES))]
+
+
+def pixel_places(stage: Stage, pixel_C: Tensor, size: Size) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels -> image, x and y of their top left corners, in pixels (x, y float32)."""
+    height, width = size
+    line = pixel_C // width
+    image = line // height
+    return image, (pixel_C - line * width).float(), (line - image * height).float()
+
+
+def surfaces(stage: Stage, size: Size, places: Sequence[tuple[float, float]]) -> Tensor:
+    """What each ray meets first: (S, P) int64 keys, S rays through each pixel at places (x, y) in it.
+
+    A key orders by depth; ``place_of`` and ``surface_of`` read it; GROUND where no object is met. Of
+    objects at the same depth the first counts. The least key is the same in whatever order pairs come.
+    """
+    height, width = size
+    keys = torch.full((len(places), stage.scenes * height * width), GROUND, device=stage.device)
+    pixel_C, object_C = covered(stage, screen_boxes(stage, bounds(stage), size), size)
+    for shape, chosen in enumerate(by_shape(stage, object_C)):
+        pixel, owner = pixel_C.index_select(0, chosen), object_C.index_select(0, chosen)
+        image, left, top = pixel_places(stage, pixel, size)
+        for row, (x, y) in enumerate(places):
+            eye, direction = stage.rays(image, (left + x) / width, (top + y) / height)
+            depth, face = stage.hits(shape, eye, direction, owner)
+            keys[row].scatter_reduce_(0, pixel, make_keys(depth, face, owner % stage.places), "amin")
+    return keys
+
+
+def make_keys(depth: Tensor, face: Tensor, place: Tensor) -> Tensor:
+    """Depth (inf for a miss), face and place of an object in its scene -> keys.
+
+    The bits of a float that is not negative, read as an integer, are in the order of the floats.
+    """
+    key = depth.view(torch.int32).long() << 6 | place << 2 | face
+    return torch.where(depth < torch.inf, key, GROUND)
+
+
+def surface_of(keys: Tensor) -> Tensor:
+    """The part of keys that names the object and its face; -1 for the ground."""
+    return torch.where(keys == GROUND, -1, keys & 63)
+
+
+def place_of(keys: Tensor) -> Tensor:
+    """The object's place in its scene; -1 for the ground."""
+    return torch.where(keys == GROUND, -1, keys >> 2 & 15)

@@ -1,0 +1,214 @@
+"""Prepared data: a folder from which training reads images and questions without decoding anything.
+
+    pack.json               format, image size, vocabulary, question types, pixel statistics, files
+    {split}.images.npy      (I, 3, height, width) uint8, opened memory-mapped
+    {split}.questions.npz   columns of the split's Q questions, see ``Stored``
+
+A pack is made in a folder beside its own, which gets its name when everything is on the disk. Nothing
+that looks finished is unfinished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from hacore.errors import DataError
+from hacore_clevr.writer import images_file
+
+VERSION = 1
+"""Of the layout: raised when older packs cannot be read."""
+
+FORMAT, PACK = "hacore-clevr", "pack.json"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Stored:
+    """The questions of a packed split.
+
+    words: (total,) uint16 numbers in the pack's vocabulary. offsets: (Q + 1,) int64. image: (Q,) int32
+    rows. answer: (Q,) int8 index into ``domain.ANSWERS`` or -1. type: (Q,) int16 index into the pack's
+    question types. ids: (Q,) int64.
+    """
+
+    words: npt.NDArray[np.uint16]
+    offsets: npt.NDArray[np.int64]
+    image: npt.NDArray[np.int32]
+    answer: npt.NDArray[np.int8]
+    type: npt.NDArray[np.int16]
+    ids: npt.NDArray[np.int64]
+
+
+@attrs.frozen(kw_only=True)
+class SplitInfo:
+    """images, questions: how many. answered: whether the answers are known. names: digest of file names."""
+
+    images: int
+    questions: int
+    answered: bool
+    names: str
+
+
+@attrs.frozen(kw_only=True)
+class Pack:
+    """An opened pack.
+
+    size: (height, width). splits: in order. vocabulary: ``<pad>``, ``<unk>``, then the training words.
+    types: name of each question type; functions: the last function of its programs, "" for none.
+    mean, std: per channel, pixels in [0, 1], over the training images. source: what it was made from,
+    as its maker put it. fingerprint: names the content.
+    """
+
+    folder: Path
+    size: tuple[int, int]
+    splits: Mapping[str, SplitInfo]
+    vocabulary: tuple[str, ...]
+    types: tuple[str, ...]
+    functions: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: Any
+    fingerprint: str
+
+    def images(self, split: str) -> npt.NDArray[np.uint8]:
+        """(I, 3, height, width), memory-mapped. DataError if the file is not what pack.json says."""
+        path = self.folder / images_file(split)
+        shape = (self.splits[split].images, 3, *self.size)
+        try:
+            images = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise damaged(path, f"cannot be read ({error})") from error
+        if images.dtype != np.uint8 or images.shape != shape:
+            raise damaged(path, f"holds {images.dtype} {images.shape}, expected uint8 {shape}")
+        found: npt.NDArray[np.uint8] = images
+        return found
+
+    def questions(self, split: str) -> Stored:
+        """The columns. DataError if the file is not what pack.json says."""
+        path = self.folder / questions_file(split)
+        try:
+            with np.load(path) as file:
+                stored = Stored(**{field.name: file[field.name] for field in attrs.fields(Stored)})
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise damaged(path, f"cannot be read ({error})") from error
+        if len(stored.image) != self.splits[split].questions:
+            expected = self.splits[split].questions
+            raise damaged(path, f"holds {len(stored.image)} questions, expected {expected}")
+        return stored
+
+
+def questions_file(split: str) -> str:
+    return f"{split}.questions.npz"
+
+
+def damaged(path: Path, found: str) -> DataError:
+    """What to raise for a file of a pack."""
+    return DataError(f"{path}: {found}; delete the folder {path.parent} and make it again")
+
+
+def is_pack(folder: Path) -> bool:
+    """Whether a finished pack is there."""
+    return (folder / PACK).is_file()
+
+
+def digest_of(lines: list[str]) -> str:
+    """SHA-256 of texts, in order."""
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def measure(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file, as pack.json lists them."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "sha256": digest}
+
+
+def open_pack(folder: Path) -> Pack:
+    """The pack in a folder. Compares the sizes of its files, not their content: see ``check_pack``.
+
+    DataError names the file that is missing, damaged or of another version, and the way out.
+    """
+    described = _described(folder)
+    for name, entry in described["files"].items():
+        if problem := _wrong_size(folder / name, entry["bytes"]):
+            raise damaged(folder / name, problem)
+    return _pack(folder, described)
+
+
+def check_pack(folder: Path) -> list[str]:
+    """Everything that is wrong with a pack, each file's whole content read; a line each."""
+    try:
+        described = _described(folder)
+    except DataError as error:
+        return [str(error)]
+    problems = []
+    for name, entry in described["files"].items():
+        path = folder / name
+        problem = _wrong_size(path, entry["bytes"]) or _wrong_content(path, entry["sha256"])
+        if problem:
+            problems.append(str(damaged(path, problem)))
+    return problems
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """The content of pack.json, with all fields that ``_pack`` reads."""
+    path = folder / PACK
+    try:
+        described = json.loads(path.read_bytes())
+        if described["format"] != FORMAT or described["version"] != VERSION:
+            raise damaged(path, f"version {described['version']} found, {VERSION} expected")
+        for name, entry in described["files"].items():
+            if Path(name).name != name or not isinstance(entry["bytes"] + 0, int):
+                raise ValueError(name)
+        _pack(folder, described)
+    except FileNotFoundError:
+        raise damaged(path, "the file is missing") from None
+    except OSError as error:
+        raise damaged(path, f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, "the file is damaged, it describes no prepared data") from error
+    return dict(described)
+
+
+def _pack(folder: Path, described: dict[str, Any]) -> Pack:
+    height, width = described["size"]
+    files = [f"{name} {entry['sha256']}" for name, entry in sorted(described["files"].items())]
+    content = [str((height, width)), *files, *described["vocabulary"], *described["types"]]
+    return Pack(
+        folder=folder,
+        size=(height, width),
+        splits={split: SplitInfo(**info) for split, info in described["splits"].items()},
+        vocabulary=tuple(described["vocabulary"]),
+        types=tuple(described["types"]),
+        functions=tuple(described["functions"]),
+        mean=tuple(described["mean"]),
+        std=tuple(described["std"]),
+        source=described["source"],
+        fingerprint=f"clevr-{digest_of(content)[:16]}",
+    )
+
+
+def _wrong_size(path: Path, expected: int) -> str:
+    try:
+        found = path.stat().st_size
+    except FileNotFoundError:
+        return "the file is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return f"{found} bytes found, {expected} expected" if found != expected else ""
+
+
+def _wrong_content(path: Path, expected: str) -> str:
+    try:
+        found = measure(path)["sha256"]
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return f"the content is damaged, SHA-256 {found} found, {expected} expected" if found != expected else ""

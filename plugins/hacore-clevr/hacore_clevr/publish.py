@@ -1,0 +1,185 @@
+"""Making a pack: the questions of all splits get one vocabulary and one list of types, then it is named."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from hacore.errors import DataError
+from hacore_clevr.columns import Columns
+from hacore_clevr.domain import QUESTION_TYPES
+from hacore_clevr.official import TRAIN
+from hacore_clevr.pack import (
+    FORMAT,
+    PACK,
+    VERSION,
+    Pack,
+    SplitInfo,
+    Stored,
+    digest_of,
+    is_pack,
+    measure,
+    open_pack,
+    questions_file,
+)
+from hacore_clevr.words import build_vocabulary, renumber
+from hacore_clevr.writer import PackedImages, images_file, journal_file
+
+UNKNOWN_TYPE = "unknown"
+"""The type of questions without a program."""
+
+_Type = tuple[int, int]  # family, function; (-1, -1) without a program
+
+
+def unfinished(folder: Path) -> Path:
+    """The folder in which the pack ``folder`` is made, before ``publish``."""
+    return folder.with_name(f".{folder.name}.unfinished")
+
+
+def require_place(folder: Path) -> None:
+    """DataError if the pack ``folder`` would take the place of something that is no pack."""
+    if folder.is_dir() and (is_pack(folder) or not any(folder.iterdir())):
+        return
+    if folder.exists():
+        raise DataError(f"{folder}: holds other files than prepared data; choose another output folder")
+
+
+def train_split(splits: Mapping[str, Any]) -> str:
+    """The training split among these. DataError if there is none."""
+    for name in TRAIN:
+        if name in splits:
+            return name
+    raise DataError(
+        f"no split {' or '.join(TRAIN)} among {', '.join(splits)}; vocabulary and pixel statistics are "
+        "those of the training split, add it"
+    )
+
+
+def publish(
+    folder: Path,
+    *,
+    size: tuple[int, int],
+    images: Mapping[str, PackedImages],
+    questions: Mapping[str, Columns],
+    names: Mapping[str, list[str]],
+    source: Any = None,
+) -> Pack:
+    """Makes the pack ``folder`` of what is in ``unfinished(folder)``, where the images were written.
+
+    images, questions, names of image files: by split, in the order of the splits, one of which is the
+    training split. source: JSON value that says what the pack was made from. A pack that is there
+    already is replaced. DataError if something else is there, ValueError if a question has no image.
+    """
+    require_place(folder)
+    work, train = unfinished(folder), train_split(images)
+    vocabulary = build_vocabulary(questions[train].vocabulary)
+    types = _types(questions)
+    mean, std = _statistics(images[train], size)
+    splits, files = {}, {}
+    for split, columns in questions.items():
+        _write_questions(
+            work / questions_file(split), _stored(columns, vocabulary, types, images[split].count)
+        )
+        files[images_file(split)] = {"bytes": images[split].bytes, "sha256": images[split].sha256}
+        files[questions_file(split)] = measure(work / questions_file(split))
+        splits[split] = SplitInfo(
+            images=images[split].count,
+            questions=len(columns),
+            answered=bool((columns.answer >= 0).any()),
+            names=digest_of(names[split]),
+        )
+    described = {
+        "format": FORMAT,
+        "version": VERSION,
+        "size": size,
+        "splits": {split: attrs.asdict(info) for split, info in splits.items()},
+        "mean": mean,
+        "std": std,
+        "types": [_type_name(it) for it in types],
+        "functions": [QUESTION_TYPES[function] if function >= 0 else "" for _, function in types],
+        "vocabulary": vocabulary,
+        "files": files,
+        "source": source,
+    }
+    with open(work / PACK, "w", encoding="utf-8") as file:
+        file.write(json.dumps(described, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _name(work, folder)
+    for split in questions:
+        (folder / journal_file(split)).unlink(missing_ok=True)
+    return open_pack(folder)
+
+
+def _name(work: Path, folder: Path) -> None:
+    """Gives the finished folder its name; an older pack makes place."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if is_pack(folder):
+        os.rename(folder, old)
+    elif folder.is_dir():
+        folder.rmdir()
+    os.rename(work, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _pairs(columns: Columns) -> tuple[list[_Type], npt.NDArray[np.int64]]:
+    """The different (family, function) of a split, and (Q,) which of them each question has."""
+    family = np.where(columns.function < 0, -1, columns.family)
+    pairs, which = np.unique(np.stack([family, columns.function], 1), axis=0, return_inverse=True)
+    return [(int(family), int(function)) for family, function in pairs], which.reshape(-1)
+
+
+def _types(questions: Mapping[str, Columns]) -> list[_Type]:
+    """Every (family, function) that is asked in any split, in order; without a program comes last."""
+    found = {it for columns in questions.values() for it in _pairs(columns)[0]}
+    return sorted(found, key=lambda it: (it[1] < 0, it))
+
+
+def _type_name(it: _Type) -> str:
+    family, function = it
+    if function < 0:
+        return UNKNOWN_TYPE
+    return f"{family} {QUESTION_TYPES[function]}" if family >= 0 else QUESTION_TYPES[function]
+
+
+def _stored(columns: Columns, vocabulary: tuple[str, ...], types: list[_Type], images: int) -> Stored:
+    if len(columns) and not 0 <= columns.image.min() <= columns.image.max() < images:
+        raise ValueError(f"questions are about images up to {columns.image.max()}; there are {images}")
+    index = {word: number for number, word in enumerate(vocabulary)}
+    pairs, which = _pairs(columns)
+    return Stored(
+        words=renumber(columns.vocabulary, index)[columns.words],
+        offsets=columns.offsets,
+        image=columns.image,
+        answer=columns.answer,
+        type=np.array([types.index(it) for it in pairs], np.int16)[which],
+        ids=columns.ids,
+    )
+
+
+def _write_questions(path: Path, stored: Stored) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, **attrs.asdict(stored))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _statistics(images: PackedImages, size: tuple[int, int]) -> tuple[list[float], list[float]]:
+    """Mean and deviation of each channel, pixels in [0, 1], from exact sums."""
+    pixels = images.count * size[0] * size[1]
+    mean = [total / pixels for total in images.total]
+    # In integers: the difference of two large numbers that are almost the same keeps its digits.
+    spread = [
+        pixels * squares - total**2 for total, squares in zip(images.total, images.squares, strict=True)
+    ]
+    return [value / 255 for value in mean], [math.sqrt(value) / pixels / 255 for value in spread]

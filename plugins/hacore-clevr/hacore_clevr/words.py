@@ -1,0 +1,42 @@
+"""Questions to words, and words to numbers.
+
+A question becomes lower case; ``?`` and ``.`` are dropped, as every question ends with one of them;
+``,`` and ``;`` are words of their own, as they part a statement from what is asked about it; the rest is
+split at white space. No question is ever cut. The vocabulary holds the words of the training questions in
+alphabetical order, after ``<pad>`` and ``<unk>``; other words are ``<unk>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+PAD, UNK = "<pad>", "<unk>"
+UNKNOWN = 1
+"""The number of ``<unk>``, as in ``hacore.data``."""
+
+
+def split_words(question: str) -> list[str]:
+    """The words of a question; none if there are only dropped marks and white space."""
+    text = question.lower().replace("?", " ").replace(".", " ").replace(",", " , ").replace(";", " ; ")
+    return text.split()
+
+
+class Numbering(dict[str, int]):
+    """Words by number in the order of their first look-up: a word that is not there is added."""
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = len(self)
+        return number
+
+
+def build_vocabulary(words: Iterable[str]) -> tuple[str, ...]:
+    """``<pad>``, ``<unk>``, then the different words in alphabetical order."""
+    return (PAD, UNK, *sorted(set(words) - {PAD, UNK}))
+
+
+def renumber(words: Iterable[str], index: Mapping[str, int]) -> npt.NDArray[np.uint16]:
+    """(W,) number of each word in a vocabulary given as {word: number}, ``UNKNOWN`` where it is not there."""
+    return np.array([index.get(word, UNKNOWN) for word in words], np.uint16)

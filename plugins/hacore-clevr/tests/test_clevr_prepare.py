@@ -1,0 +1,477 @@
+"""Packs: right content, the same however it was made, resumed after any interruption, never half finished."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hacore_clevr import PrepareConfig, decode, hacore_data_tools, prepare, writer
+from hacore_clevr.columns import collect
+from hacore_clevr.folders import only_one
+from hacore_clevr.official import image_names, questions_file, read_questions
+from hacore_clevr.pack import check_pack, open_pack
+from hacore_clevr.publish import publish, unfinished
+from hacore_clevr.writer import PackWriter
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from hacore.errors import DataError
+from hacore.tools import Silent
+
+SIZE = (6, 10)
+
+
+class Stop(Silent):
+    """Interrupts after a number of pieces of work, as Ctrl-C does."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def progress(self, what, done, total):
+        self.after -= what.startswith("packing")
+        if self.after == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(prepare, "SHARD", 2)
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "out" / "pack"
+
+
+def run(official, output, tell=None, **options):
+    options = {"size": SIZE, "workers": 1, **options}
+    config = PrepareConfig(root=str(official), output=str(output), **options)
+    return prepare.prepare(config, tell or Silent())
+
+
+def files(folder):
+    """Content of every file but for what names the place of the official folder."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    described = json.loads(found.pop("pack.json"))
+    del described["source"]
+    return {**found, "pack.json": described}
+
+
+def plain(path):
+    """(3, height, width): a picture as Pillow resizes it."""
+    image = Image.open(path).convert("RGB").resize(SIZE[::-1], Image.Resampling.BICUBIC)
+    return np.array(image).transpose(2, 0, 1)
+
+
+def test_pack_holds_what_the_folder_holds(official, output):
+    outcome = run(official, output)
+    assert outcome.problems == ()
+    assert outcome.summary["images"] == {"train": 6, "val": 3, "test": 2}
+    assert outcome.summary["questions"] == {"train": 24, "val": 12, "test": 8}
+    pack = open_pack(output)
+    assert list(pack.splits) == ["train", "val", "test"]
+    assert [info.answered for info in pack.splits.values()] == [True, True, False]
+    assert pack.types == ("0 count", "1 query_color", "2 exist", "3 less_than", "unknown")
+    assert pack.functions == ("count", "query_color", "exist", "less_than", "")
+    for split in pack.splits:
+        names = image_names(official, split)
+        expected = np.stack([plain(official / "images" / split / name) for name in names])
+        np.testing.assert_array_equal(pack.images(split), expected)
+        assert isinstance(pack.images(split), np.memmap)
+        columns, _ = read_questions(official, split, names)
+        stored = pack.questions(split)
+        for name in ("offsets", "image", "answer", "ids"):
+            np.testing.assert_array_equal(getattr(stored, name), getattr(columns, name))
+        words = [columns.vocabulary[number] for number in columns.words]
+        known = [word if word in pack.vocabulary else "<unk>" for word in words]
+        assert [pack.vocabulary[number] for number in stored.words] == known
+    pixels = np.asarray(pack.images("train")) / 255
+    np.testing.assert_allclose(pack.mean, pixels.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(pack.std, pixels.std((0, 2, 3)), rtol=1e-12)
+    assert check_pack(output) == []
+    assert sorted(path.name for path in output.parent.iterdir()) == [".pack.lock", "pack"]
+    assert len(list(output.iterdir())) == 7
+
+
+def test_images_of_the_right_size_are_left_alone(official, output):
+    run(official, output, size=(16, 24))
+    path = official / "images" / "val" / "CLEVR_val_000001.png"
+    expected = np.array(Image.open(path))[..., :3].transpose(2, 0, 1)
+    np.testing.assert_array_equal(open_pack(output).images("val")[1], expected)
+
+
+def test_reducing_does_not_alias(tmp_path):
+    """A pattern of single pixels is too fine for the small image and must become even gray."""
+    pixels = np.zeros((320, 480, 3), np.uint8)
+    pixels[::2, ::2] = pixels[1::2, 1::2] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = decode.read_image(tmp_path / "a.png", (128, 128))
+    assert found.shape == (3, 128, 128)
+    assert np.abs(found[:, 2:-2, 2:-2].astype(int) - 127).max() <= 8
+
+
+def test_processes_make_the_same_bytes(official, output, tmp_path):
+    run(official, output)
+    outcome = run(official, tmp_path / "two", workers=2)
+    assert outcome.problems == ()
+    assert files(tmp_path / "two") == files(output)
+
+
+def test_a_process_that_dies_is_reported(official, tmp_path, monkeypatch):
+    paths = tuple(str(path) for path in sorted((official / "images" / "train").iterdir()))
+    jobs = [decode.Job(start=start, paths=paths[start : start + 1], size=SIZE) for start in range(6)]
+    start = decode._start_child
+
+    def doomed():
+        child = start()
+        child.kill()
+        return child
+
+    monkeypatch.setattr(decode, "_start_child", doomed)
+    with pytest.raises(DataError, match=r"the process that decodes it .* run again with fewer workers"):
+        list(decode.decode_all(jobs, 2))
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4, 5, 6])
+def test_goes_on_after_an_interruption(official, output, tmp_path, after):
+    with pytest.raises(KeyboardInterrupt):
+        run(official, output, Stop(after))
+    assert not output.exists()
+    outcome = run(official, output)
+    # Shards of 2: three of train, two of val, one of test.
+    written = [2, 4, 6, 8, 9, 11][after - 1]
+    assert outcome.summary["images decoded"] == 11 - written
+    run(official, tmp_path / "whole")
+    assert files(output) == files(tmp_path / "whole")
+
+
+def test_an_interruption_leaves_no_process(official, output, monkeypatch):
+    children, start = [], decode._start_child
+
+    def remembered():
+        children.append(start())
+        return children[-1]
+
+    monkeypatch.setattr(decode, "_start_child", remembered)
+    with pytest.raises(KeyboardInterrupt):
+        run(official, output, Stop(1), workers=2)
+    assert len(children) == 2
+    assert all(child.returncode is not None for child in children)
+
+
+def test_goes_on_after_a_kill(official, output, tmp_path):
+    """The process ends at once, in the middle of its work, with nothing cleaned up."""
+    code = (
+        "import os, signal, sys\n"
+        "from hacore_clevr import PrepareConfig, prepare\n"
+        "from hacore.tools import Silent\n"
+        "class Kill(Silent):\n"
+        "    def progress(self, what, done, total):\n"
+        "        if done >= 4: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "prepare.SHARD = 2\n"
+        "config = PrepareConfig(root=sys.argv[1], output=sys.argv[2], size=(6, 10), workers=2)\n"
+        "prepare.prepare(config, Kill())\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", code, str(official), str(output)]
+    assert subprocess.run(command, env=env, timeout=60).returncode == -signal.SIGKILL
+    assert not output.exists()
+    outcome = run(official, output)
+    assert outcome.summary["images decoded"] == 7
+    run(official, tmp_path / "whole")
+    assert files(output) == files(tmp_path / "whole")
+
+
+def test_files_changed_meanwhile_are_decoded_again(official, output):
+    with pytest.raises(KeyboardInterrupt):
+        run(official, output, Stop(5))
+    path = official / "images" / "train" / "CLEVR_train_000003.png"
+    Image.new("RGB", (24, 16), (10, 20, 30)).save(path)
+    outcome = run(official, output)
+    assert outcome.summary["images decoded"] == 2 + 2  # its shard, and what was missing
+    assert (open_pack(output).images("train")[3] == np.array([10, 20, 30])[:, None, None]).all()
+
+
+def test_prepared_once(official, output):
+    run(official, output)
+    before = (output / "pack.json").stat().st_mtime_ns
+    outcome = run(official, output)
+    assert outcome.summary["already prepared"] == str(output)
+    assert (output / "pack.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", ["questions", "image", "size", "splits", "damage"])
+def test_prepared_again_after_a_change(official, output, change):
+    run(official, output)
+    options = {}
+    if change == "questions":
+        path = questions_file(official, "val")
+        path.write_text(path.read_text().replace("fewer", "less"))
+    elif change == "image":
+        Image.new("RGB", (24, 16)).save(official / "images" / "val" / "CLEVR_val_000000.png")
+    elif change == "size":
+        options = {"size": (8, 8)}
+    elif change == "splits":
+        options = {"splits": ("train", "val")}
+    else:
+        os.truncate(output / "val.images.npy", 100)
+    first = (output / "pack.json").stat().st_ino
+    outcome = run(official, output, **options)
+    assert outcome.problems == ()
+    assert "prepared" in outcome.summary
+    assert (output / "pack.json").stat().st_ino != first
+    assert check_pack(output) == []
+    assert not list(output.parent.glob(".*.old"))
+
+
+def test_all_damage_is_named_and_nothing_is_finished(official, output, tmp_path):
+    cut = official / "images" / "train" / "CLEVR_train_000001.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    text = official / "images" / "val" / "CLEVR_val_000002.png"
+    whole = text.read_bytes()
+    text.write_text("no picture")
+    gone = official / "images" / "test" / "CLEVR_test_000001.png"
+    kept = gone.read_bytes()
+    gone.unlink()
+    path = questions_file(official, "val")
+    good = path.read_text()
+    path.write_text(good[:-300])
+    outcome = run(official, output)
+    found = "\n".join(outcome.problems)
+    assert f"{cut}: no image can be read (" in found
+    assert f"{text}: no image can be read (" in found
+    assert "4 questions (4, 5, 6, 7): image CLEVR_test_000001.png is not among the split's images" in found
+    assert f"{path}: is cut off after" in found
+    assert len(outcome.problems) == 4
+    assert not output.exists()
+    with pytest.raises(DataError, match=r"pack\.json: the file is missing"):
+        open_pack(unfinished(output))
+    Image.new("RGBA", (24, 16)).save(cut)
+    text.write_bytes(whole)
+    gone.write_bytes(kept)
+    path.write_text(good)
+    outcome = run(official, output)
+    assert outcome.problems == ()
+    assert outcome.summary["images decoded"] == 2 + 1 + 2  # the other shards were kept
+    assert check_pack(output) == []
+
+
+def test_damage_is_named_by_processes_too(official, output):
+    for path in (official / "images" / "train").iterdir():
+        path.write_bytes(b"no picture")
+    outcome = run(official, output, workers=2)
+    assert len(outcome.problems) == 6
+
+
+def test_split_without_images(official, output):
+    shutil.rmtree(official / "images" / "test")
+    outcome = run(official, output)
+    (problem,) = outcome.problems
+    assert problem == (
+        f"{official}/images/test: holds no images; unpack them, or leave the split out with --splits"
+    )
+    assert run(official, output, splits=("train", "val")).problems == ()
+    assert list(open_pack(output).splits) == ["train", "val"]
+
+
+def test_splits_that_cannot_be_prepared(official, output):
+    with pytest.raises(DataError, match="has no split dev, extra; it has train, val, test"):
+        run(official, output, splits=("dev", "train", "extra"))
+    with pytest.raises(DataError, match=r"no split train or trainA among val, test; .* add it"):
+        run(official, output, splits=("val", "test"))
+
+
+def test_other_files_are_never_replaced(official, output):
+    output.mkdir(parents=True)
+    run(official, output)  # an empty folder is fine
+    (output / "pack.json").unlink()
+    with pytest.raises(DataError, match="holds other files than prepared data; choose another"):
+        run(official, output)
+    with pytest.raises(DataError, match="root is not set; give the folder of the official data"):
+        run("", output)
+    with pytest.raises(DataError, match="is no folder"):
+        run(official / "nothing", output)
+
+
+def test_a_pack_cannot_be_prepared(official, output, tmp_path):
+    run(official, output)
+    with pytest.raises(DataError, match="is prepared data already; give it to the dataset as its root"):
+        run(output, tmp_path / "again")
+
+
+def test_no_room_is_said_first(official, output, monkeypatch):
+    usage = shutil.disk_usage(official)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(DataError, match=r"needs 0.0 GB, 0.0 GB are free; make room, choose .* --size"):
+        run(official, output)
+    assert not output.exists()
+
+
+def test_full_disk(official, output):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"cannot be made \(.*File too large.*run again to go on"):
+            run(official, output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not output.exists()
+    assert run(official, output).problems == ()
+
+
+def test_another_process_makes_it_wait(tmp_path):
+    """The second comes in when the first has left."""
+    said, order = [], []
+
+    class Tell(Silent):
+        def message(self, text):
+            said.append(text)
+            release.set()
+
+    def second():
+        with only_one(tmp_path / "pack", Tell()):
+            order.append("second")
+
+    release = threading.Event()
+    thread = threading.Thread(target=second)
+    with only_one(tmp_path / "pack", Silent()):
+        thread.start()
+        assert release.wait(30)
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
+    assert said == [f"waiting for another process that makes {tmp_path / 'pack'}"]
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (9, 3, 2, 4), np.uint8)
+
+
+@given(cuts=st.lists(st.integers(0, 9), max_size=4), order=st.randoms(), reopen=st.booleans())
+def test_rows_may_be_written_in_any_order(tmp_path_factory, cuts, order, reopen):
+    folder = tmp_path_factory.mktemp("writer")
+    edges = sorted({0, 9, *cuts})
+    pieces = list(pairwise(edges))
+    order.shuffle(pieces)
+    pack = PackWriter(folder, "train", 9, (2, 4))
+    left = set(range(9))
+    for start, stop in pieces:
+        assert {row for a, b in pack.missing(3) for row in range(a, b)} == left
+        assert all(b - a <= 3 for a, b in pack.missing(3))
+        pack.write(start, IMAGES[start:stop])
+        left -= set(range(start, stop))
+        if reopen:
+            pack = PackWriter(folder, "train", 9, (2, 4))
+    finished = pack.finish()
+    np.testing.assert_array_equal(np.load(folder / "train.images.npy"), IMAGES)
+    wide = IMAGES.astype(np.int64)
+    assert finished.count == 9
+    assert finished.total == tuple(wide.sum((0, 2, 3)))
+    assert finished.squares == tuple((wide**2).sum((0, 2, 3)))
+
+
+def test_writer_refuses_what_is_wrong(tmp_path):
+    pack = PackWriter(tmp_path, "train", 9, (2, 4))
+    pack.write(0, IMAGES[:3])
+    for start, images in ((0, IMAGES[:1]), (2, IMAGES[:2]), (8, IMAGES[:2])):
+        with pytest.raises(ValueError, match="are not all missing"):
+            pack.write(start, images)
+    with pytest.raises(ValueError, match=r"must be uint8 \(n, 3, 2, 4\)"):
+        pack.write(3, IMAGES.astype(np.int64))
+    with pytest.raises(ValueError, match=r"must be uint8 \(n, 3, 2, 4\)"):
+        pack.write(3, IMAGES[:, :, :1])
+    with pytest.raises(ValueError, match="rows from 3 were not written"):
+        pack.finish()
+
+
+@pytest.mark.parametrize("cut", range(0, 60, 7))
+def test_journal_cut_by_a_crash(tmp_path, cut):
+    pack = PackWriter(tmp_path, "train", 9, (2, 4))
+    for start in (0, 3):
+        pack.write(start, IMAGES[start : start + 3])
+    journal = tmp_path / "train.rows.jsonl"
+    journal.write_bytes(journal.read_bytes()[: -cut or None])
+    pack = PackWriter(tmp_path, "train", 9, (2, 4))
+    assert pack.done == (6 if cut == 0 else 3)
+    for start, stop in pack.missing(3):
+        pack.write(start, IMAGES[start:stop])
+    pack.finish()
+    np.testing.assert_array_equal(np.load(tmp_path / "train.images.npy"), IMAGES)
+
+
+def test_rows_of_other_data_are_not_taken_over(tmp_path):
+    PackWriter(tmp_path, "train", 9, (2, 4), lambda start, stop: "old").write(0, IMAGES[:4])
+    assert PackWriter(tmp_path, "train", 9, (2, 4), lambda start, stop: "new").done == 0
+    assert PackWriter(tmp_path, "train", 9, (2, 4), lambda start, stop: "old").done == 4
+    assert PackWriter(tmp_path, "train", 9, (4, 2), lambda start, stop: "old").done == 0
+
+
+def test_pack_of_generated_data(tmp_path):
+    """What a generator does: arrays and records, no files."""
+    folder = tmp_path / "generated"
+    names = ["a.png", "b.png", "c.png"]
+    records = [
+        {
+            "question": f"What is {name}?",
+            "image_filename": name,
+            "question_index": 10 + row,
+            "program": [{"type": "scene", "inputs": []}, {"type": "count", "inputs": [0]}],
+            "answer": row,
+            "question_family_index": 5,
+        }
+        for row, name in enumerate(names)
+    ]
+    pack = PackWriter(unfinished(folder), "train", 3, (2, 4))
+    pack.write(0, IMAGES[:3])
+    columns, problems = collect(records, names)
+    assert problems == []
+    made = publish(
+        folder,
+        size=(2, 4),
+        images={"train": pack.finish()},
+        questions={"train": columns},
+        names={"train": names},
+        source={"seed": 1},
+    )
+    assert (made.types, made.source) == (("5 count",), {"seed": 1})
+    np.testing.assert_array_equal(made.images("train"), IMAGES[:3])
+    assert made.questions("train").answer.tolist() == [0, 1, 2]
+    assert check_pack(folder) == []
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+
+
+def test_check_reads_everything(official, output):
+    run(official, output)
+    flip(output / "train.images.npy")
+    flip(output / "val.questions.npz")
+    os.truncate(output / "test.images.npy", 100)
+    (output / "test.questions.npz").unlink()
+    problems = check_pack(output)
+    way_out = f"; delete the folder {output} and make it again"
+    assert all(problem.endswith(way_out) for problem in problems)
+    found = {Path(problem.split(": ")[0]).name: problem.split(": ")[1] for problem in problems}
+    assert found["train.images.npy"].startswith("the content is damaged, SHA-256 ")
+    assert found["val.questions.npz"].startswith("the content is damaged, SHA-256 ")
+    assert found["test.images.npy"].startswith("100 bytes found, 488 expected")
+    assert found["test.questions.npz"].startswith("the file is missing")
+    assert len(problems) == 4
+
+
+def test_the_tools_are_declared():
+    found = {tool.action: tool for tool in hacore_data_tools()}
+    assert found["prepare"].config is PrepareConfig
+    assert found["prepare"].argument == "root"
+    assert writer.SHARD == 64

@@ -1,0 +1,358 @@
+"""Pictures: what rays meet, what is lit, and that nothing depends on what is drawn beside it."""
+
+import colorsys
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from hacore_clevr.domain import COLORS, MATERIALS, RADIUS, RGB, SHAPES
+from hacore_clevr.generate import camera, raster, render, shadows
+from hacore_clevr.generate.layout import LIGHTS, Objects, SceneOptions, Views, draw_objects, draw_views
+from hacore_clevr.generate.shapes import BEVEL, HITS, NORMALS
+from hacore_clevr.generate.stage import make_stage
+from hacore_clevr.generate.tracing import every_pair
+from hacore_clevr.generate.vectors import Vec
+
+SIZE = (64, 96)
+
+
+def vec(array):
+    return Vec(*torch.from_numpy(np.ascontiguousarray(array.T, np.float32)))
+
+
+def array(vector):
+    return torch.stack([vector.x, vector.y, vector.z], -1).double().numpy()
+
+
+def inside(shape, points, half):
+    """(..., 3) points in the shape's own frame: are they in it?"""
+    x, y, z = np.moveaxis(points, -1, 0)
+    if shape == "sphere":
+        return x * x + y * y + z * z < half * half
+    if shape == "cylinder":
+        return (x * x + y * y < half * half) & (np.abs(z) < half)
+    return np.abs(points).max(-1) < half
+
+
+def random_scenes(count, seed=0, **options):
+    """Scenes in which all objects found places, hidden or not."""
+    chosen = SceneOptions(**options)
+    index = np.arange(4 * count)
+    views = draw_views(seed, "test", index, chosen)
+    objects, placed = draw_objects(seed, "test", index, 0 * index, views, chosen)
+    rows = np.flatnonzero(placed)[:count]
+    assert len(rows) == count
+    return views.take(rows), objects.take(rows)
+
+
+def one_scene(*things, lights=LIGHTS):
+    """A scene of (shape, size, material, color, x, y) from the unmoved camera."""
+    columns = [np.array([column]) for column in zip(*things, strict=True)]
+    shape, size, material, color, x, y = columns
+    objects = Objects(
+        shape_IO=shape,
+        size_IO=size,
+        material_IO=material,
+        color_IO=color,
+        xy_IO2=np.stack([x, y], -1).astype(float),
+        rotation_IO=np.full(shape.shape, 20.0),
+    )
+    views = Views(
+        count_I=np.array([len(things)]),
+        camera_I3=np.array([camera.POSITION]),
+        lights_I33=np.array([lights]),
+    )
+    return views, objects
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_first_hit_agrees_with_marching(shape):
+    rng = np.random.default_rng(1)
+    half = rng.uniform(0.3, 1, 600)
+    origin = rng.normal(size=(600, 3))
+    origin *= rng.uniform(2, 5, (600, 1)) / np.linalg.norm(origin, axis=1, keepdims=True)
+    direction = (rng.uniform(-0.9, 0.9, (600, 3)) - origin) * rng.choice([1, 1, 1, -1], (600, 1))
+    distance, face = HITS[SHAPES.index(shape)](vec(origin), vec(direction), torch.from_numpy(half).float())
+    steps = np.linspace(0, 2, 8001)
+    marched = inside(shape, origin[:, None] + direction[:, None] * steps[:, None], half[:, None])
+    expected = np.where(marched.any(1), steps[marched.argmax(1)], np.inf)
+    assert 100 < np.isfinite(expected).sum() < 500
+    # A march misses what a ray only grazes.
+    differ = np.abs(distance.numpy() - np.where(np.isinf(expected), 9, expected)) > 3e-4
+    differ &= ~(np.isinf(distance.numpy()) & np.isinf(expected))
+    assert differ.sum() <= 3
+    check_faces(shape, origin, direction, half, distance.double().numpy(), face.numpy())
+
+
+def check_faces(shape, origin, direction, half, distance, face):
+    hit = np.isfinite(distance)
+    point = origin[hit] + direction[hit] * distance[hit, None]
+    half, face = half[hit], face[hit]
+    normal = array(NORMALS[SHAPES.index(shape)](vec(point), torch.from_numpy(half).float()))
+    np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1, atol=1e-5)
+    if shape == "sphere":
+        assert (face == 0).all()
+        np.testing.assert_allclose(normal, point / half[:, None], atol=1e-4)
+        return
+    if shape == "cylinder":
+        assert set(face) == {0, 1}
+        ring = np.hypot(point[:, 0], point[:, 1])
+        side = point / ring[:, None] * [1, 1, 0]
+        plain = np.where((face == 1)[:, None], np.sign(point) * [0, 0, 1], side)
+        rim = np.where(face == 1, ring, np.abs(point[:, 2]))
+        np.testing.assert_allclose(np.where(face == 1, np.abs(point[:, 2]), ring), half, atol=1e-4)
+    else:
+        assert set(face) == {0, 1, 2}
+        axis = np.eye(3)[face]
+        plain = axis * np.sign(point)
+        np.testing.assert_allclose((axis * np.abs(point)).sum(1), half, atol=1e-4)
+        rim = (np.abs(point) * (1 - axis)).max(1)
+    flat = rim < half * (1 - BEVEL) - 1e-4
+    assert 0.3 < flat.mean() < 1
+    np.testing.assert_allclose(normal[flat], plain[flat], atol=1e-3)
+    assert ((normal * plain).sum(1) > 0.6).all()
+
+
+def first_objects(views, objects, scene, size):
+    """(H, W): nearest object by closed formulas of each shape, all objects, float64."""
+    height, width = size
+    seen = camera.axes(views.camera_I3)
+    x = (2 * (np.arange(width) + 0.5) / width - 1)[None, :, None] * (16 / 35)
+    y = (1 - 2 * (np.arange(height) + 0.5) / height)[:, None, None] * (16 / 35 * 2 / 3)
+    ray = seen.forward_I3[scene] + x * seen.right_I3[scene] + y * seen.up_I3[scene]
+    best, found = np.full(size, np.inf), np.full(size, -1)
+    for place in range(views.count_I[scene]):
+        half = objects.half_height_IO()[scene, place]
+        eye = views.camera_I3[scene] - [*objects.xy_IO2[scene, place], half]
+        angle = np.deg2rad(objects.rotation_IO[scene, place])
+        turn = np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        depth = closed_form(SHAPES[objects.shape_IO[scene, place]], turn @ eye, ray @ turn.T, half)
+        found[depth < best] = place
+        best = np.minimum(best, depth)
+    return found
+
+
+def closed_form(shape, o, d, half):
+    """Candidates are where the ray crosses each boundary surface; the first that is on the shape counts."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        roots = []
+        if shape in ("sphere", "cylinder"):
+            axes = 3 if shape == "sphere" else 2
+            a = (d[..., :axes] ** 2).sum(-1)
+            b = (d[..., :axes] * o[:axes]).sum(-1)
+            c = (o[:axes] ** 2).sum() - half**2
+            roots += [(-b + sign * np.sqrt(b * b - a * c)) / a for sign in (-1, 1)]
+        for axis in {"sphere": (), "cylinder": (2,), "cube": (0, 1, 2)}[shape]:
+            roots += [(sign * half - o[axis]) / d[..., axis] for sign in (-1, 1)]
+        depths = []
+        for root in roots:
+            near = np.abs(o + d * root[..., None])
+            ring = np.hypot(near[..., 0], near[..., 1])
+            slack = half * (1 + 1e-9)
+            on = {
+                "sphere": np.isfinite(root),
+                "cylinder": (ring <= slack) & (near[..., 2] <= slack),
+                "cube": near.max(-1) <= slack,
+            }[shape]
+            depths.append(np.where(on & (root > 0), root, np.inf))
+    return np.min(depths, 0)
+
+
+def test_ids_are_the_nearest_objects():
+    views, objects = random_scenes(12)
+    ids = render.object_ids(views, objects, SIZE).numpy()
+    wrong = 0
+    for scene in range(12):
+        expected = first_objects(views, objects, scene, SIZE)
+        assert set(np.unique(expected)) <= set(range(-1, views.count_I[scene]))
+        wrong += (ids[scene] != expected).sum()
+    assert (ids >= 0).mean() > 0.03
+    # Outlines in float32 against float64.
+    assert wrong <= 5
+
+
+def blocked(shape, half, center, cos, sin, points, light):
+    """March from points to the light; is the shape between?"""
+    steps = np.linspace(0, 1, 3000)[:, None]
+    way = points[:, None] + (light - points)[:, None] * steps - center
+    x, y, z = np.moveaxis(way, -1, 0)
+    local = np.stack([cos * x + sin * y, cos * y - sin * x, z], -1)
+    return inside(shape, local, half).any(1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gap_is_negative_where_the_light_is_hidden(shape):
+    kind = SHAPES.index(shape)
+    views, objects = one_scene((kind, 1, 0, 0, 0.3, -0.2))
+    stage = make_stage(views, objects)
+    rng = np.random.default_rng(2)
+    half = objects.half_height_IO()[0, 0]
+    hidden = 0
+    for light in LIGHTS:
+        points = np.concatenate(
+            [rng.uniform(-3, 3, (400, 2)), rng.choice([0, 0, 0.3, 0.9, 1.38], (400, 1))], 1
+        )
+        points = points[np.hypot(points[:, 0] - 0.3, points[:, 1] + 0.2) > 0.75]
+        toward = np.array(light) - points
+        toward /= np.linalg.norm(toward, axis=1, keepdims=True)
+        owner = torch.zeros(len(points), dtype=torch.int64)
+        gap = shadows.gaps(stage, kind, vec(points), vec(toward), owner).numpy()
+        cos, sin = np.cos(np.deg2rad(20)), np.sin(np.deg2rad(20))
+        expected = blocked(shape, half, np.array([0.3, -0.2, half]), cos, sin, points, np.array(light))
+        clear = np.abs(gap) > 0.01
+        assert clear.mean() > 0.9
+        np.testing.assert_array_equal(gap[clear] < 0, expected[clear])
+        hidden += expected.sum()
+    assert hidden > 45
+
+
+def test_share_of_a_light():
+    """A ball's shadow: none far off, all in its middle, half at the geometric border, monotone between."""
+    sphere = SHAPES.index("sphere")
+    light = (0.0, 0.0, 4.5)
+    views, objects = one_scene((sphere, 1, 0, 0, 0.0, 0.0), lights=(light, *LIGHTS[1:]))
+    stage = make_stage(views, objects)
+    x = np.linspace(0.0, 4, 401)
+    points = vec(np.stack([x, 0 * x, 0 * x], -1))
+    zeros = torch.zeros(len(x), dtype=torch.int64)
+    share = shadows.seen_light(stage, stage.lights[0], 0.4, sphere, points, zeros, zeros).numpy()
+    border = 4.5 * np.tan(np.arcsin(0.7 / 3.8))
+    assert share[0] == 0
+    assert share[-1] == 1
+    assert (np.diff(share) >= -1e-6).all()
+    assert abs(np.interp(border, x, share) - 0.5) < 0.05
+    penumbra = ((share > 0.02) & (share < 0.98)).sum() / 100
+    sharp = shadows.seen_light(stage, stage.lights[0], 0.0, sphere, points, zeros, zeros).numpy()
+    assert ((sharp > 0.02) & (sharp < 0.98)).sum() / 100 < penumbra
+
+
+def draw_with_every_pair(views, objects, size, plain=True):
+    """A picture for which every sample is asked about every object; plain: with plain pixels."""
+    stage = make_stage(views, objects)
+    own_4P, plain_P = render.meet(stage, size)
+    samples = render.choose_samples(own_4P, plain_P & plain)
+    image, _, _ = raster.pixel_places(stage, samples.pixel_S, size)
+    pairs = [every_pair(stage, image, samples.own_S)] * 4
+    return render.to_pictures(render.colors(stage, samples, pairs, size), samples, stage.scenes, size)
+
+
+def test_leaving_out_far_objects_changes_nothing():
+    views, objects = random_scenes(20, seed=4)
+    found = render.render(views, objects, SIZE)
+    assert torch.equal(found, draw_with_every_pair(views, objects, SIZE))
+
+
+def test_plain_pixels_need_one_ray():
+    views, objects = random_scenes(20, seed=5)
+    found = render.render(views, objects, SIZE).int()
+    full = draw_with_every_pair(views, objects, SIZE, plain=False).int()
+    assert not torch.equal(found, full)
+    difference = (found - full).abs()
+    assert difference.float().mean() < 0.15
+    assert (difference > 8).float().mean() < 1e-3
+
+
+def test_a_picture_does_not_depend_on_its_neighbours(monkeypatch):
+    views, objects = random_scenes(9, seed=7)
+    together = render.render(views, objects, (45, 71))
+    ids = render.object_ids(views, objects, (45, 71))
+    assert together.shape == (9, 3, 45, 71)
+    assert together.dtype == torch.uint8
+    for rows in ([0], [8], [5, 2], [3, 4, 6]):
+        some = np.array(rows)
+        assert torch.equal(render.render(views.take(some), objects.take(some), (45, 71)), together[rows])
+        assert torch.equal(render.object_ids(views.take(some), objects.take(some), (45, 71)), ids[rows])
+    monkeypatch.setitem(render.GROUP_PIXELS, "cpu", 2 * 45 * 71)
+    assert torch.equal(render.render(views, objects, (45, 71)), together)
+
+
+def test_no_scenes_and_one_pixel():
+    views, objects = random_scenes(1)
+    none = np.arange(0)
+    assert render.render(views.take(none), objects.take(none), SIZE).shape == (0, 3, *SIZE)
+    assert render.object_ids(views.take(none), objects.take(none), SIZE).shape == (0, *SIZE)
+    assert render.render(views, objects, (1, 1)).shape == (1, 3, 1, 1)
+
+
+def test_edges_are_smooth():
+    """Four rays a pixel come near the mean of the sixteen pixels of a picture four times as large."""
+    views, objects = random_scenes(6, seed=2)
+    picture = render.render(views, objects, SIZE).double()
+    large = render.render(views, objects, (4 * SIZE[0], 4 * SIZE[1])).double()
+    mean = large.view(6, 3, SIZE[0], 4, SIZE[1], 4).mean((3, 5))
+    one_ray = large.view(6, 3, SIZE[0], 4, SIZE[1], 4)[:, :, :, 2, :, 2]
+    smooth, rough = (picture - mean).pow(2).mean().sqrt(), (one_ray - mean).pow(2).mean().sqrt()
+    assert smooth < 0.5 * rough
+    assert (picture - mean).abs().mean() < 0.6
+
+
+CYLINDER = SHAPES.index("cylinder")
+
+
+def test_an_object_throws_a_shadow_away_from_the_key_light():
+    views, both = one_scene((CYLINDER, 1, 0, 0, 0.0, 0.0), (1, 0, 0, 0, 2.8, 2.8))
+    far_only = attrs.evolve(both, xy_IO2=np.array([[[40.0, 40.0], [2.8, 2.8]]]))
+    pictures = [render.render(views, objects, (320, 480))[0].double().mean(0) for objects in (both, far_only)]
+    away = -np.array(LIGHTS[0][:2]) / np.hypot(*LIGHTS[0][:2])
+    for distance, direction, darker in ((1.0, away, True), (1.3, away, True), (2.5, -away, False)):
+        place = np.array([[[*(direction * distance), 0.0]]])
+        x, y, _ = camera.project(place, views.camera_I3)[0, 0]
+        lit, shaded = (float(picture[round(y), round(x)]) for picture in (pictures[1], pictures[0]))
+        assert (shaded < 0.92 * lit) if darker else (shaded > 0.98 * lit)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", [0, 1])
+def test_metal_does_not_look_like_rubber(shape, size):
+    """Metal mirrors: brighter spots, more contrast. Gray, on which it is hardest."""
+    pictures = {}
+    for material in MATERIALS:
+        thing = (SHAPES.index(shape), size, MATERIALS.index(material), 0, 0.5, 0.0)
+        views, objects = one_scene(thing)
+        shown = render.object_ids(views, objects, (160, 240))[0] == 0
+        pictures[material] = render.render(views, objects, (160, 240))[0][:, shown].double()
+    assert (pictures["metal"] - pictures["rubber"]).abs().mean() > 10
+    assert pictures["metal"].max() > pictures["rubber"].max() + 10
+    assert pictures["metal"].std() > pictures["rubber"].std()
+
+
+@pytest.mark.parametrize("material", [0, 1])
+@pytest.mark.parametrize("color", range(len(COLORS)))
+def test_colors_are_recognisable(color, material):
+    """The mean over all shapes is nearer to its own color than to any other, and of its hue."""
+    things = [(shape, 1, material, color, 2.0 * (shape - 1), 1.5 * (1 - shape)) for shape in range(3)]
+    views, objects = one_scene(*things)
+    shown = render.object_ids(views, objects, (160, 240))[0] >= 0
+    mean = render.render(views, objects, (160, 240))[0][:, shown].double().mean(1).numpy()
+    hue, saturation, _ = colorsys.rgb_to_hsv(*(mean / 255))
+    expected, *_ = colorsys.rgb_to_hsv(*(np.array(RGB[color]) / 255))
+    if COLORS[color] == "gray":
+        assert saturation < 0.08
+        return
+    assert saturation > 0.3
+    assert abs((hue - expected + 0.5) % 1 - 0.5) < 12 / 360
+
+    def chroma(rgb):
+        return np.array(rgb) / np.linalg.norm(rgb)
+
+    nearest = min(range(len(RGB)), key=lambda other: np.linalg.norm(chroma(RGB[other]) - chroma(mean)))
+    assert {COLORS[nearest], COLORS[color]} <= {"red", "brown"} or nearest == color
+
+
+def test_the_ground_is_light_gray():
+    views, objects = one_scene((1, 0, 0, 0, 0.0, 0.0))
+    picture = render.render(views, objects, (64, 96))[0].double()
+    ground = picture[:, render.object_ids(views, objects, (64, 96))[0] < 0]
+    assert 110 < ground.mean() < 180
+    assert (ground.max(0).values - ground.min(0).values).max() < 12
+    assert ground.std() < 20
+
+
+def test_large_and_small_differ_as_they_should():
+    for size in (0, 1):
+        views, objects = one_scene((1, size, 0, 0, 0.0, 0.0))
+        shown = (render.object_ids(views, objects, (320, 480))[0] == 0).sum().item()
+        distance = np.linalg.norm(np.array(camera.POSITION) - [0, 0, RADIUS[size]])
+        radius = 35 / 32 * 480 * RADIUS[size] / np.sqrt(distance**2 - RADIUS[size] ** 2)
+        assert abs(shown / (np.pi * radius**2) - 1) < 0.02
