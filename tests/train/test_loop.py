@@ -1,7 +1,7 @@
 import contextlib
 import json
-import sys
 import math
+import sys
 
 import attrs
 import numpy as np
