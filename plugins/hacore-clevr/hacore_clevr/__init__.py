@@ -55,6 +55,14 @@ class DownloadConfig:
     keep_archive: bool = option(False, "keep the archive after it is unpacked")
 
 
+@attrs.frozen(kw_only=True)
+class VerifyConfig:
+    """Options of ``hacore data verify clevr``."""
+
+    root: str = option("", "folder of the data in the official format")
+    pictures: bool = option(True, "decode every image too")
+
+
 @hookimpl
 def hacore_components() -> list[Component]:
     return [
@@ -85,5 +93,13 @@ def hacore_data_tools() -> list[DataTool]:
             config=PrepareConfig,
             argument="root",
             summary="check an official folder and pack it for training; goes on after an interruption",
+        ),
+        DataTool(
+            action="verify",
+            name="clevr",
+            target="hacore_clevr.verify:verify",
+            config=VerifyConfig,
+            argument="root",
+            summary="compute every answer again from its scene and program, and check scenes and images",
         ),
     ]

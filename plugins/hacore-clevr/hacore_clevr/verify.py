@@ -1,0 +1,168 @@
+"""Looks for what is wrong with a folder in the official format: every answer is computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from PIL import Image
+
+from hacore.errors import DataError
+from hacore.tools import Outcome, Tell
+from hacore_clevr import VerifyConfig
+from hacore_clevr.domain import RELATIONS
+from hacore_clevr.generate.camera import relationships
+from hacore_clevr.official import find_splits, image_names, images_folder, questions_file, read_questions
+from hacore_clevr.programs import ProgramError, World, execute, normal_answer
+from hacore_clevr.stream import JsonError, read_list
+
+TIE = 1e-4
+"""Offsets this near to the limit of a relation may fall to either side: the files' numbers are rounded."""
+
+EVERY = 100_000
+"""Questions between messages."""
+
+
+@attrs.define
+class _Found:
+    """Counts, and the problems in the order in which they were found."""
+
+    counts: dict[str, dict[str, Any]]
+    problems: list[str]
+
+
+def verify(config: VerifyConfig, tell: Tell) -> Outcome:
+    """Every split of ``config.root``: questions, their programs on their scenes, scenes, images.
+
+    A split without a scenes file or without programs is checked as far as that goes, and the summary
+    says how many answers were computed again. DataError when the folder is not CLEVR's.
+    """
+    root = Path(config.root).expanduser()
+    found = _Found({}, [])
+    for split in find_splits(root):
+        names = image_names(root, split)
+        columns, problems = read_questions(root, split, names)
+        found.problems += problems
+        scenes = _scenes(root, split, names, found)
+        answers = _answers(root, split, scenes, found, tell)
+        if config.pictures:
+            _pictures(root, split, names, found, tell)
+        found.counts[split] = {
+            "images": len(names),
+            "scenes": len(scenes) if scenes is not None else "no file",
+            "questions": len(columns),
+            "answers computed again": answers,
+        }
+    return Outcome(summary={"folder": str(root), **found.counts}, problems=tuple(found.problems))
+
+
+def _records(path: Path, key: str, found: _Found) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(place, record) of a list in a file; records that are no objects are left to who checks the fields."""
+    try:
+        for place, record in enumerate(read_list(path, key)):
+            if type(record) is dict:
+                yield place, record
+    except JsonError as error:
+        found.problems.append(f"{path}: {error}; unpack or generate it again")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); unpack it again") from error
+
+
+def _scenes(root: Path, split: str, names: list[str], found: _Found) -> dict[Any, World | None] | None:
+    """Compiled scenes by image_index, None for one that is wrong; None when there is no scenes file."""
+    path = root / "scenes" / f"CLEVR_{split}_scenes.json"
+    if not path.is_file():
+        return None
+    worlds: dict[Any, World | None] = {}
+    known, unseen = set(names), set(names)
+    for place, scene in _records(path, "scenes", found):
+        where = f"{path}: scene {place}"
+        index, name = scene.get("image_index"), scene.get("image_filename")
+        if type(index) is not int or type(name) is not str:
+            found.problems.append(f"{where}: must have an integer image_index and an image_filename")
+            continue
+        if index in worlds:
+            found.problems.append(f"{where}: image_index {index} was used before")
+        elif name in known:
+            unseen.discard(name)
+        else:
+            found.problems.append(f"{where}: image {name} is missing in {images_folder(root, split)}")
+        try:
+            worlds[index] = World.from_scene(scene)
+            found.problems += [f"{where}: {problem}" for problem in _misplaced(scene)]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            worlds[index] = None
+            what = f"has no {error}" if isinstance(error, KeyError) else str(error)
+            found.problems.append(f"{where}: {what}")
+    found.problems += [f"{images_folder(root, split) / name}: has no scene" for name in sorted(unseen)]
+    return worlds
+
+
+def _misplaced(scene: Mapping[str, Any]) -> list[str]:
+    """Relations that disagree with the coordinates and directions of the scene's objects."""
+    coords_O3 = np.array([thing["3d_coords"] for thing in scene["objects"]], np.float64).reshape(-1, 3)
+    directions = {name: scene["directions"][name] for name in RELATIONS}
+    least, most = (relationships(coords_O3, directions, 0.2 + slack) for slack in (TIE, -TIE))
+    wrong = []
+    for name in RELATIONS:
+        for number, held in enumerate(scene["relationships"][name]):
+            if not set(least[name][number]) <= set(held) <= set(most[name][number]):
+                wrong.append(
+                    f"relationships.{name}[{number}] is {sorted(held)}; by the coordinates it is "
+                    f"{relationships(coords_O3, directions)[name][number]}"
+                )
+    return wrong
+
+
+def _answers(
+    root: Path, split: str, worlds: Mapping[Any, World | None] | None, found: _Found, tell: Tell
+) -> int:
+    """Compute every answer again; returns how many."""
+    if worlds is None:
+        return 0
+    path, done = questions_file(root, split), 0
+    for place, record in _records(path, "questions", found):
+        if place and place % EVERY == 0:
+            tell.message(f"{split}: {place:,} questions checked")
+        program, index = record.get("program"), record.get("image_index")
+        if type(program) is not list or record.get("answer") is None:
+            continue
+        where = f"{path}: question {place}"
+        if index not in worlds:
+            found.problems.append(f"{where}: image_index {index!r} has no scene")
+            continue
+        world = worlds[index]
+        if world is None:
+            continue  # the scene is among the problems already
+        try:
+            answer = execute(program, world)
+        except ProgramError as error:
+            found.problems.append(f"{where}: program: {error}")
+            continue
+        except (TypeError, AttributeError):
+            found.problems.append(
+                f"{where}: program: its nodes must be objects with lists of inputs and values"
+            )
+            continue
+        done += 1
+        if answer != normal_answer(record["answer"]):
+            found.problems.append(
+                f"{where}: answer {normal_answer(record['answer'])!r}; its program gives {answer!r}"
+            )
+    return done
+
+
+def _pictures(root: Path, split: str, names: list[str], found: _Found, tell: Tell) -> None:
+    """Decode every image."""
+    for place, name in enumerate(names):
+        path = images_folder(root, split) / name
+        try:
+            with Image.open(path) as image:
+                image.load()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            found.problems.append(f"{path}: cannot be decoded ({error}); unpack or generate it again")
+        if place % 100 == 99 or place + 1 == len(names):
+            tell.progress(f"{split} images", place + 1, len(names))

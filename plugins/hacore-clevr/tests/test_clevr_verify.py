@@ -1,0 +1,129 @@
+"""``hacore data verify clevr``: nothing is found in a right folder, and each thing wrong is named."""
+
+import json
+
+import pytest
+from hacore_clevr import VerifyConfig
+from hacore_clevr.verify import verify
+
+from hacore.cli import main
+from hacore.tools import Silent
+
+
+def problems(root, **options):
+    return list(verify(VerifyConfig(root=str(root), **options), Silent()).problems)
+
+
+def change(root, kind, split, make):
+    """Rewrite a file of the folder; make changes the list in it."""
+    path = root / kind / f"CLEVR_{split}_{kind}.json"
+    held = json.loads(path.read_text())
+    make(held[kind])
+    path.write_text(json.dumps(held))
+    return path
+
+
+def test_nothing_is_found_in_a_right_folder(official):
+    outcome = verify(VerifyConfig(root=str(official)), Silent())
+    assert outcome.problems == ()
+    assert outcome.summary["train"] == {
+        "images": 6,
+        "scenes": 6,
+        "questions": 24,
+        "answers computed again": 24,
+    }
+    # As the public generator writes it, and without answers.
+    assert outcome.summary["val"]["answers computed again"] == 12
+    assert outcome.summary["test"] == {
+        "images": 2,
+        "scenes": "no file",
+        "questions": 8,
+        "answers computed again": 0,
+    }
+
+
+def test_changed_answers_are_found_in_both_formats(official):
+    train = change(official, "questions", "train", lambda all_: all_[5].update(answer="purple"))
+    val = change(official, "questions", "val", lambda all_: all_[3].update(answer=False))
+    assert problems(official) == [
+        f"{train}: question 5: answer 'purple'; its program gives 'red'",
+        f"{val}: question 3: answer 'no'; its program gives 'yes'",
+    ]
+
+
+def test_programs_that_are_not_valid_are_found_with_their_node(official):
+    def spoil(asked):
+        asked[0]["program"][1]["inputs"] = [2]  # node 2 takes node 1: a cycle
+        asked[1]["program"][3]["inputs"] = [0]
+        asked[2]["program"][0] = 7
+        asked[3]["program"][1]["value_inputs"] = ["round"]
+
+    path = change(official, "questions", "train", spoil)
+    assert problems(official) == [
+        f"{path}: question 0: program: node 1 (filter_color): input 2 is not an earlier node",
+        f"{path}: question 1: program: node 3 (unique): its input has 3 objects, not one",
+        f"{path}: question 2: program: its nodes must be objects with lists of inputs and values",
+        f"{path}: question 3: program: node 1 (filter_shape): value 'round'; "
+        "must be one of cube, sphere, cylinder",
+    ]
+
+
+def test_missing_and_damaged_images_are_found(official):
+    folder = official / "images" / "train"
+    (folder / "CLEVR_train_000001.png").unlink()
+    cut = folder / "CLEVR_train_000002.png"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    other = folder / "CLEVR_train_000009.png"
+    other.write_bytes((folder / "CLEVR_train_000003.png").read_bytes())
+    scenes = official / "scenes" / "CLEVR_train_scenes.json"
+    found = problems(official)
+    assert found[0].startswith(
+        f"{official / 'questions' / 'CLEVR_train_questions.json'}: 4 questions (4, 5, 6, 7): "
+    )
+    assert found[1] == f"{scenes}: scene 1: image CLEVR_train_000001.png is missing in {folder}"
+    assert found[2] == f"{other}: has no scene"
+    assert found[3].startswith(f"{cut}: cannot be decoded (")
+    assert len(found) == 4
+    assert problems(official, pictures=False) == found[:3]
+
+
+def test_cut_files_are_found_and_the_rest_is_checked(official):
+    for kind in ("questions", "scenes"):
+        path = official / kind / f"CLEVR_train_{kind}.json"
+        path.write_text(path.read_text()[:-300])
+    found = problems(official)
+    assert sum("is cut off after" in line for line in found) >= 2
+    assert sum("CLEVR_val" in line for line in found) == 0
+
+
+def test_wrong_scenes_are_found(official):
+    def spoil(scenes):
+        scenes[0]["relationships"]["left"][1] = []
+        scenes[1]["objects"][2]["shape"] = "cone"
+        scenes[2]["image_index"] = 3
+        del scenes[4]["directions"]
+
+    path = change(official, "scenes", "train", spoil)
+    found = problems(official)
+    assert f"{path}: scene 0: relationships.left[1] is []; by the coordinates it is [0]" in found
+    assert f"{path}: scene 1: object 2: shape 'cone'; must be one of cube, sphere, cylinder" in found
+    assert f"{path}: scene 3: image_index 3 was used before" in found
+    assert f"{path}: scene 4: has no 'directions'" in found
+    asked = official / "questions" / "CLEVR_train_questions.json"
+    assert f"{asked}: question 8: image_index 2 has no scene" in found
+
+
+def test_the_command_names_everything_and_fails(official, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["data", "verify", "clevr", str(official)])
+    assert not left.value.code
+    assert "answers computed again: 24" in capsys.readouterr().out
+    change(official, "questions", "train", lambda all_: [it.update(answer="rubber") for it in all_[:3]])
+    with pytest.raises(SystemExit) as left:
+        main(["data", "verify", "clevr", str(official)])
+    assert left.value.code == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    named = [line for line in said.err.splitlines() if line.startswith("hacore: ")]
+    assert len(named) == 4
+    assert named[-1] == "hacore: 3 problems found"
