@@ -2,7 +2,7 @@
 
 A program is a list of nodes, each with ``function`` (released files) or ``type`` (public generator),
 ``inputs`` (places of earlier nodes) and ``value_inputs`` or ``side_inputs``. The last node gives the
-answer. A set of objects is an integer with one bit an object, so a node costs well under a microsecond.
+answer. A set of objects is an integer with one bit an object, so that set operations are single steps.
 
 Source: Johnson et al. 2017, arXiv 1612.06890, and the files of CLEVR v1.0. Imports no torch, no NumPy.
 """
