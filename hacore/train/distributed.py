@@ -46,6 +46,8 @@ def world(device: torch.device) -> Iterator[World]:
             processes=dist.get_world_size(),
             local_rank=int(os.environ.get("LOCAL_RANK", "0")),
         )
+        # Together: a process that leaves while another still talks to it may be aborted by gloo's threads.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
