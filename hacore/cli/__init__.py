@@ -95,7 +95,13 @@ def main(arguments: list[str] | None = None) -> Any:
         # The reader of a pipe left; the interpreter would complain again while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    sys.exit(status if isinstance(status, int) else 0)
+    code = status if isinstance(status, int) else 0
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and "torch" in sys.modules:
+        # Threads of gloo may outlive its group; destroyed by the interpreter's end, they abort the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _complain(text: str) -> None:
