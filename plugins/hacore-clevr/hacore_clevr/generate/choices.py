@@ -11,7 +11,7 @@ from itertools import product
 
 from hacore_clevr.domain import ATTRIBUTES, RELATIONS
 from hacore_clevr.generate.stream import Stream
-from hacore_clevr.generate.worlds import World
+from hacore_clevr.programs import World
 
 Choice = tuple[tuple[str, ...], int]
 """Constants of a node, and the set of objects that fit."""
@@ -31,7 +31,8 @@ class Choices:
         self._stream = stream
         self._kept: dict[tuple[object, ...], list[Choice]] = {}
         fits: dict[tuple[str, ...], int] = {}
-        rows = zip(*(world.value[name] for name in ATTRIBUTES), strict=True)
+        self._having = {value: fit for sets in world.with_value.values() for value, fit in sets.items()}
+        rows = zip(*(world.values[name] for name in ATTRIBUTES), strict=True)
         for index, row in enumerate(rows):
             bit = 1 << index
             for description in product(*[(value, "") for value in row]):
@@ -75,14 +76,14 @@ class Choices:
             )
             fit = objects
             for value in made:
-                fit &= self.world.having[value] if value else fit
+                fit &= self._having[value] if value else fit
             if not fit and made not in known:
                 known.add(made)
                 none.append((made, 0))
         return none
 
     def relate_filters(self, origin: int, ending: str, silent: tuple[bool, ...]) -> list[Choice]:
-        """Relations to an object (a set of one), each with descriptions of objects in that relation.
+        """Relations to an object, each with descriptions of objects in that relation.
 
         Only those for which the relation matters: some object fits the description outside of it.
         """
@@ -95,7 +96,7 @@ class Choices:
         spoken = self._spoken(silent)
         found = []
         for relation in RELATIONS:
-            related = self.world.related[relation][origin.bit_length() - 1]
+            related = self.world.related[relation][origin]
             if ending == "_unique":
                 found += [
                     ((relation, *description), both)
@@ -112,12 +113,11 @@ class Choices:
 
     def values(self, objects: int, attribute: str) -> list[Choice]:
         """Values of one attribute, and which of the objects have it."""
-        return [((value,), objects & self.world.having[value]) for value in ATTRIBUTES[attribute]]
+        return [((value,), objects & self._having[value]) for value in ATTRIBUTES[attribute]]
 
     def relations(self, origin: int) -> list[Choice]:
-        """Relations to an object (a set of one)."""
-        place = origin.bit_length() - 1
-        return [((relation,), self.world.related[relation][place]) for relation in RELATIONS]
+        """Relations to an object."""
+        return [((relation,), self.world.related[relation][origin]) for relation in RELATIONS]
 
     def _spoken(self, silent: tuple[bool, ...]) -> list[Choice]:
         """All descriptions of objects of the world that leave out what must be left out."""

@@ -2,53 +2,63 @@
 
 A relation is useless when the whole scene in its place is not noticed, a union or intersection when one
 of its two sets in its place is not noticed, and a function of two inputs when both are the same
-subprogram. A change is noticed when it reaches a set that ``unique``, ``count``, ``exist`` or a relation
-reads. So a relation before ``exist`` is useful when it changes which objects there are, even if there is
-one with it and without it.
+subprogram. A change is noticed when it reaches a set that ``unique``, ``count`` or ``exist`` reads. So a
+relation before ``exist`` is useful when it changes which objects there are, even if there are some with
+it and without it.
 """
 
 from __future__ import annotations
 
-from hacore_clevr.generate.instructions import FUNCTIONS, SET, SIGNATURES, Code, Output, run
-from hacore_clevr.generate.worlds import World
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-_JOINS = ("union", "intersect")
+from hacore_clevr.programs import FUNCTIONS, OBJECTS, World
+
+Program = Sequence[Mapping[str, Any]]
 
 
-def useless_node(code: Code, world: World) -> int | None:
-    """The first node of an unfolded program that does nothing in this world, or None.
+def useless_node(program: Program, world: World) -> int | None:
+    """The first node that does nothing in this world, or None.
 
-    ProgramError if the program has no answer there.
+    program: nodes of the released format, no composites, with an answer in this world.
     """
-    outputs = run(code, world)
-    for index, (function, inputs, _) in enumerate(code):
-        stand_ins: tuple[Output, ...] = ()
+    outputs: list[Any] = []
+    for node in program:
+        outputs.append(_output(node, world, outputs))
+    for index, node in enumerate(program):
+        function, inputs = node["function"], node["inputs"]
+        stand_ins = []
         if function == "relate":
-            stand_ins = (world.everything,)
-        elif function in _JOINS:
-            stand_ins = (outputs[inputs[0]], outputs[inputs[1]])
-        if any(not _noticed(code, world, outputs, index, stand_in) for stand_in in stand_ins):
+            stand_ins = [world.everything]
+        elif function in ("union", "intersect"):
+            stand_ins = [outputs[inputs[0]], outputs[inputs[1]]]
+        if any(not _noticed(program, world, outputs, index, stand_in) for stand_in in stand_ins):
             return index
-        if len(inputs) == 2 and _subprogram(code, inputs[0]) == _subprogram(code, inputs[1]):
+        if len(inputs) == 2 and _subprogram(program, inputs[0]) == _subprogram(program, inputs[1]):
             return index
     return None
 
 
-def _noticed(code: Code, world: World, outputs: list[Output], index: int, stand_in: Output) -> bool:
-    """Does any function that turns sets into something else read another set with this output instead?"""
-    changed = {index: stand_in} if stand_in != outputs[index] else {}
-    for later in range(index + 1, len(code)):
-        function, inputs, values = code[later]
-        if not any(one in changed for one in inputs):
-            continue
-        if SIGNATURES[function].output != SET:
-            return True
-        found = FUNCTIONS[function](world, [changed.get(one, outputs[one]) for one in inputs], values)
-        if found != outputs[later]:
-            changed[later] = found
+def _output(node: Mapping[str, Any], world: World, outputs: Sequence[Any]) -> Any:
+    inputs = [outputs[one] for one in node["inputs"]]
+    return FUNCTIONS[node["function"]].run(world, inputs, node["value_inputs"])
+
+
+def _noticed(program: Program, world: World, outputs: list[Any], index: int, stand_in: Any) -> bool:
+    """Does any function that makes something else of a set read another set, if this output is replaced?"""
+    if stand_in == outputs[index]:
+        return False
+    replaced = [*outputs[:index], stand_in]
+    for later in range(index + 1, len(program)):
+        node, output = program[later], outputs[later]
+        if any(replaced[one] != outputs[one] for one in node["inputs"]):
+            if FUNCTIONS[node["function"]].output != OBJECTS:
+                return True
+            output = _output(node, world, replaced)
+        replaced.append(output)
     return False
 
 
-def _subprogram(code: Code, index: int) -> tuple[object, ...]:
-    function, inputs, values = code[index]
-    return (function, values, *[_subprogram(code, one) for one in inputs])
+def _subprogram(program: Program, index: int) -> tuple[Any, ...]:
+    node = program[index]
+    return (node["function"], node["value_inputs"], *[_subprogram(program, one) for one in node["inputs"]])

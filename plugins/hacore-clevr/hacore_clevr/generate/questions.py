@@ -14,12 +14,11 @@ from typing import Any
 
 from hacore_clevr.domain import ANSWERS
 from hacore_clevr.generate.choices import Choices
-from hacore_clevr.generate.instructions import Instruction
-from hacore_clevr.generate.search import Instance, Plan, Search, plan
+from hacore_clevr.generate.search import Constants, Instance, Plan, Search, plan
 from hacore_clevr.generate.stream import Stream
 from hacore_clevr.generate.templates import Template
 from hacore_clevr.generate.wording import fitting, word
-from hacore_clevr.generate.worlds import World
+from hacore_clevr.programs import World
 
 BLOCK = 64
 """Images a block: block b holds the images numbered 64 b to 64 b + 63."""
@@ -124,9 +123,9 @@ def _ask(
     """(family, instance, text) of the questions about a scene; a family twice only when all were tried."""
     try:
         choices = Choices(World.from_scene(scene), stream)
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"scene of image {scene.get('image_index')}: {error}") from None
-    programs: set[tuple[Instruction, ...]] = set()
+    constants: list[set[Constants]] = [set() for _ in balance.plans]
     texts: set[str] = set()
     asked: list[tuple[int, Instance, str]] = []
     for _ in range(_ROUNDS):
@@ -134,12 +133,12 @@ def _ask(
             if len(asked) == count:
                 return asked
             plan = balance.plans[family]
-            instance = Search(plan, choices, stream, balance.allowed(family)).run(programs)
-            text = instance and _text(plan, instance, texts, stream)
+            instance = Search(plan, choices, stream, balance.allowed(family)).run(constants[family])
+            text = _text(plan, instance, texts, stream) if instance is not None else None
             if instance is None or text is None:
                 continue
             balance.add(family, instance.answer)
-            programs.add(instance.code)
+            constants[family].add(instance.constants)
             texts.add(text)
             asked.append((family, instance, text))
     return asked
@@ -164,10 +163,7 @@ def _question(
         "image_filename": scene["image_filename"],
         "image_index": scene["image_index"],
         "question": text,
-        "program": [
-            {"function": function, "inputs": list(inputs), "value_inputs": list(values)}
-            for function, inputs, values in instance.code
-        ],
+        "program": instance.program,
         "answer": instance.answer,
         "question_family_index": family,
         "question_index": index,

@@ -15,17 +15,10 @@ import attrs
 from hacore_clevr.domain import ATTRIBUTES, NUMBERS
 from hacore_clevr.generate.choices import Choice, Choices
 from hacore_clevr.generate.degenerate import useless_node
-from hacore_clevr.generate.instructions import (
-    FUNCTIONS,
-    NUMBER,
-    SIGNATURES,
-    TRUTH,
-    Instruction,
-    answer_text,
-    unfold,
-)
+from hacore_clevr.generate.functions import SIGNATURES
 from hacore_clevr.generate.stream import Stream
 from hacore_clevr.generate.templates import Template
+from hacore_clevr.programs import FUNCTIONS, NUMBER, TRUTH, normal_answer, unfold
 
 WIDTH = 8
 """Constants tried at a node before the one above it tries others."""
@@ -33,7 +26,14 @@ EFFORT = 120
 """Nodes visited before a template is given up."""
 
 Found = Callable[[Choices, Any], list[Choice]]
-_FINISH: dict[str, Callable[[int], Any]] = {"_count": int.bit_count, "_exist": bool}
+Constants = tuple[tuple[str, ...], ...]
+"""Of every node of a template."""
+
+_FINISH: dict[str, Callable[[int], Any]] = {
+    "_count": int.bit_count,
+    "_exist": bool,
+    "_unique": lambda objects: objects.bit_length() - 1,
+}
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -56,9 +56,13 @@ class Plan:
 
 @attrs.frozen
 class Instance:
-    """A template with its parameters: the unfolded program, slot -> value ("" for none), the answer."""
+    """A template with its parameters.
 
-    code: tuple[Instruction, ...]
+    program: official nodes, no composites. values: by slot, "" where a filter leaves one out.
+    """
+
+    constants: Constants
+    program: list[dict[str, Any]]
     values: dict[str, str]
     answer: str
 
@@ -113,10 +117,10 @@ class Search:
         self._left = EFFORT
         self._outputs: list[Any] = [None] * len(self._nodes)
         self._constants: list[tuple[str, ...]] = [()] * len(self._nodes)
-        self._asked: Collection[tuple[Instruction, ...]] = ()
+        self._asked: Collection[Constants] = ()
 
-    def run(self, asked: Collection[tuple[Instruction, ...]]) -> Instance | None:
-        """A question with one of the allowed answers whose program is not among those asked, or None."""
+    def run(self, asked: Collection[Constants]) -> Instance | None:
+        """A question with one of the allowed answers and constants that were not asked, or None."""
         self._asked = asked
         return self._from(0)
 
@@ -140,7 +144,7 @@ class Search:
         function = node.function
         if function == "unique" and (not inputs[0] or inputs[0] & (inputs[0] - 1)):
             return False
-        output = FUNCTIONS[function](self._choices.world, inputs, ())
+        output = FUNCTIONS[function].run(self._choices.world, inputs, ())
         if function in ("union", "intersect") and output in inputs:
             return False
         self._outputs[index] = output
@@ -151,7 +155,7 @@ class Search:
         for place, slot in self._plan.repeated[index]:
             options = [one for one in options if one[0][place] == self._value(slot, index)]
         if index == len(self._nodes) - 1 and finish is not None:
-            options = [one for one in options if answer_text(finish(one[1])) in self._allowed]
+            options = [one for one in options if normal_answer(finish(one[1])) in self._allowed]
         else:
             options = options[:]
         for remaining in range(len(options), max(len(options) - WIDTH, 0), -1):
@@ -175,16 +179,20 @@ class Search:
         raise AssertionError(slot)
 
     def _finished(self) -> Instance | None:
-        answer = answer_text(self._outputs[-1])
+        answer = normal_answer(self._outputs[-1])
         if answer not in self._allowed:
             return None
-        folded = [
-            Instruction(node.function, node.inputs, constants)
-            for node, constants in zip(self._nodes, self._constants, strict=True)
-        ]
-        code = tuple(unfold(folded))
-        if code in self._asked or useless_node(code, self._choices.world) is not None:
+        constants = tuple(self._constants)
+        if constants in self._asked:
             return None
-        pairs = zip(self._nodes, self._constants, strict=True)
+        program = unfold(
+            [
+                {"function": node.function, "inputs": list(node.inputs), "value_inputs": some}
+                for node, some in zip(self._nodes, constants, strict=True)
+            ]
+        )
+        if useless_node(program, self._choices.world) is not None:
+            return None
+        pairs = zip(self._nodes, constants, strict=True)
         values = {slot: value for node, some in pairs for slot, value in zip(node.slots, some, strict=True)}
-        return Instance(code, values, answer)
+        return Instance(constants, program, values, answer)

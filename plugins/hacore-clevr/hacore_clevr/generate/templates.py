@@ -24,7 +24,7 @@ from typing import Any
 import attrs
 
 from hacore.errors import DataError, one_line
-from hacore_clevr.generate.instructions import ANSWER_KINDS, SIGNATURES
+from hacore_clevr.generate.functions import ANSWERS, RELATION, SIGNATURES
 from hacore_clevr.generate.wording import Wording, parse_wording
 
 PARAMETER_TYPES = {
@@ -32,7 +32,7 @@ PARAMETER_TYPES = {
     "Color": "color",
     "Material": "material",
     "Shape": "shape",
-    "Relation": "relation",
+    "Relation": RELATION,
 }
 CONSTRAINTS = ("NULL", "OUT_NEQ")
 
@@ -172,7 +172,7 @@ class _Reader:
             kinds.append(SIGNATURES[function].output)
         if not kinds:
             self.bad("nodes: at least one is expected")
-        elif kinds[-1] is not None and kinds[-1] not in ANSWER_KINDS:
+        elif kinds[-1] is not None and kinds[-1] not in ANSWERS:
             self.bad(f"the last node gives {kinds[-1]}, no answer")
         return tuple(found)
 
@@ -217,7 +217,8 @@ class _Reader:
     def constraints(
         self, raw: Any, parameters: Mapping[str, str], nodes: int
     ) -> tuple[frozenset[str], tuple[tuple[int, int], ...]]:
-        empty, different = set(), []
+        empty: set[str] = set()
+        different: list[tuple[int, int]] = []
         for index, entry in enumerate(self._list(raw, "constraints")):
             kind, given = (
                 (entry.get("type"), entry.get("params")) if isinstance(entry, dict) else (None, None)
@@ -227,7 +228,7 @@ class _Reader:
                 wrong = [
                     one
                     for one in given
-                    if not isinstance(one, str) or parameters.get(one, "relation") == "relation"
+                    if not isinstance(one, str) or parameters.get(one, RELATION) == RELATION
                 ]
                 if wrong:
                     self.bad(f"constraint {index}: {wrong[0]!r} is no parameter of params that can be empty")
