@@ -1,29 +1,13 @@
-"""Image files to arrays, in this process or in others.
-
-The others are plain child processes that speak over pipes. ``multiprocessing`` would import the user's main
-script again in each, or fork a process that runs threads. Imports no torch, so that they start fast.
-"""
+"""Image files to arrays. Imports no torch, so that processes that decode start fast."""
 
 from __future__ import annotations
 
-import os
-import pickle
-import signal
-import subprocess
-import sys
-from collections.abc import Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-
-from hacore.errors import DataError
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -35,6 +19,10 @@ class Job:
     start: int
     paths: tuple[str, ...]
     size: tuple[int, int]
+
+    @property
+    def what(self) -> str:
+        return f"{self.paths[0]} and the next {len(self.paths) - 1}"
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -74,87 +62,3 @@ def decode(job: Job) -> Decoded:
         except Exception as error:  # Pillow's readers raise what their formats' parsers do
             damage.append(f"{path}: no image can be read ({error}); unpack it again")
     return Decoded(start=job.start, images=images, damage=tuple(damage))
-
-
-def decode_all(jobs: Sequence[Job], workers: int) -> Generator[Decoded, None, None]:
-    """The jobs' results in any order, by up to ``workers`` processes at once, or in this one for one.
-
-    DataError if a process is killed, as it is when memory runs out.
-    """
-    workers = min(workers, len(jobs))
-    if workers < 2:
-        yield from map(decode, jobs)
-        return
-    children = [_start_child() for _ in range(workers)]
-    idle: SimpleQueue[_Child] = SimpleQueue()
-    for child in children:
-        idle.put(child)
-
-    def ask(job: Job) -> Decoded:
-        child = idle.get()
-        try:
-            return _ask(child, job)
-        finally:
-            idle.put(child)
-
-    waiting = iter(jobs)
-    pool = ThreadPoolExecutor(workers)
-    try:
-        # Twice as many as processes, so that none is idle; not all, so that memory holds the results.
-        running = {pool.submit(ask, job) for job in islice(waiting, 2 * workers)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
-                running |= {pool.submit(ask, job) for job in islice(waiting, 1)}
-    finally:
-        for child in children:
-            child.kill()
-        pool.shutdown(cancel_futures=True)
-        for child in children:
-            child.wait()
-            for pipe in (child.stdin, child.stdout):
-                with suppress(OSError):  # what it no longer reads
-                    pipe.close()  # type: ignore[union-attr]
-
-
-_Child = subprocess.Popen[bytes]
-
-
-def _start_child() -> _Child:
-    path = os.pathsep.join(it for it in sys.path if it)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from hacore_clevr.decode import serve; serve()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-
-
-def _ask(child: _Child, job: Job) -> Decoded:
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        pickle.dump(job, child.stdin)
-        child.stdin.flush()
-        answer: Decoded = pickle.load(child.stdout)
-    except (OSError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"{job.paths[0]}: the process that decodes it and the next {len(job.paths)} ended "
-            "(was it killed, or out of memory?); run again with fewer workers to go on"
-        ) from error
-    return answer
-
-
-def serve() -> None:
-    """What a child process does: jobs come on its input, results go to its output, until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and with it the input
-    with os.fdopen(os.dup(1), "wb") as out:
-        os.dup2(2, 1)  # whatever is printed must not mix with the results
-        while True:
-            try:
-                job = pickle.load(sys.stdin.buffer)
-            except EOFError:
-                return
-            pickle.dump(decode(job), out)
-            out.flush()

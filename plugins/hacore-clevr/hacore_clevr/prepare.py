@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from contextlib import closing
@@ -15,8 +14,9 @@ from hacore.data import cache_folder
 from hacore.errors import DataError
 from hacore.tools import Outcome, Tell
 from hacore_clevr import PrepareConfig
+from hacore_clevr.children import cores, do_all
 from hacore_clevr.columns import Columns
-from hacore_clevr.decode import Job, decode_all
+from hacore_clevr.decode import Job
 from hacore_clevr.folders import existing_parent, only_one
 from hacore_clevr.official import find_splits, image_names, images_folder, questions_file, read_questions
 from hacore_clevr.pack import VERSION, Pack, digest_of, is_pack, open_pack
@@ -155,7 +155,7 @@ class _Preparation:
         ]
         seen = before
         # Closed, so that no process is left when this loop is interrupted.
-        with closing(decode_all(jobs, self._config.workers or _cores())) as results:
+        with closing(do_all("hacore_clevr.decode:decode", jobs, self._config.workers or cores())) as results:
             for result in results:
                 self._problems += result.damage
                 if not result.damage:
@@ -228,9 +228,3 @@ def _counts(pack: Pack) -> dict[str, Any]:
         "words": len(pack.vocabulary),
         "question types": len(pack.types),
     }
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

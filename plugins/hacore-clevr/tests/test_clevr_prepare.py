@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hacore_clevr import PrepareConfig, decode, hacore_data_tools, prepare, writer
+from hacore_clevr import PrepareConfig, children, decode, hacore_data_tools, prepare, writer
 from hacore_clevr.columns import collect
 from hacore_clevr.folders import only_one
 from hacore_clevr.official import image_names, questions_file, read_questions
@@ -128,16 +128,16 @@ def test_processes_make_the_same_bytes(official, output, tmp_path):
 def test_a_process_that_dies_is_reported(official, tmp_path, monkeypatch):
     paths = tuple(str(path) for path in sorted((official / "images" / "train").iterdir()))
     jobs = [decode.Job(start=start, paths=paths[start : start + 1], size=SIZE) for start in range(6)]
-    start = decode._start_child
+    start = children._start_child
 
-    def doomed():
-        child = start()
+    def doomed(target):
+        child = start(target)
         child.kill()
         return child
 
-    monkeypatch.setattr(decode, "_start_child", doomed)
-    with pytest.raises(DataError, match=r"the process that decodes it .* run again with fewer workers"):
-        list(decode.decode_all(jobs, 2))
+    monkeypatch.setattr(children, "_start_child", doomed)
+    with pytest.raises(DataError, match=r"the process that works on it .* run again with fewer workers"):
+        list(children.do_all("hacore_clevr.decode:decode", jobs, 2))
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4, 5, 6])
@@ -154,17 +154,17 @@ def test_goes_on_after_an_interruption(official, output, tmp_path, after):
 
 
 def test_an_interruption_leaves_no_process(official, output, monkeypatch):
-    children, start = [], decode._start_child
+    started, start = [], children._start_child
 
-    def remembered():
-        children.append(start())
-        return children[-1]
+    def remembered(target):
+        started.append(start(target))
+        return started[-1]
 
-    monkeypatch.setattr(decode, "_start_child", remembered)
+    monkeypatch.setattr(children, "_start_child", remembered)
     with pytest.raises(KeyboardInterrupt):
         run(official, output, Stop(1), workers=2)
-    assert len(children) == 2
-    assert all(child.returncode is not None for child in children)
+    assert len(started) == 2
+    assert all(child.returncode is not None for child in started)
 
 
 def test_goes_on_after_a_kill(official, output, tmp_path):
