@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from hacore.plugin import Component, DataTool, hookimpl, option
@@ -63,6 +65,30 @@ class VerifyConfig:
     pictures: bool = option(True, "decode every image too")
 
 
+@attrs.frozen(kw_only=True)
+class GenerateConfig:
+    """Options of ``hacore data generate clevr``."""
+
+    images: int = option(1000, "images in all; train has those that val and test leave", min=3)
+    val_images: int | None = option(None, "images of val; not given: 15%, as in CLEVR v1.0", min=1)
+    test_images: int | None = option(None, "images of test; not given: 15%, as in CLEVR v1.0", min=1)
+    questions_per_image: int = option(10, "questions about each image", min=1)
+    seed: int = option(0, "another seed, another data set; the same seed, the same", min=0)
+    output: str = option("", "folder to make")
+    packed: bool = option(False, "make prepared data for training, without picture files")
+    size: tuple[int, int] | None = option(
+        None, "height and width of the pictures; not given: 320 480, packed 128 128", min=16
+    )
+    cogent: bool = option(
+        False, "splits of CLEVR-CoGenT: trainA, valA, testA, and as many images again in valB and testB"
+    )
+    min_objects: int = option(3, "fewest objects of a scene", min=1, max=10)
+    max_objects: int = option(10, "most objects of a scene", min=1, max=10)
+    templates: str = option("", 'folder of question templates; "" is the 90 families of the package')
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "what draws the pictures; auto: a GPU if any")
+    workers: int = option(0, "processes that work at the same time; 0 is one a core", min=0)
+
+
 @hookimpl
 def hacore_components() -> list[Component]:
     return [
@@ -93,6 +119,13 @@ def hacore_data_tools() -> list[DataTool]:
             config=PrepareConfig,
             argument="root",
             summary="check an official folder and pack it for training; goes on after an interruption",
+        ),
+        DataTool(
+            action="generate",
+            name="clevr",
+            target="hacore_clevr.generate.command:generate",
+            config=GenerateConfig,
+            summary="make scenes, pictures and questions like CLEVR's; goes on after an interruption",
         ),
         DataTool(
             action="verify",

@@ -128,6 +128,7 @@ def serve(target: str) -> None:
                 job = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
+            answer: tuple[Any, Exception | None]
             try:
                 answer = function(job), None
             except Exception as error:

@@ -1,7 +1,7 @@
 """CLEVR's own files: which splits a folder has, its images and its questions.
 
 The layout of CLEVR v1.0 and CLEVR-CoGenT: ``images/{split}/``, ``questions/CLEVR_{split}_questions.json``,
-``scenes/CLEVR_{split}_scenes.json`` (not read here). Splits are those that have a questions file.
+``scenes/CLEVR_{split}_scenes.json``. Splits are those that have a questions file.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 def questions_file(root: Path, split: str) -> Path:
     return root / "questions" / f"CLEVR_{split}_questions.json"
+
+
+def scenes_file(root: Path, split: str) -> Path:
+    return root / "scenes" / f"CLEVR_{split}_scenes.json"
 
 
 def images_folder(root: Path, split: str) -> Path:

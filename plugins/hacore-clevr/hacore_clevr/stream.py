@@ -1,10 +1,11 @@
-"""One long list inside a JSON object, read item by item, so that memory holds one piece of the file."""
+"""One long list inside a JSON object, read or written item by item: memory holds one piece of the file."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,6 +34,23 @@ def read_list(path: Path, key: str) -> Iterator[Any]:
             raise JsonError("is no UTF-8 text") from None
         except RecursionError:
             raise JsonError("is nested too deeply") from None
+
+
+@contextmanager
+def written_list(path: Path, info: Any, key: str) -> Iterator[Callable[[Any], None]]:
+    """Writes ``{"info": info, key: [...]}``; yields what takes the items, one a line in the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f'{{"info": {json.dumps(info)}, {json.dumps(key)}: [')
+        between = "\n"
+
+        def add(item: Any) -> None:
+            nonlocal between
+            file.write(between + json.dumps(item))
+            between = ",\n"
+
+        yield add
+        file.write("\n]}\n")
 
 
 def _find(text: _Text, key: str) -> Iterator[Any]:

@@ -15,7 +15,14 @@ from hacore.tools import Outcome, Tell
 from hacore_clevr import VerifyConfig
 from hacore_clevr.domain import RELATIONS
 from hacore_clevr.generate.camera import relationships
-from hacore_clevr.official import find_splits, image_names, images_folder, questions_file, read_questions
+from hacore_clevr.official import (
+    find_splits,
+    image_names,
+    images_folder,
+    questions_file,
+    read_questions,
+    scenes_file,
+)
 from hacore_clevr.programs import ProgramError, World, execute, normal_answer
 from hacore_clevr.stream import JsonError, read_list
 
@@ -73,7 +80,7 @@ def _records(path: Path, key: str, found: _Found) -> Iterator[tuple[int, dict[st
 
 def _scenes(root: Path, split: str, names: list[str], found: _Found) -> dict[Any, World | None] | None:
     """Compiled scenes by image_index, None for one that is wrong; None when there is no scenes file."""
-    path = root / "scenes" / f"CLEVR_{split}_scenes.json"
+    path = scenes_file(root, split)
     if not path.is_file():
         return None
     worlds: dict[Any, World | None] = {}

@@ -8,8 +8,8 @@ family has given more often than its other answers is not given again before the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, groupby
 from typing import Any
 
 from hacore_clevr.domain import ANSWERS
@@ -43,20 +43,20 @@ def make_questions(
     ``count_per_image`` different questions is asked fewer. ValueError names a scene that is not one.
     """
     blocks = groupby(scenes, key=lambda scene: scene["image_index"] // BLOCK)
-    return numbered(
+    made = (
         make_block(
             list(some), count=count_per_image, seed=seed, split=split, block=block, templates=templates
         )
         for block, some in blocks
     )
+    return list(numbered(made))
 
 
-def numbered(blocks: Iterable[Iterable[Question]]) -> list[Question]:
+def numbered(blocks: Iterable[Iterable[Question]]) -> Iterator[Question]:
     """The questions of all blocks, in order, with ``question_index`` counting from 0."""
-    questions = [question for block in blocks for question in block]
-    for index, question in enumerate(questions):
+    for index, question in enumerate(chain.from_iterable(blocks)):
         question["question_index"] = index
-    return questions
+        yield question
 
 
 def make_block(

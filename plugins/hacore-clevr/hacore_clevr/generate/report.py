@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hacore_clevr.domain import ANSWERS, GROUPS
@@ -36,7 +36,7 @@ KNOWN: Mapping[str, Any] = {
 """Facts of CLEVR v1.0. It balances families: a group's share of them is about its share of questions."""
 
 
-def report(questions: Iterable[Record], scenes: Sequence[Record]) -> dict[str, Any]:
+def report(questions: Iterable[Record], scenes: Iterable[Record]) -> dict[str, Any]:
     """Counts and shares of questions in the official format, as JSON can hold them.
 
     families: by number, how many questions, and how many of each answer. groups: shares of the five
@@ -58,7 +58,7 @@ def report(questions: Iterable[Record], scenes: Sequence[Record]) -> dict[str, A
     objects = Counter(len(scene["objects"]) for scene in scenes)
     return {
         "questions": total,
-        "scenes": len(scenes),
+        "scenes": objects.total(),
         "families": {
             str(family): {"questions": counts.total(), "answers": dict(counts.most_common())}
             for family, counts in sorted(families.items())
@@ -73,3 +73,23 @@ def report(questions: Iterable[Record], scenes: Sequence[Record]) -> dict[str, A
         "objects": {str(count): objects[count] for count in sorted(objects)},
         "known of CLEVR v1.0": dict(KNOWN),
     }
+
+
+def overview(made: Mapping[str, Any]) -> dict[str, str]:
+    """The main points of a ``report`` on at least one scene, beside what is known of CLEVR v1.0."""
+    words, groups = made["words"], made["groups"]
+    counts = [family["questions"] for family in made["families"].values()]
+    shares = [max(family["answers"].values()) / family["questions"] for family in made["families"].values()]
+    objects = {int(number): count for number, count in made["objects"].items()}
+    mean = sum(number * count for number, count in objects.items()) / made["scenes"]
+    lines = {
+        "families": f"{len(counts)}, {min(counts):,} to {max(counts):,} questions each (CLEVR: 90)",
+        "most frequent answer of a family": f"{min(shares):.0%} to {max(shares):.0%} of its questions",
+        "words": f"{words['min']} to {words['max']}, mean {words['mean']} (CLEVR: up to about 45)",
+        "objects": f"{min(objects)} to {max(objects)}, mean {mean:.2f} (CLEVR: 3 to 10)",
+    }
+    known = KNOWN["share of families by group"]
+    for group, share in groups.items():
+        beside = f" (share of CLEVR's families: {known[group]:.1%})" if group in known else ""
+        lines[group] = f"{share:.1%}{beside}"
+    return lines

@@ -89,6 +89,11 @@ def draw_scenes(
     return views, joined(done).take(order)
 
 
+def picture_name(split: str, index: int) -> str:
+    """Name of a picture's file."""
+    return f"CLEVR_{split}_{index:06d}.png"
+
+
 def scene_records(views: Views, objects: Objects, split: str, start: int) -> list[dict[str, Any]]:
     """Scenes as the official files hold them, as plain JSON values; the first is number ``start``."""
     coords_IO3 = objects.coords_IO3()
@@ -111,7 +116,7 @@ def scene_records(views: Views, objects: Objects, split: str, start: int) -> lis
         ]
         records.append(
             {
-                "image_filename": f"CLEVR_{split}_{start + row:06d}.png",
+                "image_filename": picture_name(split, start + row),
                 "image_index": start + row,
                 "split": split,
                 "objects": things,

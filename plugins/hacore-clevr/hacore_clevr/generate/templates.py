@@ -13,6 +13,7 @@ compares plain filters, a relation with a filter, and two relations.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ PARAMETER_TYPES = {
     "Relation": RELATION,
 }
 CONSTRAINTS = ("NULL", "OUT_NEQ")
+
+_OWN = resources.files("hacore_clevr.generate").joinpath("templates")
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +71,7 @@ def load_templates(folder: Path | None = None) -> tuple[Template, ...]:
 
     DataError with a line for each problem, which names file and family; the first line counts them.
     """
-    place: Traversable | Path = folder or resources.files("hacore_clevr.generate").joinpath("templates")
+    place: Traversable | Path = folder or _OWN
     problems: list[str] = []
     found: list[Template] = []
     family = 0
@@ -83,6 +86,14 @@ def load_templates(folder: Path | None = None) -> tuple[Template, ...]:
         lines = "\n".join(one_line(problem) for problem in problems)
         raise DataError(f"{place}: {len(problems)} problems in question templates; mend them:\n{lines}")
     return tuple(found)
+
+
+def digest(folder: Path | None = None) -> str:
+    """SHA-256 of the template files that ``load_templates`` reads, with their names."""
+    found = hashlib.sha256()
+    for file in _files(folder or _OWN):
+        found.update(f"{file.name}\n{file.read_text(encoding='utf-8')}\n".encode())
+    return found.hexdigest()
 
 
 def _files(place: Traversable | Path) -> list[Any]:

@@ -1,0 +1,314 @@
+"""``hacore data generate clevr``: a whole data set, in the official layout or packed for training.
+
+Pictures first, then questions, block by block, by child processes; a GPU draws pictures in this one. What
+is done is kept in a folder beside the output's, so that the next call goes on after any interruption, and
+the output has its name only when everything is there. The same plan gives the same files whatever the
+number of processes; a GPU's pictures may differ from a CPU's in the last bits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hacore.errors import DataError
+from hacore.tools import Outcome, Tell
+from hacore_clevr import GenerateConfig
+from hacore_clevr.children import cores, do_all
+from hacore_clevr.columns import Collector
+from hacore_clevr.folders import only_one
+from hacore_clevr.generate.parts import (
+    Done,
+    Job,
+    Plan,
+    Split,
+    all_questions,
+    all_scenes,
+    make_pictures,
+    questions_part,
+    scenes_part,
+)
+from hacore_clevr.generate.questions import BLOCK
+from hacore_clevr.generate.report import overview, report
+from hacore_clevr.generate.scenes import picture_name
+from hacore_clevr.generate.templates import digest, load_templates
+from hacore_clevr.official import questions_file, scenes_file
+from hacore_clevr.publish import publish, unfinished
+from hacore_clevr.stream import written_list
+from hacore_clevr.writer import PackWriter
+
+Record = dict[str, Any]
+
+REPORT = "report.json"
+"""In a generated folder: what it was made from, and what its questions are like."""
+
+OFFICIAL_SIZE, PACKED_SIZE = (320, 480), (128, 128)
+GPU_BLOCKS = 16  # blocks that a GPU draws at once
+
+
+def generate(config: GenerateConfig, tell: Tell) -> Outcome:
+    """Makes the data set, or what is missing of it.
+
+    DataError as ``plan_of``, and when the output folder holds other things or the disk is full.
+    """
+    if not config.output:
+        raise DataError("output is not set; give the folder to make with --output")
+    plan = plan_of(config)
+    folder = Path(config.output).expanduser()
+    with only_one(folder, tell):
+        try:
+            return _Generation(plan, folder, config, tell).run()
+        except OSError as error:
+            raise DataError(
+                f"{folder}: cannot be made ({error}); make room or choose another folder with --output, "
+                "and run again to go on"
+            ) from error
+
+
+def plan_of(config: GenerateConfig) -> Plan:
+    """What the options ask for. DataError if they do not go together or templates cannot be read."""
+    val, test = (
+        max(1, config.images * 15 // 100) if given is None else given
+        for given in (config.val_images, config.test_images)
+    )
+    train = config.images - val - test
+    if train < 1:
+        raise DataError(
+            f"{val} images of val and {test} of test leave none of {config.images}; raise --images"
+        )
+    if config.min_objects > config.max_objects:
+        raise DataError(f"min_objects = {config.min_objects} is above max_objects = {config.max_objects}")
+    if config.cogent:
+        a, b = (("trainA", train), ("valA", val), ("testA", test)), (("valB", val), ("testB", test))
+        splits = [Split(name=name, count=count, condition="A") for name, count in a]
+        splits += [Split(name=name, count=count, condition="B") for name, count in b]
+    else:
+        named = (("train", train), ("val", val), ("test", test))
+        splits = [Split(name=name, count=count) for name, count in named]
+    templates = Path(config.templates).expanduser().resolve() if config.templates else None
+    load_templates(templates)  # reports what is wrong with them
+    return Plan(
+        seed=config.seed,
+        splits=tuple(splits),
+        size=config.size or (PACKED_SIZE if config.packed else OFFICIAL_SIZE),
+        questions=config.questions_per_image,
+        min_objects=config.min_objects,
+        max_objects=config.max_objects,
+        packed=config.packed,
+        templates=str(templates or ""),
+        templates_sha256=digest(templates),
+    )
+
+
+class _Generation:
+    """One call of ``generate``, which holds the folder's lock."""
+
+    def __init__(self, plan: Plan, folder: Path, config: GenerateConfig, tell: Tell) -> None:
+        self._plan, self._folder, self._tell = plan, folder, tell
+        self._work = unfinished(folder)
+        self._workers = config.workers or cores()
+        gpu = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+        self._device = "cuda" if gpu else "cpu"
+        self._described = plan.describe()
+
+    def run(self) -> Outcome:
+        started = time.monotonic()
+        if done := self._finished():
+            return Outcome(summary={"already generated": str(self._folder), **_counts(self._plan, done)})
+        self._begin()
+        writers = self._writers()
+        made = sum(self._draw(split, writers.get(split.name)) for split in self._plan.splits)
+        for split in self._plan.splits:
+            self._ask(split)
+        reports = self._publish(writers) if self._plan.packed else self._write()
+        shutil.rmtree(self._folder / "parts")
+        train = reports[self._plan.splits[0].name]
+        return Outcome(
+            summary={
+                "generated": str(self._folder),
+                **_counts(self._plan, reports),
+                "pictures drawn": made,
+                "seconds": round(time.monotonic() - started, 1),
+                "report": str(self._folder / REPORT),
+                f"in {self._plan.splits[0].name}": overview(train),
+            }
+        )
+
+    def _finished(self) -> dict[str, Any] | None:
+        """The reports of a finished folder. DataError if it holds anything but what the plan makes."""
+        if not self._folder.exists() or (self._folder.is_dir() and not any(self._folder.iterdir())):
+            return None
+        try:
+            found = json.loads((self._folder / REPORT).read_text(encoding="utf-8"))
+            plan, reports = found["plan"], found["splits"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DataError(
+                f"{self._folder}: holds other files than generated data; choose another folder with --output"
+            ) from None
+        if plan != self._described:
+            differs = ", ".join(key for key, value in self._described.items() if plan.get(key) != value)
+            raise DataError(
+                f"{self._folder}: was generated with other options (other: {differs}); choose another folder "
+                "with --output, or delete this one"
+            )
+        shutil.rmtree(self._folder / "parts", ignore_errors=True)
+        return reports  # type: ignore[no-any-return]
+
+    def _begin(self) -> None:
+        """Keeps what an earlier call with the same plan left, and nothing else."""
+        path = self._work / "parts" / "plan.json"
+        if self._work.exists() and (not path.is_file() or path.read_text() != json.dumps(self._described)):
+            self._tell.message(f"an unfinished {self._folder} with other options is given up")
+            shutil.rmtree(self._work)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self._described))
+
+    def _writers(self) -> dict[str, PackWriter]:
+        if not self._plan.packed:
+            return {}
+        return {
+            split.name: PackWriter(self._work, split.name, split.count, self._plan.size)
+            for split in self._plan.splits
+        }
+
+    def _draw(self, split: Split, writer: PackWriter | None) -> int:
+        """Makes scenes and pictures that are not there yet; returns how many."""
+        unwritten = {start // BLOCK for start, _ in writer.missing(BLOCK)} if writer else set()
+        missing = [
+            block
+            for block in split.blocks
+            if block in unwritten or not scenes_part(self._work, split.name, block).is_file()
+        ]
+        what, drawn = f"drawing {split.name}", 0
+        before = split.count - sum(_images(split, (block,)) for block in missing)
+        with closing(self._pictures(split, missing)) as results:
+            for done in results:
+                if writer is not None:
+                    _pack(writer, split, done, unwritten)
+                drawn += _images(split, done.blocks)
+                self._tell.progress(what, before + drawn, split.count)
+        return drawn
+
+    def _pictures(self, split: Split, missing: list[int]) -> Generator[Done, None, None]:
+        def job(blocks: range) -> Job:
+            return Job(
+                work=self._work,
+                plan=self._plan,
+                split=split,
+                blocks=blocks,
+                device=self._device,
+                threads=self._workers if self._device != "cpu" else 1,
+            )
+
+        if self._device == "cpu":
+            jobs = [job(range(block, block + 1)) for block in missing]
+            return do_all("hacore_clevr.generate.parts:make_pictures", jobs, self._workers)
+        return (make_pictures(job(blocks)) for blocks in _runs(missing, GPU_BLOCKS))
+
+    def _ask(self, split: Split) -> None:
+        """Makes questions that are not there yet."""
+        missing = [
+            block for block in split.blocks if not questions_part(self._work, split.name, block).is_file()
+        ]
+        done = split.count - _images(split, missing)
+        jobs = [
+            Job(work=self._work, plan=self._plan, split=split, blocks=range(block, block + 1))
+            for block in missing
+        ]
+        target = "hacore_clevr.generate.parts:make_questions"
+        with closing(do_all(target, jobs, self._workers)) as results:
+            for result in results:
+                done += _images(split, result.blocks)
+                self._tell.progress(f"asking about {split.name}", done, split.count)
+
+    def _write(self) -> dict[str, Any]:
+        """The official files; gives the folder its name and returns the report of each split."""
+        reports = {}
+        for split in self._plan.splits:
+            self._tell.message(f"writing the questions and scenes of {split.name}")
+            info = {"split": split.name, "generator": "hacore-clevr", "seed": self._plan.seed}
+            with (
+                written_list(scenes_file(self._work, split.name), info, "scenes") as scene_list,
+                written_list(questions_file(self._work, split.name), info, "questions") as question_list,
+            ):
+                reports[split.name] = report(
+                    _each(all_questions(self._work, split), question_list),
+                    _each(all_scenes(self._work, split), scene_list),
+                )
+        self._describe(reports)
+        if self._folder.is_dir():
+            self._folder.rmdir()
+        os.rename(self._work, self._folder)
+        return reports
+
+    def _publish(self, writers: dict[str, PackWriter]) -> dict[str, Any]:
+        """The pack; gives the folder its name and returns the report of each split."""
+        reports, questions, names = {}, {}, {}
+        for split in self._plan.splits:
+            self._tell.message(f"packing the questions of {split.name}")
+            names[split.name] = [picture_name(split.name, index) for index in range(split.count)]
+            collector = Collector(names[split.name])
+            asked = _each(all_questions(self._work, split), collector.add)
+            reports[split.name] = report(asked, all_scenes(self._work, split))
+            questions[split.name], problems = collector.finish()
+            assert not problems, problems
+        self._describe(reports)
+        publish(
+            self._folder,
+            size=self._plan.size,
+            images={name: writer.finish() for name, writer in writers.items()},
+            questions=questions,
+            names=names,
+            source={"generated": self._described},
+        )
+        return reports
+
+    def _describe(self, reports: dict[str, Any]) -> None:
+        text = json.dumps({"plan": self._described, "splits": reports}, indent=1)
+        (self._work / REPORT).write_text(text + "\n", encoding="utf-8")
+
+
+def _each(records: Iterable[Record], use: Callable[[Record], None]) -> Iterator[Record]:
+    """The records, each given to ``use`` as it passes."""
+    for record in records:
+        use(record)
+        yield record
+
+
+def _pack(writer: PackWriter, split: Split, done: Done, unwritten: set[int]) -> None:
+    """Writes the pictures of blocks that are not in the pack yet."""
+    assert done.pictures is not None
+    first = split.rows(done.blocks[0])[0]
+    for block in done.blocks:
+        if block in unwritten:
+            start, stop = split.rows(block)
+            writer.write(start, done.pictures[start - first : stop - first])
+
+
+def _images(split: Split, blocks: Iterable[int]) -> int:
+    return sum(stop - start for start, stop in map(split.rows, blocks))
+
+
+def _runs(blocks: list[int], most: int) -> Iterator[range]:
+    """Neighbouring blocks together, up to ``most``."""
+    start = 0
+    for end in range(1, len(blocks) + 1):
+        if end == len(blocks) or blocks[end] != blocks[end - 1] + 1 or end - start == most:
+            yield range(blocks[start], blocks[end - 1] + 1)
+            start = end
+
+
+def _counts(plan: Plan, reports: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "size": f"{plan.size[0]}x{plan.size[1]}",
+        "images": {split.name: split.count for split in plan.splits},
+        "questions": {split.name: reports[split.name]["questions"] for split in plan.splits},
+    }

@@ -1,0 +1,188 @@
+"""Blocks of a data set in the making: what is made of a block, and the files that keep it meanwhile.
+
+    {work}/parts/{split}.{block:05d}.scenes.json       list of scenes
+    {work}/parts/{split}.{block:05d}.questions.json    list of questions, numbered within the block
+    {work}/images/{split}/CLEVR_{split}_000000.png     pictures, unless they are packed
+
+A scenes file is written after its pictures, so that with it everything of the block is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from hacore_clevr.generate.layout import ANY, CONDITION_A, CONDITION_B, SceneOptions
+from hacore_clevr.generate.questions import BLOCK, make_block, numbered
+from hacore_clevr.generate.scenes import make_scenes
+from hacore_clevr.generate.templates import Template, load_templates
+
+VERSION = 1
+"""Of what a plan makes: raised when the same plan makes other scenes, pictures or questions."""
+
+Bytes = npt.NDArray[np.uint8]
+_ALLOWED = {"": ANY, "A": CONDITION_A, "B": CONDITION_B}
+
+
+@attrs.frozen(kw_only=True)
+class Split:
+    """A split to make. count: images. condition: "", or "A" or "B" of CLEVR-CoGenT."""
+
+    name: str
+    count: int
+    condition: str = ""
+
+    @property
+    def blocks(self) -> range:
+        return range(-(-self.count // BLOCK))
+
+    def rows(self, block: int) -> tuple[int, int]:
+        """First image of a block, and the one after its last."""
+        return block * BLOCK, min((block + 1) * BLOCK, self.count)
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """All that decides what is made, but for the folder. size: (height, width) of the pictures.
+
+    questions: an image. packed: no picture files. templates: folder, "" for those of the package, and the
+    digest of its files.
+    """
+
+    seed: int
+    splits: tuple[Split, ...]
+    size: tuple[int, int]
+    questions: int
+    min_objects: int
+    max_objects: int
+    packed: bool
+    templates: str
+    templates_sha256: str
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON can hold it, to tell whether two plans make the same."""
+        described: dict[str, Any] = json.loads(json.dumps({"version": VERSION, **attrs.asdict(self)}))
+        del described["templates"]
+        return described
+
+    def scene_options(self, split: Split) -> SceneOptions:
+        return SceneOptions(
+            min_objects=self.min_objects, max_objects=self.max_objects, allowed=_ALLOWED[split.condition]
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """Blocks of a split that are made at once. work: the folder; threads: that write picture files."""
+
+    work: Path
+    plan: Plan
+    split: Split
+    blocks: range
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def what(self) -> str:
+        start, stop = self.split.rows(self.blocks[0])[0], self.split.rows(self.blocks[-1])[1]
+        return f"images {start} to {stop - 1} of {self.split.name}"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Done:
+    """A job that is done. pictures: (n, 3, height, width) where they are packed, else nothing."""
+
+    blocks: range
+    pictures: Bytes | None = None
+
+
+def scenes_part(work: Path, split: str, block: int) -> Path:
+    return work / "parts" / f"{split}.{block:05d}.scenes.json"
+
+
+def questions_part(work: Path, split: str, block: int) -> Path:
+    return work / "parts" / f"{split}.{block:05d}.questions.json"
+
+
+def make_pictures(job: Job) -> Done:
+    """Makes the scenes and pictures of some blocks."""
+    start, stop = job.split.rows(job.blocks[0])[0], job.split.rows(job.blocks[-1])[1]
+    plan, name = job.plan, job.split.name
+    options = plan.scene_options(job.split)
+    scenes, pictures = make_scenes(plan.seed, name, start, stop - start, options, job.device, plan.size)
+    if not plan.packed:
+        _save(
+            [job.work / "images" / name / scene["image_filename"] for scene in scenes], pictures, job.threads
+        )
+    for block in job.blocks:
+        first, last = job.split.rows(block)
+        _write(scenes_part(job.work, name, block), scenes[first - start : last - start])
+    return Done(blocks=job.blocks, pictures=pictures if plan.packed else None)
+
+
+def make_questions(job: Job) -> Done:
+    """Asks about the scenes of some blocks, which were made before."""
+    plan, name = job.plan, job.split.name
+    for block in job.blocks:
+        questions = make_block(
+            read_part(scenes_part(job.work, name, block)),
+            count=plan.questions,
+            seed=plan.seed,
+            split=name,
+            block=block,
+            templates=_templates(plan.templates),
+        )
+        _write(questions_part(job.work, name, block), questions)
+    return Done(blocks=job.blocks)
+
+
+def read_part(path: Path) -> list[dict[str, Any]]:
+    """The records of a part."""
+    records: list[dict[str, Any]] = json.loads(path.read_bytes())
+    return records
+
+
+def all_scenes(work: Path, split: Split) -> Iterator[dict[str, Any]]:
+    """The scenes of a split, all of whose blocks are made, in order."""
+    for block in split.blocks:
+        yield from read_part(scenes_part(work, split.name, block))
+
+
+def all_questions(work: Path, split: Split) -> Iterator[dict[str, Any]]:
+    """The questions of a split, all of whose blocks are made, in order and numbered from 0."""
+    parts = (read_part(questions_part(work, split.name, block)) for block in split.blocks)
+    return numbered(parts)
+
+
+@lru_cache(maxsize=1)
+def _templates(folder: str) -> tuple[Template, ...]:
+    return load_templates(Path(folder) if folder else None)
+
+
+def _save(paths: Sequence[Path], pictures: Bytes, threads: int) -> None:
+    """Writes PNG files."""
+
+    def save(path: Path, picture: Bytes) -> None:
+        Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(path, compress_level=6)
+
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(save, paths, pictures))
+
+
+def _write(path: Path, records: Sequence[Any]) -> None:
+    """A whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(json.dumps(records, separators=(",", ":")).encode())
+    os.replace(temporary, path)
