@@ -125,21 +125,6 @@ def test_processes_make_the_same_bytes(official, output, tmp_path):
     assert files(tmp_path / "two") == files(output)
 
 
-def test_a_process_that_dies_is_reported(official, tmp_path, monkeypatch):
-    paths = tuple(str(path) for path in sorted((official / "images" / "train").iterdir()))
-    jobs = [decode.Job(start=start, paths=paths[start : start + 1], size=SIZE) for start in range(6)]
-    start = children._start_child
-
-    def doomed(target):
-        child = start(target)
-        child.kill()
-        return child
-
-    monkeypatch.setattr(children, "_start_child", doomed)
-    with pytest.raises(DataError, match=r"the process that works on it .* run again with fewer workers"):
-        list(children.do_all("hacore_clevr.decode:decode", jobs, 2))
-
-
 @pytest.mark.parametrize("after", [1, 2, 3, 4, 5, 6])
 def test_goes_on_after_an_interruption(official, output, tmp_path, after):
     with pytest.raises(KeyboardInterrupt):

@@ -81,9 +81,7 @@ def plan_of(config: GenerateConfig) -> Plan:
     )
     train = config.images - val - test
     if train < 1:
-        raise DataError(
-            f"{val} images of val and {test} of test leave none of {config.images}; raise --images"
-        )
+        raise DataError(f"images = {config.images}: val takes {val} and test {test}, none is left; raise it")
     if config.min_objects > config.max_objects:
         raise DataError(f"min_objects = {config.min_objects} is above max_objects = {config.max_objects}")
     if config.cogent:

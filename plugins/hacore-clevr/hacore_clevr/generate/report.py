@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hacore_clevr.domain import ANSWERS, GROUPS
@@ -83,13 +83,19 @@ def overview(made: Mapping[str, Any]) -> dict[str, str]:
     objects = {int(number): count for number, count in made["objects"].items()}
     mean = sum(number * count for number, count in objects.items()) / made["scenes"]
     lines = {
-        "families": f"{len(counts)}, {min(counts):,} to {max(counts):,} questions each (CLEVR: 90)",
-        "most frequent answer of a family": f"{min(shares):.0%} to {max(shares):.0%} of its questions",
-        "words": f"{words['min']} to {words['max']}, mean {words['mean']} (CLEVR: up to about 45)",
-        "objects": f"{min(objects)} to {max(objects)}, mean {mean:.2f} (CLEVR: 3 to 10)",
+        "families": f"{len(counts)} (CLEVR: 90), {_span(counts, ',')} questions each",
+        "most frequent answer of a family": f"{_span(shares, '.0%')} of its questions",
+        "words": f"{_span((words['min'], words['max']))}, mean {words['mean']} (CLEVR: up to about 45)",
+        "objects": f"{_span(objects)}, mean {mean:.2f} (CLEVR: 3 to 10)",
     }
     known = KNOWN["share of families by group"]
     for group, share in groups.items():
         beside = f" (share of CLEVR's families: {known[group]:.1%})" if group in known else ""
         lines[group] = f"{share:.1%}{beside}"
     return lines
+
+
+def _span(values: Collection[float], form: str = "") -> str:
+    """The least and the most, or what all of them are."""
+    least, most = (format(value, form) for value in (min(values), max(values)))
+    return least if least == most else f"{least} to {most}"
