@@ -1,4 +1,4 @@
-"""Declares the fusers "add", "concat" and "multiply". Imports no torch."""
+"""Declares the fusers "add", "concat", "multiply" and "image-only". Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hacore.plugin import Component, hookimpl, option
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """Options that all three have."""
+    """Options of those that combine."""
 
     width: int = option(64, "channels of the fused vectors", min=1)
     layers: int = option(
@@ -28,6 +28,11 @@ class MultiplyConfig(Config):
     gain_std: float = option(
         1.0, "standard deviation, at the start, of the factors made from a question of unit variance", above=0
     )
+
+
+@attrs.frozen(kw_only=True)
+class ImageOnlyConfig:
+    """No options."""
 
 
 @hookimpl
@@ -53,5 +58,12 @@ def hacore_components() -> list[Component]:
             target="hacore_fuse.fusers:Multiply",
             config=MultiplyConfig,
             summary="scales and shifts each channel of the cells by the question, as FiLM does",
+        ),
+        Component(
+            kind="fuser",
+            name="image-only",
+            target="hacore_fuse.fusers:ImageOnly",
+            config=ImageOnlyConfig,
+            summary="the image's cells as they are, for aggregators that are given the question themselves",
         ),
     ]

@@ -1,6 +1,6 @@
-"""Three ways to combine cells with a question, each cheap where one image has many questions.
+"""Ways to combine cells with a question, each cheap where one image has many questions.
 
-In all three a linear layer of the image's cells is computed once per image, copied to the questions,
+In all that combine, a linear layer of the image's cells is computed once per image, copied to the questions,
 combined with what depends on the question alone, and followed by 1x1 layers. Malinowski et al. 2018
 (arXiv 1808.00300) combine "a few layers"; how many, how wide, and whether by sum or concatenation is
 open, hence the options.
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hacore.interfaces import Cells, Fuser, Sizes
-from hacore_fuse import Config, MultiplyConfig
+from hacore_fuse import Config, ImageOnlyConfig, MultiplyConfig
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
@@ -130,3 +130,19 @@ class Multiply(_Fuser[MultiplyConfig]):
         shift_QC: Tensor = self.shift(question_QC)
         # Not addcmul: its backward makes one more array of this size.
         return (image_QNC * gain_QC[:, None]).add_(shift_QC[:, None])
+
+
+class ImageOnly(Fuser[ImageOnlyConfig]):
+    """The cells as they are: cells of I images (I, N, C) -> of Q questions (Q, N, C).
+
+    What the Relation Network of Santoro et al. 2017 (arXiv 1706.01427) has: the question enters the pairs
+    only. Whatever is selected from such cells is the same for all questions about an image.
+    """
+
+    def __init__(self, config: ImageOnlyConfig, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.out_channels = sizes.cell_channels
+
+    def forward(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Cells:
+        features_QNC = cells.features.index_select(0, image_index_Q)
+        return Cells(features=features_QNC, positions=cells.positions, grid=cells.grid)

@@ -4,8 +4,8 @@ import sys
 import attrs
 import pytest
 import torch
-from hacore_fuse import Config, MultiplyConfig
-from hacore_fuse.fusers import Add, Concat, Multiply
+from hacore_fuse import Config, ImageOnlyConfig, MultiplyConfig
+from hacore_fuse.fusers import Add, Concat, ImageOnly, Multiply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -18,6 +18,10 @@ TestContractAdd = contract("fuser", "add", width=8)
 TestContractConcat = contract("fuser", "concat", width=8, layers=2)
 TestContractMultiply = contract("fuser", "multiply", width=8)
 TestContractBare = contract("fuser", "multiply", width=8, layers=0, coordinates=False, gain_std=0.5)
+
+class TestContractImageOnly(contract("fuser", "image-only")):
+    moving_inputs = ("features",)  # the question has no part in it
+
 
 CLASSES = {"add": (Add, Config), "concat": (Concat, Config), "multiply": (Multiply, MultiplyConfig)}
 NAMES = list(CLASSES)
@@ -111,6 +115,18 @@ def test_equals_the_plain_formula(name, images, questions, grid, layers, coordin
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_image_only_copies_the_cells():
+    cells, question_QC, image_index_Q = inputs(3, 7)
+    sizes = Sizes(image=(3, 8, 8), words=5, answers=2, grid=(2, 3), cell_channels=3, question_channels=4)
+    model = build(ImageOnly, ImageOnlyConfig(), sizes)
+    fused = model(cells, question_QC, image_index_Q)
+    assert (model.out_channels, list(model.parameters())) == (3, [])
+    assert torch.equal(fused.features, cells.features[image_index_Q])
+    fused.features.sum().backward()
+    counts = torch.bincount(image_index_Q, minlength=3).double()
+    assert torch.equal(cells.features.grad, counts[:, None, None].expand(3, 6, 3))
 
 
 @pytest.mark.parametrize("name", NAMES)
