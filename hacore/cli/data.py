@@ -70,6 +70,7 @@ def data() -> None:
     Examples:
       hacore data prepare --help
       hacore data prepare clevr data/CLEVR_v1.0 --size 128 128
+      hacore data generate clevr --images 5000 --packed --output data/generated
     """
 
 

@@ -85,6 +85,9 @@ class GenerateConfig:
     min_objects: int = option(3, "fewest objects of a scene", min=1, max=10)
     max_objects: int = option(10, "most objects of a scene", min=1, max=10)
     templates: str = option("", 'folder of question templates; "" is the 90 families of the package')
+    families: tuple[str, ...] = option(
+        (), "template file to ask from, as in --families zero_hop; may be repeated; none given: all"
+    )
     device: Literal["auto", "cpu", "cuda"] = option("auto", "what draws the pictures; auto: a GPU if any")
     workers: int = option(0, "processes that work at the same time; 0 is one a core", min=0)
 

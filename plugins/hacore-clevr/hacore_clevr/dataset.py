@@ -97,7 +97,8 @@ class Clevr(Dataset[Config]):
 def _open(config: Config) -> Pack:
     if not config.root:
         raise DataError(
-            "data.root is not set; give it the folder of CLEVR, which 'hacore data download clevr' fetches"
+            "data.root is not set; give it a folder of CLEVR, which 'hacore data download clevr' fetches, "
+            "or one that 'hacore data generate clevr' makes"
         )
     root = Path(config.root).expanduser()
     pack = open_pack(root) if is_pack(root) else _open_official(root, config.size)

@@ -198,7 +198,7 @@ def test_submission_is_one_answer_a_line(data):
 
 
 def test_no_data(tmp_path):
-    with pytest.raises(DataError, match=r"data.root is not set; .*'hacore data download clevr' fetches"):
+    with pytest.raises(DataError, match=r"data.root is not set; .*'hacore data download clevr' fetches, or"):
         Clevr(Config())
     with pytest.raises(DataError, match="is no folder; give the folder that holds questions and images"):
         Clevr(Config(root=str(tmp_path / "nothing")))

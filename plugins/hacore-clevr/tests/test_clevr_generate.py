@@ -13,6 +13,7 @@ from hacore_clevr.domain import ANSWERS, COLORS
 from hacore_clevr.generate.command import REPORT, generate, plan_of
 from hacore_clevr.generate.layout import CONDITION_A, CONDITION_B
 from hacore_clevr.generate.parts import Split
+from hacore_clevr.generate.templates import load_templates
 from hacore_clevr.pack import check_pack
 from hacore_clevr.prepare import prepare
 from hacore_clevr.verify import verify
@@ -298,11 +299,23 @@ def test_a_users_templates_are_asked(tmp_path):
         make(tmp_path / "data", images=10, templates=str(tmp_path / "own"))
 
 
+def test_families_are_chosen_by_their_file(tmp_path):
+    make(tmp_path / "data", images=40, questions_per_image=12, families=("zero_hop", "single_and"))
+    chosen = load_templates(only=("zero_hop", "single_and"))
+    assert {it.file for it in chosen} == {"zero_hop.json", "single_and.json"}
+    asked = read(tmp_path / "data", "questions", "train")["questions"]
+    assert {it["question_family_index"] for it in asked} == {it.family for it in chosen}
+    every = {it.family: it for it in load_templates()}
+    assert len(every) == 90
+    assert all(every[it.family].nodes == it.nodes for it in chosen)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"images": 3, "val_images": 2}, "images = 3: val takes 2 and test 1, none is left"),
         ({"min_objects": 5, "max_objects": 4}, "min_objects = 5 is above max_objects = 4"),
+        ({"families": ("zero_hop", "one_hip")}, "has no templates one_hip; it has compare_integer, "),
         ({"templates": "nowhere"}, "templates cannot be read"),
     ],
 )

@@ -147,7 +147,7 @@ def test_all_mistakes_of_all_files_are_named_at_once(tmp_path):
         assert any(line.startswith(f"mine.json: family {index}: {message}") for line in lines)
     assert any(line.startswith("cut.json: cannot be read as JSON") for line in lines)
     assert "table.json: a list of families is expected" in lines
-    assert lines[0] == f"{tmp_path}: {len(lines) - 1} problems in question templates; mend them:"
+    assert lines[0] == f"{tmp_path}: {len(lines) - 1} found in question templates; mend them:"
 
 
 def test_a_folder_without_templates_is_named(tmp_path):

@@ -19,6 +19,7 @@ TestContractConcat = contract("fuser", "concat", width=8, layers=2)
 TestContractMultiply = contract("fuser", "multiply", width=8)
 TestContractBare = contract("fuser", "multiply", width=8, layers=0, coordinates=False, gain_std=0.5)
 
+
 class TestContractImageOnly(contract("fuser", "image-only")):
     moving_inputs = ("features",)  # the question has no part in it
 

@@ -92,7 +92,7 @@ def plan_of(config: GenerateConfig) -> Plan:
         named = (("train", train), ("val", val), ("test", test))
         splits = [Split(name=name, count=count) for name, count in named]
     templates = Path(config.templates).expanduser().resolve() if config.templates else None
-    load_templates(templates)  # reports what is wrong with them
+    load_templates(templates, config.families)  # reports what is wrong with them
     return Plan(
         seed=config.seed,
         splits=tuple(splits),
@@ -103,6 +103,7 @@ def plan_of(config: GenerateConfig) -> Plan:
         packed=config.packed,
         templates=str(templates or ""),
         templates_sha256=digest(templates),
+        families=config.families,
     )
 
 

@@ -56,7 +56,7 @@ class Plan:
     """All that decides what is made, but for the folder. size: (height, width) of the pictures.
 
     questions: an image. packed: no picture files. templates: folder, "" for those of the package, and the
-    digest of its files.
+    digest of its files; families: which of its files, none: all.
     """
 
     seed: int
@@ -68,6 +68,7 @@ class Plan:
     packed: bool
     templates: str
     templates_sha256: str
+    families: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
         """As JSON can hold it, to tell whether two plans make the same."""
@@ -140,7 +141,7 @@ def make_questions(job: Job) -> Done:
             seed=plan.seed,
             split=name,
             block=block,
-            templates=_templates(plan.templates),
+            templates=_templates(plan.templates, plan.families),
         )
         _write(questions_part(job.work, name, block), questions)
     return Done(blocks=job.blocks)
@@ -165,8 +166,8 @@ def all_questions(work: Path, split: Split) -> Iterator[dict[str, Any]]:
 
 
 @lru_cache(maxsize=1)
-def _templates(folder: str) -> tuple[Template, ...]:
-    return load_templates(Path(folder) if folder else None)
+def _templates(folder: str, only: tuple[str, ...]) -> tuple[Template, ...]:
+    return load_templates(Path(folder) if folder else None, only)
 
 
 def _save(paths: Sequence[Path], pictures: Bytes, threads: int) -> None:

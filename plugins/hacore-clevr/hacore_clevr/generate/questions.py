@@ -77,7 +77,9 @@ def make_block(
     questions: list[Question] = []
     for scene in scenes:
         for family, instance, text in _ask(scene, count, balance, stream):
-            questions.append(_question(scene, split, family, instance, text, len(questions)))
+            questions.append(
+                _question(scene, split, templates[family].family, instance, text, len(questions))
+            )
     return questions
 
 

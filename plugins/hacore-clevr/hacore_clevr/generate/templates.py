@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -66,10 +66,12 @@ class Template:
     different: tuple[tuple[int, int], ...]
 
 
-def load_templates(folder: Path | None = None) -> tuple[Template, ...]:
+def load_templates(folder: Path | None = None, only: Sequence[str] = ()) -> tuple[Template, ...]:
     """The families of a folder, or the 90 that come with the package.
 
-    DataError with a line for each problem, which names file and family; the first line counts them.
+    only: names of the files, without ``.json``, whose families are wanted; none: all. A family has the
+    same number either way. DataError with a line for each problem, which names file and family; the first
+    line counts them.
     """
     place: Traversable | Path = folder or _OWN
     problems: list[str] = []
@@ -82,10 +84,13 @@ def load_templates(folder: Path | None = None) -> tuple[Template, ...]:
             problems += reader.problems
             found += [template] if template else []
             family += 1
+    names = [file.name.removesuffix(".json") for file in _files(place)]
+    if unknown := [name for name in only if name not in names]:
+        raise DataError(f"{place}: has no templates {', '.join(unknown)}; it has {', '.join(names)}")
     if problems:
         lines = "\n".join(one_line(problem) for problem in problems)
-        raise DataError(f"{place}: {len(problems)} problems in question templates; mend them:\n{lines}")
-    return tuple(found)
+        raise DataError(f"{place}: {len(problems)} found in question templates; mend them:\n{lines}")
+    return tuple(it for it in found if not only or it.file.removesuffix(".json") in only)
 
 
 def digest(folder: Path | None = None) -> str:
