@@ -29,6 +29,8 @@ class Clevr(Dataset[Config]):
     ``root`` is a prepared folder, or an official one, which is prepared on first use and kept in the
     cache. The splits are those of the folder; of CLEVR-CoGenT, trainA, valA and testA are called train,
     val and test, and valB and testB keep their names. Splits without answers can be predicted only.
+    ``dev_images`` makes a split dev of images that are not trained on then, so that a checkpoint can be
+    chosen without a look at val.
 
     question_types: one for each question family, called by its number and its programs' last function
     ("17 query_color"); "unknown" for questions without a program. groups: the five of the published
@@ -53,20 +55,40 @@ class Clevr(Dataset[Config]):
         self.image_size = (3, *pack.size)
         self.image_mean, self.image_std = pack.mean, pack.std
         self._images = {split: pack.images(name) for split, name in self._stored.items()}
+        self._first = dict.fromkeys(self.splits, 0)  # row of the stored images that is the split's first
+        if config.dev_images:
+            self._take_dev(config.dev_images)
         self._images["train"] = self._images["train"][: _limit(config, "train_images", self._images["train"])]
         self._questions: dict[str, Questions] = {}
-        chosen = f"{config.train_images or 'all'}-{config.train_questions or 'all'}"
+        chosen = f"{config.train_images or 'all'}-{config.train_questions or 'all'}-{config.dev_images}"
         self.fingerprint = f"{pack.fingerprint}-{chosen}"
         self.questions("train")  # a limit that is too large is an error now, not when training starts
+
+    def _take_dev(self, count: int) -> None:
+        """Makes the last images of train a split of their own."""
+        rest = len(self._images["train"]) - count
+        if rest < 1:
+            raise DataError(
+                f"data.dev_images = {count}; train has {count + rest} images, leave some to train on"
+            )
+        if "dev" in self.splits:
+            raise DataError(f"data.dev_images = {count}; the data has a split dev already, leave it out")
+        place = self.splits.index("train") + 1
+        self.splits = (*self.splits[:place], "dev", *self.splits[place:])
+        self._stored["dev"], self._first["dev"] = self._stored["train"], rest
+        self._images["train"], self._images["dev"] = np.split(self._images["train"], [rest])
+        if "train" in self.unanswered:
+            self.unanswered = (*self.unanswered, "dev")
 
     def questions(self, split: str) -> Questions:
         name = self._name(split)
         if split not in self._questions:
             stored = self._pack.questions(name)
-            rows = np.flatnonzero(stored.image < len(self._images[split]))
+            row = stored.image - self._first[split]
+            rows = np.flatnonzero((row >= 0) & (row < len(self._images[split])))
             if split == "train":
                 rows = rows[: _limit(self.config, "train_questions", rows)]
-            self._questions[split] = _select(stored, rows)
+            self._questions[split] = _select(stored, rows, row)
         return self._questions[split]
 
     def images(self, split: str) -> npt.NDArray[np.uint8]:
@@ -166,15 +188,15 @@ def _limit(config: Config, option: str, found: npt.NDArray[np.generic]) -> int:
     return len(found) if wanted is None else wanted
 
 
-def _select(stored: Stored, rows: npt.NDArray[np.int64]) -> Questions:
-    """Some questions of a split, in the order of their rows."""
+def _select(stored: Stored, rows: npt.NDArray[np.int64], image: npt.NDArray[np.int32]) -> Questions:
+    """Some questions of a split, in the order of their rows; image: row of the image of every question."""
     lengths = np.diff(stored.offsets)
     chosen = np.zeros(len(lengths), bool)
     chosen[rows] = True
     return Questions(
         words=stored.words[np.repeat(chosen, lengths)],
         offsets=np.concatenate([[0], np.cumsum(lengths[rows])]).astype(np.int64),
-        image=stored.image[rows].astype(np.int64),
+        image=image[rows].astype(np.int64),
         answer=stored.answer[rows].astype(np.int64),
         type=stored.type[rows].astype(np.int64),
         ids=stored.ids[rows],

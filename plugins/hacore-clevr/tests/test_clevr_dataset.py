@@ -164,6 +164,30 @@ def test_first_images_and_questions(packed, data):
             limited(**{option: 25})
 
 
+def test_dev_is_taken_from_the_end_of_train(official):
+    def opened(**options):
+        return Clevr(Config(root=str(official), size=SIZE, **options))
+
+    whole, data = opened(), opened(dev_images=2)
+    assert data.splits == ("train", "dev", "val", "test")
+    assert data.unanswered == ("test",)
+    assert texts(data, "train") == texts(whole, "train")[:16]
+    assert texts(data, "dev") == texts(whole, "train")[16:]
+    assert data.questions("dev").ids.tolist() == list(range(16, 24))
+    assert data.questions("dev").image.tolist() == [0] * 4 + [1] * 4
+    np.testing.assert_array_equal(data.images("train"), whole.images("train")[:4])
+    np.testing.assert_array_equal(data.images("dev"), whole.images("train")[4:])
+    assert texts(data, "val") == texts(whole, "val")
+    assert data.fingerprint != whole.fingerprint
+    few = opened(dev_images=2, train_images=3)
+    assert texts(few, "train") == texts(whole, "train")[:12]
+    assert texts(few, "dev") == texts(data, "dev")
+    with pytest.raises(DataError, match=r"data.dev_images = 6; train has 6 images, leave some to train on"):
+        opened(dev_images=6)
+    with pytest.raises(DataError, match=r"data.train_images = 5; there are 4, leave it out"):
+        opened(dev_images=2, train_images=5)
+
+
 def test_questions_in_any_order_can_be_limited(official, tmp_path):
     """Questions about the first images need not come first in the file."""
     path = questions_file(official, "train")
