@@ -5,9 +5,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hacore_clevr import GenerateConfig
+from hacore_clevr.generate.command import generate
 
 from hacore.files import load_tensors
 from hacore.spec import dump_spec, load_spec
+from hacore.tools import Silent
 from hacore.workflow import check, run
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -35,39 +38,74 @@ def test_there_are_specs():
     assert EXPERIMENTS / "han_rn.toml" in SPECS
 
 
-def small(path, tiny):
-    """Overrides that make this spec run in a second: the encoder's only where it is the small CNN."""
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    if table["data"]["use"] != "sort-of-clevr":
-        pytest.skip(f"needs the data of {table['data']['use']}")
-    if table["image_encoder"]["use"] == "small-cnn":
-        return list(tiny)
-    return [override for override in tiny if not override.startswith("image_encoder.")]
+@pytest.fixture(scope="session")
+def clevr(tmp_path_factory):
+    """Makes a small CLEVR of 40 training and 5 test images of a size, once."""
+    made = {}
+
+    def make(size):
+        if size not in made:
+            made[size] = tmp_path_factory.mktemp("clevr") / f"{size[0]}x{size[1]}"
+            config = GenerateConfig(
+                images=50,
+                val_images=5,
+                test_images=5,
+                questions_per_image=20,
+                size=size,
+                packed=True,
+                output=str(made[size]),
+                device="cpu",
+            )
+            assert not generate(config, Silent()).problems
+        return made[size]
+
+    return make
+
+
+@pytest.fixture
+def small(tiny, clevr):
+    """Overrides that make a spec run in a second, those of the data apart."""
+
+    def overrides(path):
+        spec = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = [override for override in tiny if override.startswith("data.")]
+        rest = [override for override in tiny if not override.startswith("data.")]
+        if spec["data"]["use"] == "clevr":
+            data = [f"data.root={clevr(tuple(spec['data'].get('size', (128, 128))))}"]
+            # With a split dev the final one is val, and both have five images.
+            data += ["data.dev_images=5"] if "dev_images" in spec["data"] else []
+        if spec["image_encoder"]["use"] != "small-cnn":
+            rest = [override for override in rest if not override.startswith("image_encoder.")]
+        return data, rest
+
+    return overrides
 
 
 @each_spec
 def test_a_spec_resolves_and_says_what_it_is(path):
     spec = load_spec(path)
-    assert spec.name == path.stem
+    # Run folders are called by the name, so it tells specs of different folders apart.
+    assert spec.name == "_".join(path.relative_to(EXPERIMENTS).with_suffix("").parts)
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "begin with a comment: what it shows and what it costs"
     assert text == text.strip() + "\n"
 
 
 @each_spec
-def test_a_spec_composes_at_its_own_size(path, tiny):
-    overrides = [override for override in small(path, tiny) if override.startswith("data.")]
-    found = check(load_spec(path, overrides))
+def test_a_spec_composes_at_its_own_size(path, small):
+    spec = load_spec(path, small(path)[0])
+    found = check(spec)
     assert sum(stage.multiply_adds for stage in found.stages) > 10_000
-    assert found.questions["test"] == 100
+    assert found.questions[spec.eval.final_split] == 100
 
 
 @each_spec
-def test_a_spec_runs_and_leaves_a_whole_folder(path, tiny, tmp_path):
-    spec = load_spec(path, small(path, tiny))
+def test_a_spec_runs_and_leaves_a_whole_folder(path, small, tmp_path):
+    data, rest = small(path)
+    spec = load_spec(path, [*data, *rest])
     folder, result = run(spec, runs=tmp_path, device="cpu")
     assert result == json.loads(folder.result_file.read_text(encoding="utf-8"))
-    assert result["name"] == path.stem
+    assert result["name"] == spec.name
     assert result["training"]["steps"] == 3
     assert result["questions"] == 100
     assert 0 <= result["accuracy"] <= 1
@@ -80,7 +118,7 @@ def test_a_spec_runs_and_leaves_a_whole_folder(path, tiny, tmp_path):
     lines = [json.loads(line) for line in folder.metrics_file.read_text(encoding="utf-8").splitlines()]
     assert [line["kind"] for line in lines[-2:]] == ["train", "eval"]
     assert lines[-1]["step"] == 3
-    predictions = folder.predictions_file("test").read_text(encoding="utf-8").splitlines()
+    predictions = folder.predictions_file(spec.eval.final_split).read_text(encoding="utf-8").splitlines()
     assert len(predictions) == 100
     right = [json.loads(line)["answer"] == json.loads(line)["prediction"] for line in predictions]
     assert sum(right) / len(right) == pytest.approx(result["accuracy"], abs=1e-6)
