@@ -16,6 +16,9 @@ class Config:
     presence: Literal["norm", "square"] = option(
         "norm", "what enters the softmax: the L2 norm of a cell's vector, or its square"
     )
+    scale: float = option(
+        1.0, "factor on the presence under the softmax; near 0 the cells above its mean pass", above=0
+    )
     threshold: float = option(
         1.0, "keep a cell whose probability reaches threshold / N; 1 is the uniform distribution", above=0
     )

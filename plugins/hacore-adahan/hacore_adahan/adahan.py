@@ -20,7 +20,10 @@ class AdaHAN(Selector[Config]):
     others of its batch. Gradient flows through the kept vectors only.
 
     Source: Malinowski et al. 2018, arXiv 1808.00300 (AdaHAN). *Open* here, and options therefore: the
-    norm or its square under the softmax, ``>=`` or ``>``, and a multiplier on the threshold.
+    norm or its square under the softmax, a factor on it, ``>=`` or ``>``, and a multiplier on the
+    threshold. Norms grow in training, and a softmax of norms that differ by more than a few belongs to
+    almost one cell. With a factor near zero exp is linear, and with threshold 1 the cells pass whose
+    presence is above its mean.
 
     Raises ValueError when ``max_cells`` exceeds the grid, and in forward when a presence is not finite.
     """
@@ -38,7 +41,9 @@ class AdaHAN(Selector[Config]):
         presence_QN = l2_presence(cells.features)
         if self.config.presence == "square":
             presence_QN = presence_QN.square()
-            check_finite(presence_QN)
+        if self.config.scale != 1:
+            presence_QN = presence_QN * self.config.scale
+        check_finite(presence_QN)
 
         # Probability grows with presence, so the cells that pass come first in this order.
         order_QN = strongest_first(presence_QN)

@@ -16,10 +16,11 @@ def select(x_QNC, grid, **options):
     return selector(Cells(features=x_QNC, positions=grid_positions(grid).to(x_QNC.dtype), grid=grid))
 
 
-def kept_by_loop(vectors, presence="norm", threshold=1.0, comparison=">=", max_cells=None):
+def kept_by_loop(vectors, presence="norm", scale=1.0, threshold=1.0, comparison=">=", max_cells=None):
     """Cell numbers a question keeps, and whether some probability lies on the threshold but for rounding."""
     square = [sum(value * value for value in vector) for vector in vectors]
     strength = square if presence == "square" else [math.sqrt(value) for value in square]
+    strength = [value * scale for value in strength]
     exp = [math.exp(value - max(strength)) for value in strength]
     ratio = [value * len(vectors) / sum(exp) / threshold for value in exp]
     order = sorted(range(len(vectors)), key=lambda n: (-strength[n], n))
@@ -30,6 +31,7 @@ def kept_by_loop(vectors, presence="norm", threshold=1.0, comparison=">=", max_c
 options_given = st.fixed_dictionaries(
     {
         "presence": st.sampled_from(["norm", "square"]),
+        "scale": st.sampled_from([0.01, 0.5, 1.0, 3.0]),
         "threshold": st.sampled_from([0.3, 0.9, 1.0, 1.7, 50.0]),
         "comparison": st.sampled_from([">=", ">"]),
     }
@@ -82,6 +84,16 @@ def test_what_enters_the_softmax_is_the_norm_or_its_square():
     assert norm.presence_QN.tolist() == [[5, 4, 0, 0]]
     assert square.index_QK.tolist() == [[0]]
     assert square.presence_QN.tolist() == [[25, 16, 0, 0]]
+
+
+def test_a_small_scale_keeps_the_cells_above_the_mean_presence():
+    torch.manual_seed(0)
+    x_QNC = 50 * torch.randn(20, 36, 8).double()
+    selection = select(x_QNC, (6, 6), scale=1e-7)
+    presence_QN = x_QNC.norm(dim=2)
+    above_QN = presence_QN > presence_QN.mean(1, keepdim=True)
+    assert selection.counts_Q.tolist() == above_QN.sum(1).tolist()
+    assert select(x_QNC, (6, 6)).counts_Q.sum() < selection.counts_Q.sum() / 4
 
 
 def test_a_higher_threshold_keeps_fewer_cells_and_never_none():
