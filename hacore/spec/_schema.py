@@ -48,6 +48,12 @@ class TrainConfig:
     hold: float = option(0.5, "share of the training before the learning rate starts to fall", min=0, max=1)
     final_lr: float = option(0.01, "learning rate at the end, as a share of lr", min=0, max=1)
     clip_norm: float = option(10.0, "clip the gradient's norm to this; 0: no clipping", min=0)
+    average: float = option(
+        0.0,
+        "decay of a running mean of the weights, which is evaluated and kept as the best; 0: none",
+        min=0,
+        below=1,
+    )
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "auto: float32 on the CPU, bfloat16 autocast on a GPU"
     )

@@ -37,12 +37,15 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     sums: Tensor,
     world: World,
+    average: nn.Module | None = None,
 ) -> None:
     """Write the state; called by every process, written by the leading one.
 
-    sums: what the metrics gathered since their last line.
+    sums: what the metrics gathered since their last line. average: the running mean of the model.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if average is not None:
+        tensors.update({f"average.{name}": tensor for name, tensor in average.state_dict().items()})
     for index, state in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer.{index}.{name}": value for name, value in state.items()})
     for name, own in _random_states(sums).items():
@@ -59,6 +62,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     sums: Tensor,
     world: World,
+    average: nn.Module | None = None,
 ) -> Position:
     """Restore everything in place and return the position. Raises RunError when it cannot be."""
     tensors, state = load_tensors(path)
@@ -71,6 +75,8 @@ def load_checkpoint(
             f"{path}: was written by {_processes(held)}, not {world.processes}; resume with as many"
         )
     load_model(path, tensors, model)
+    if average is not None:
+        average.load_state_dict(_part(tensors, "average."))
     groups = optimizer.state_dict()["param_groups"]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -88,7 +94,7 @@ def load_checkpoint(
 
 def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
     """Copy the model's weights out of a checkpoint's tensors."""
-    weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    weights = _part(tensors, "model.")
     expected = model.state_dict()
     wrong = sorted(weights.keys() ^ expected.keys()) or sorted(
         name for name in expected if expected[name].shape != weights[name].shape
@@ -99,6 +105,10 @@ def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None
             "use the spec.toml beside it and the plugin versions in environment.json"
         )
     model.load_state_dict(weights)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _processes(count: int) -> str:

@@ -6,11 +6,12 @@ import hashlib
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hacore.data import Dataset, Questions, make_batch, resident
 from hacore.errors import NotFiniteError, RunError
@@ -63,18 +64,23 @@ def train(
     flags = torch.zeros(1 + look_every, device=device)
     # The flags ride along with the gradients.
     gradient_sum = GradientSum(trained, extra=len(flags)) if world.processes > 1 else None
+    average = running_mean(model, config.average) if config.average else None
+    judged = cast(VQAModel, average.module) if average else model
     forward = torch.compile(model) if config.compile else model
     meter = Meter(dataset, device)
     at = Position(identity=identity(spec, dataset))
     if folder.last.is_file():
-        at = load_checkpoint(folder.last, at.identity, model, optimizer, meter.sums, world)
+        at = load_checkpoint(folder.last, at.identity, model, optimizer, meter.sums, world, average)
     metrics = MetricsFile(folder.metrics_file, at.metrics_bytes) if world.leads else None
     started, logged_at, logged_step = time.monotonic() - at.seconds, time.monotonic(), at.step
 
     def checkpoint(path: Path) -> None:
         at.seconds = time.monotonic() - started
         at.metrics_bytes = metrics.size if metrics else 0
-        save_checkpoint(path, at, model, optimizer, meter.sums, world)
+        if path == folder.best:  # what was judged
+            save_checkpoint(path, at, judged, optimizer, meter.sums, world)
+        else:
+            save_checkpoint(path, at, model, optimizer, meter.sums, world, average)
 
     def over() -> bool:
         return at.step >= total or bool(config.patience and at.stale >= config.patience)
@@ -136,6 +142,8 @@ def train(
                 elif world.rank:
                     flags.zero_()  # rank 0 carries the sum of all until the next look
                 optimizer.step()
+                if average:
+                    average.update_parameters(model)
                 at.step = done
 
                 if log:
@@ -165,11 +173,13 @@ def train(
 
                 if save or stop:
                     share_buffers(model)
+                    if average:
+                        share_buffers(judged)
                 if evaluation:
                     before = time.monotonic()
                     try:
                         scores = evaluate(
-                            model,
+                            judged,
                             dataset,
                             spec.eval.split,
                             device=device,
@@ -222,6 +232,16 @@ def total_steps(config: TrainConfig, sampler: Sampler) -> int:
     """Steps of the whole training: the epochs, or ``steps`` if that is fewer."""
     steps = max(1, round(config.epochs * sampler.steps_per_epoch))
     return min(steps, config.steps or steps)
+
+
+def running_mean(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential running mean of the weights and of the batch norms' statistics, step by step.
+
+    It starts as the weights after the first step. Averages of 1 / (1 - decay) steps are usual; see
+    Polyak and Juditsky 1992, *Acceleration of stochastic approximation by averaging*.
+    """
+    mean = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
 
 
 def precision_of(config: TrainConfig, device: torch.device) -> torch.dtype:

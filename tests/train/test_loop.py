@@ -157,6 +157,41 @@ def test_it_learns(make_spec, run):
     assert train[-1]["loss"] < 0.6 * train[0]["loss"]
 
 
+def test_the_running_mean_is_judged_and_kept_as_the_best(make_spec, run, monkeypatch):
+    decay, steps = 0.7, 6
+    models, weights, judged = [], [], []
+    mean_of, evaluate, step = loop.running_mean, loop.evaluate, torch.optim.AdamW.step
+
+    def noted_model(model, decay):
+        models.append(model)
+        return mean_of(model, decay)
+
+    def noted_step(optimizer, *arguments, **options):
+        step(optimizer, *arguments, **options)
+        weights.append({name: p.detach().clone() for name, p in models[0].named_parameters()})
+
+    def noted_evaluation(model, *arguments, **options):
+        judged.append({name: value.clone() for name, value in model.state_dict().items()})
+        return evaluate(model, *arguments, **options)
+
+    monkeypatch.setattr(loop, "running_mean", noted_model)
+    monkeypatch.setattr(loop, "evaluate", noted_evaluation)
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted_step)
+    folder, _ = run(make_spec({"train.average": decay, "train.steps": steps, "eval.every_epochs": 10}))
+    (found,) = judged
+    best, last = (load_tensors(path)[0] for path in (folder.best, folder.last))
+    for name in weights[0]:
+        mean = weights[0][name]
+        for now in weights[1:steps]:  # a baseline is trained later
+            mean = decay * mean + (1 - decay) * now[name]
+        torch.testing.assert_close(found[name], mean)
+        assert torch.equal(last[f"model.{name}"], weights[steps - 1][name])
+    for name, value in found.items():
+        assert torch.equal(best[f"model.{name}"], value)
+        assert torch.equal(last[f"average.module.{name}"], value)
+    assert not torch.equal(best["model.head.0.weight"], last["model.head.0.weight"])
+
+
 def test_patience_ends_the_training_early_and_best_is_the_first_best(make_spec, run, monkeypatch):
     accuracies = iter([0.2, 0.5, 0.4, 0.5, 0.1, 0.9])
 

@@ -77,6 +77,7 @@ def test_interrupted_twice_with_rectified_options(
         "train.questions_per_image": 7,
         "train.shift": 2,
         "train.rotation": 0.05,
+        "train.average": 0.8,
         "train.steps": 20,
         "image_encoder.norm": "group",
         "image_encoder.groups": 2,
