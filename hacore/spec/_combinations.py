@@ -47,14 +47,6 @@ class Choice:
         return made
 
 
-def blocks(table: dict[str, Any]) -> list[tuple[str, Any]]:
-    """(place, table) of ``[sweep]``, or of each ``[[sweep]]``; none without a sweep."""
-    sweep = table.get("sweep", [])
-    if isinstance(sweep, list):
-        return [(f"sweep[{number}]", block) for number, block in enumerate(sweep, start=1)]
-    return [("sweep", sweep)]
-
-
 def choices(table: dict[str, Any], sections: Sequence[str], problems: list[Problem]) -> list[Choice]:
     """Every combination in order; what is wrong is added to ``problems``, with dotted places.
 
@@ -63,7 +55,7 @@ def choices(table: dict[str, Any], sections: Sequence[str], problems: list[Probl
     if table.get("sweep") == []:
         problems.append(Problem("sweep", f"found an empty list; give a table of lists, {_EXAMPLE}"))
     found: list[Choice] = []
-    for place, block in blocks(table):
+    for place, block in _blocks(table):
         if not isinstance(block, dict):
             problems.append(Problem(place, f"found {shown(block)}; must be a table of lists, {_EXAMPLE}"))
             continue
@@ -78,6 +70,14 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     return type(one) is type(other) and bool(one == other)
+
+
+def _blocks(table: dict[str, Any]) -> list[tuple[str, Any]]:
+    """(place, table) of ``[sweep]``, or of each ``[[sweep]]``; none without a sweep."""
+    sweep = table.get("sweep", [])
+    if isinstance(sweep, list):
+        return [(f"sweep[{number}]", block) for number, block in enumerate(sweep, start=1)]
+    return [("sweep", sweep)]
 
 
 def _block(

@@ -14,7 +14,7 @@ import attrs
 
 from hacore.errors import Problem, SpecError
 from hacore.registry import Registry, registry
-from hacore.spec._combinations import Choice, blocks, choices, same
+from hacore.spec._combinations import Choice, choices, same
 from hacore.spec._load import SWEPT, Source, resolve
 from hacore.spec._schema import Spec
 from hacore.spec._structure import shown
@@ -41,33 +41,22 @@ class Combination:
 class Sweep:
     """The runs that a spec with a ``[sweep]`` stands for.
 
-    name: the spec's. text: the file's content. overrides, seeds: what else it was made from.
+    name: the spec's. text, overrides: the file's content, and what was set on top of it.
     """
 
     name: str
     text: str
     overrides: tuple[str, ...]
-    seeds: tuple[int, ...] | None
     combinations: tuple[Combination, ...]
 
 
-def load_sweep(
-    path: str | Path,
-    overrides: Sequence[str] = (),
-    *,
-    seeds: Sequence[int] | None = None,
-    plugins: Registry | None = None,
-) -> Sweep:
+def load_sweep(path: str | Path, overrides: Sequence[str] = (), *, plugins: Registry | None = None) -> Sweep:
     """Read a spec with a ``[sweep]`` and resolve every combination.
 
-    overrides: as ``--set`` takes them, ``sweep.selector.k=[4, 8]`` too. seeds: in place of the sweep's.
-    Raises HacoreError; SpecError holds every problem of every combination at once, each with its place.
+    overrides: as ``--set`` takes them, ``sweep.selector.k=[4, 8]`` too. Raises HacoreError; SpecError
+    holds every problem of every combination at once, each with its place.
     """
     source = Source(path, overrides)
-    if seeds is not None:
-        for _, block in blocks(source.table):
-            if isinstance(block, dict):
-                block["seeds"] = list(seeds)
     problems: list[Problem] = []
     if "sweep" not in source.table:
         what = "missing; add a table [sweep] with lists of values, as in selector.k = [4, 8]"
@@ -80,7 +69,6 @@ def load_sweep(
         name=source.table["name"],
         text=source.text,
         overrides=tuple(overrides),
-        seeds=None if seeds is None else tuple(seeds),
         combinations=tuple(_combinations(found, specs)),
     )
 
