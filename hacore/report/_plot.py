@@ -166,7 +166,7 @@ def _unit(panel: Value, heights: Sequence[float]) -> tuple[float, str]:
     """The factor from what was measured to what is shown, and the words for it with their unit."""
     if panel.key == "multiply_adds":
         power = 9 if max(heights, default=0) >= 1e10 else 6
-        return 10.0**-power, f"multiply-adds of a question ($10^{power}$)"
+        return 10.0**-power, f"multiply-adds ($10^{power}$)"
     if panel.key == "training.seconds":
         return 1.0, "training (s)"
     if panel.key == "training.questions_per_second":

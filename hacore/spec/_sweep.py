@@ -168,25 +168,45 @@ def _inline(value: Any) -> str:
 
 def _combinations(found: list[Choice], specs: list[Spec]) -> list[Combination]:
     made = []
-    keys = list(dict.fromkeys(key for choice in found for key in choice.values))
-    told = [key for key in keys if _varies(key, found)]
+    told = _telling(found)
     slugs = [_slug({key: choice.values[key] for key in told if key in choice.values}) for choice in found]
     for choice, spec, slug in zip(found, specs, slugs, strict=True):
         if slugs.count(slug) > 1 or len(spec.name) + len(slug) > _LONGEST_NAME:
             digest = hashlib.sha256(json.dumps(choice.values, sort_keys=True).encode()).hexdigest()[:8]
             slug = f"{slug[: max(0, _LONGEST_NAME - len(spec.name))]}-{digest}".strip("-")
-        values = {key: choice.values[key] for key in told if key in choice.values}
+        parts = [f"{key} = {_bare(choice.values[key])}" for key in told if key in choice.values]
         for seed in choice.seeds or (spec.seed,):
             name = "-".join(part for part in (spec.name, slug, f"seed{seed}") if part)
             made.append(
                 Combination(
                     values=choice.values,
                     seed=seed,
-                    label=f"{describe(values)}, seed {seed}" if values else f"seed {seed}",
+                    label=", ".join([*parts, f"seed {seed}"]),
                     spec=attrs.evolve(spec, name=name, seed=seed),
                 )
             )
     return made
+
+
+def _telling(found: list[Choice]) -> list[str]:
+    """The keys that tell the choices apart, without options that only go along with others."""
+    keys = [key for key in dict.fromkeys(key for it in found for key in it.values) if _varies(key, found)]
+    varied = {key for choice in found for key in choice.varied}
+    for key in reversed(keys):
+        component = key.endswith(".use") or any(isinstance(it.values.get(key), dict) for it in found)
+        fewer = [other for other in keys if other != key]
+        texts = {json.dumps({other: it.values.get(other) for other in fewer}) for it in found}
+        if key not in varied and not component and len(texts) == len(found):
+            keys = fewer
+    return keys
+
+
+def _bare(value: Any) -> str:
+    """A value for people: ``rn``, ``l2-topk (k = 5)``."""
+    if isinstance(value, dict) and "use" in value:
+        options = ", ".join(f"{key} = {_bare(it)}" for key, it in value.items() if key != "use")
+        return f"{value['use']} ({options})" if options else str(value["use"])
+    return value if isinstance(value, str) else _inline(value)
 
 
 def _varies(key: str, found: list[Choice]) -> bool:
