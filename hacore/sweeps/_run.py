@@ -56,8 +56,8 @@ def run_sweep(
         outcomes, others = folder.found(sweep)
         if others:
             reporter.message(
-                f"{folder.path}: {len(others)} runs there are none of this sweep's and are left as they "
-                f"are, the first in {others[0].path}"
+                f"{folder.path}: runs that this sweep does not name are left as they are: {len(others)}, "
+                f"the first in {others[0].path}"
             )
         folder.write(sweep, outcomes)
         chosen = [it for it in outcomes if not seeds or it.combination.seed in seeds]
