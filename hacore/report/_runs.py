@@ -126,7 +126,8 @@ def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
         inner = sorted(file.parent for file in path.glob("[!.]*/spec.toml"))
         if not inner:
             raise RunError(
-                f"{path}: is neither a run folder (with spec.toml) nor a sweep folder (sweep.json)"
+                f"{path}: is neither a run folder (it has no spec.toml) nor a sweep folder "
+                "(it has no sweep.json)"
             )
         yield from map(RunFolder, inner)
 

@@ -61,10 +61,8 @@ def tabulate(
         rows = distinguishing(runs.runs, without=(*columns, *over))
     found = [value_named(name, runs.runs) for name in values]
     cells: dict[tuple[Labels, Labels], list[Run]] = defaultdict(list)
-    kept: dict[str, Labels] = {}
     for run in runs.runs:
-        where = (_labels(run, rows, kept), _labels(run, columns, kept))
-        cells[where].append(run)
+        cells[_labels(run, rows), _labels(run, columns)].append(run)
     timed = any(value.timed for value in found)
     _refuse_mixed(cells, rows, columns, over, timed)
     row_labels = _sorted({where[0] for where in cells}, cells, 0)
@@ -182,11 +180,9 @@ def _also(runs: Sequence[Run], shown_keys: Sequence[str], over: Sequence[str], t
     return notes
 
 
-def _labels(run: Run, keys: Sequence[str], kept: dict[str, Labels]) -> Labels:
-    """The values of keys; hashable, as lists are compared by their text."""
-    values = tuple(label(value) if isinstance(value := run.get(key), list) else value for key in keys)
-    # 1, 1.0 and true are equal to Python, and different here.
-    return kept.setdefault(_text(values), values)
+def _labels(run: Run, keys: Sequence[str]) -> Labels:
+    """The values of keys; lists as text, so that they can be compared and sorted."""
+    return tuple(label(value) if isinstance(value := run.get(key), list) else value for key in keys)
 
 
 def _sorted(found: set[Labels], cells: Mapping[tuple[Labels, Labels], Any], side: int) -> list[Labels]:
