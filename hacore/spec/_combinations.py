@@ -90,7 +90,7 @@ def _block(
     seeds = _seeds(place, block["seeds"], problems) if "seeds" in block else None
     lists = _flat({key: value for key, value in block.items() if key not in ("mode", "seeds")})
     for key, values in lists.items():
-        problem = _wrong_key(key, lists, sections) or _wrong_values(key, values)
+        problem = _wrong_key(key, lists, sections) or _wrong_values(key, values, once=mode != "zip")
         if problem:
             problems.append(Problem(f"{place}.{key}", problem))
     if not lists and seeds is None and len(problems) == before:
@@ -149,13 +149,13 @@ def _wrong_key(key: str, lists: dict[str, Any], sections: Sequence[str]) -> str 
     return None
 
 
-def _wrong_values(key: str, values: Any) -> str | None:
+def _wrong_values(key: str, values: Any, once: bool) -> str | None:
     if not isinstance(values, list):
         return f"found {shown(values)}; must be a list of values, as in {key} = [{shown(values)}]"
     if not values:
         return "the list is empty; give at least one value"
     for index, value in enumerate(values):
-        if any(same(value, other) for other in values[:index]):
+        if once and any(same(value, other) for other in values[:index]):
             return f"found {shown(value)} twice"
         if isinstance(value, float) and not math.isfinite(value):
             return f"{value!r} is out of range; it must be finite"

@@ -55,6 +55,8 @@ def test_a_zip_goes_through_its_lists_together(sweep):
     made = sweep('[sweep]\nmode = "zip"\nselector.k = [4, 2]\n"train.lr" = [0.1, 0.2]')
     assert runs(made, "selector.k", "train.lr") == [(4, 0.1, 0), (2, 0.2, 0)]
     assert [it.spec.train.lr for it in made.combinations] == [0.1, 0.2]
+    made = sweep('[sweep]\nmode = "zip"\nselector.k = [4, 2, 4]\nselector.sizes = [[1], [1], [2]]')
+    assert [it.values["selector.k"] for it in made.combinations] == [4, 2, 4]
 
 
 def test_seeds_alone_are_a_sweep_and_without_seeds_the_spec_has_its_own(sweep):
@@ -276,6 +278,10 @@ def test_the_same_run_twice_is_an_error(problems, sweep):
         "leave one of them out"
     ]
     assert len(sweep(text.replace("[0]", "[1]")).combinations) == 3
+    (problem,) = problems('[sweep]\nmode = "zip"\nselector.k = [4, 4]')
+    assert problem.startswith(
+        "spec.toml:22: sweep: selector.k = 4 is the same run as selector.k = 4 of sweep;"
+    )
 
 
 def test_a_sweep_is_no_single_run(write, kit):
