@@ -1,4 +1,4 @@
-"""Every spec under experiments/ is valid, trains, and leaves a whole run folder."""
+"""Every spec under experiments/, a sweep in each combination, is valid, trains, and leaves its folder."""
 
 import json
 import tomllib
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from hacore.files import load_tensors
-from hacore.spec import dump_spec, load_spec
+from hacore.spec import dump_spec, load_spec, load_sweep
 from hacore.workflow import check, run
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SPECS = sorted(EXPERIMENTS.rglob("*.toml"))
+SWEEPS = [path for path in SPECS if "sweep" in tomllib.loads(path.read_text(encoding="utf-8"))]
 
 # What each spec beside han_rn.toml is about; everything else is han_rn.toml's.
 ABOUT = {
@@ -26,13 +27,43 @@ ABOUT = {
     "han_rn_full": {"train", "eval"},
 }
 
-each_spec = pytest.mark.parametrize(
-    "path", SPECS, ids=lambda path: path.relative_to(EXPERIMENTS).with_suffix("").as_posix()
-)
+# What the combinations of each sweep may be about.
+SWEPT = {
+    "table1": {"selector", "aggregator", "fuser"},
+    "table2": {"selector", "aggregator", "fuser"},
+    "table3": {"selector", "image_encoder"},
+}
+
+
+def named(path):
+    return path.relative_to(EXPERIMENTS).with_suffix("").as_posix()
+
+
+def single_runs():
+    """(path, None) of each spec, (path, number) of each combination of a sweep, for its first seed."""
+    for path in SPECS:
+        if path not in SWEEPS:
+            yield pytest.param(path, None, id=named(path))
+            continue
+        seen = []
+        for number, it in enumerate(load_sweep(path).combinations):
+            if it.values not in seen:
+                seen.append(it.values)
+                yield pytest.param(path, number, id=f"{named(path)}: {it.spec.name}")
+
+
+each_run = pytest.mark.parametrize(("path", "number"), list(single_runs()))
+
+
+def load(path, number, overrides=()):
+    if number is None:
+        return load_spec(path, overrides)
+    return load_sweep(path, overrides).combinations[number].spec
 
 
 def test_there_are_specs():
     assert EXPERIMENTS / "han_rn.toml" in SPECS
+    assert {path.stem for path in SWEEPS} == set(SWEPT)
 
 
 def small(path, tiny):
@@ -45,29 +76,28 @@ def small(path, tiny):
     return [override for override in tiny if not override.startswith("image_encoder.")]
 
 
-@each_spec
+@pytest.mark.parametrize("path", SPECS, ids=named)
 def test_a_spec_resolves_and_says_what_it_is(path):
-    spec = load_spec(path)
-    assert spec.name == path.stem
+    assert (load_sweep(path) if path in SWEEPS else load_spec(path)).name == path.stem
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "begin with a comment: what it shows and what it costs"
     assert text == text.strip() + "\n"
 
 
-@each_spec
-def test_a_spec_composes_at_its_own_size(path, tiny):
+@each_run
+def test_a_spec_composes_at_its_own_size(path, number, tiny):
     overrides = [override for override in small(path, tiny) if override.startswith("data.")]
-    found = check(load_spec(path, overrides))
+    found = check(load(path, number, overrides))
     assert sum(stage.multiply_adds for stage in found.stages) > 10_000
     assert found.questions["test"] == 100
 
 
-@each_spec
-def test_a_spec_runs_and_leaves_a_whole_folder(path, tiny, tmp_path):
-    spec = load_spec(path, small(path, tiny))
+@each_run
+def test_a_spec_runs_and_leaves_a_whole_folder(path, number, tiny, tmp_path):
+    spec = load(path, number, small(path, tiny))
     folder, result = run(spec, runs=tmp_path, device="cpu")
     assert result == json.loads(folder.result_file.read_text(encoding="utf-8"))
-    assert result["name"] == path.stem
+    assert result["name"] == spec.name
     assert result["training"]["steps"] == 3
     assert result["questions"] == 100
     assert 0 <= result["accuracy"] <= 1
@@ -102,3 +132,16 @@ def test_specs_differ_from_han_rn_only_in_what_they_are_about(path):
         assert name <= different <= name | ABOUT[path.stem]
     else:
         assert different == name | ABOUT[path.stem]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=named)
+def test_sweeps_are_han_rn_but_for_what_they_vary(path):
+    """Except for its number of epochs, a shortened sweep has the recipe of han_rn.toml."""
+    base = tomllib.loads(dump_spec(load_spec(EXPERIMENTS / "han_rn.toml")))
+    found = set()
+    for it in load_sweep(path).combinations:
+        spec = tomllib.loads(dump_spec(it.spec))
+        spec["train"]["epochs"] = base["train"]["epochs"]
+        found |= {key for key in base if base[key] != spec[key]}
+    assert found == {"name", "seed"} | SWEPT[path.stem]
+    assert len({it.seed for it in load_sweep(path).combinations}) == 3
