@@ -3,7 +3,7 @@
 from hacore.spec._load import load_spec, needs, resolve, set_values
 from hacore.spec._schema import SECTIONS, EvalConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import structure_config, unstructure_config
-from hacore.spec._sweep import Combination, Sweep, describe, load_sweep
+from hacore.spec._sweep import Combination, Sweep, is_sweep, load_sweep
 from hacore.spec._write import dump_spec, spec_table
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "Sweep",
     "TrainConfig",
     "Use",
-    "describe",
     "dump_spec",
+    "is_sweep",
     "load_spec",
     "load_sweep",
     "needs",

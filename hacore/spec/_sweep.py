@@ -27,14 +27,19 @@ _LONGEST_NAME = 120
 class Combination:
     """One run of a sweep.
 
-    values: {dotted key: value}, as the sweep gives them. seed: of the run. label: what tells it from the
-    others, for people. spec: resolved, under a name made from the same.
+    values: {dotted key: value}, as the sweep gives them. setting: those that tell it from the others, for
+    people; empty where only seeds differ. seed: of the run. spec: resolved, under a name made from both.
     """
 
     values: dict[str, Any]
+    setting: str
     seed: int
-    label: str
     spec: Spec
+
+    @property
+    def label(self) -> str:
+        """Setting and seed."""
+        return f"{self.setting}, seed {self.seed}" if self.setting else f"seed {self.seed}"
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +53,11 @@ class Sweep:
     text: str
     overrides: tuple[str, ...]
     combinations: tuple[Combination, ...]
+
+
+def is_sweep(path: str | Path, overrides: Sequence[str] = ()) -> bool:
+    """Whether a spec file has a ``[sweep]``, overrides applied."""
+    return "sweep" in Source(path, overrides).table
 
 
 def load_sweep(path: str | Path, overrides: Sequence[str] = (), *, plugins: Registry | None = None) -> Sweep:
@@ -110,7 +120,7 @@ def _placed(problem: Problem, found: list[Choice], having: list[int]) -> Problem
     others = {name: value for name, value in reason.items() if name != key}
     if not others:
         return Problem(where, problem.message)
-    return Problem(where, f"{problem.message}; with {describe(reason)}")
+    return Problem(where, f"{problem.message}; with {_describe(reason)}")
 
 
 def _reason(first: Choice, found: list[Choice], having: set[int]) -> dict[str, Any]:
@@ -147,7 +157,7 @@ def _twice(found: list[Choice], specs: list[Spec]) -> list[Problem]:
                 problems.append(
                     Problem(
                         choice.place,
-                        f"{describe(choice.values)} is the same run as {describe(other.values)} of "
+                        f"{_describe(choice.values)} is the same run as {_describe(other.values)} of "
                         f"{other.place}; leave one of them out",
                     )
                 )
@@ -155,7 +165,7 @@ def _twice(found: list[Choice], specs: list[Spec]) -> list[Problem]:
     return problems
 
 
-def describe(values: dict[str, Any]) -> str:
+def _describe(values: dict[str, Any]) -> str:
     """``selector.k = 4, aggregator.use = "rn"``."""
     return ", ".join(f"{key} = {_inline(value)}" for key, value in values.items()) or "no values"
 
@@ -180,8 +190,8 @@ def _combinations(found: list[Choice], specs: list[Spec]) -> list[Combination]:
             made.append(
                 Combination(
                     values=choice.values,
+                    setting=", ".join(parts),
                     seed=seed,
-                    label=", ".join([*parts, f"seed {seed}"]),
                     spec=attrs.evolve(spec, name=name, seed=seed),
                 )
             )
