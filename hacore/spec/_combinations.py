@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -83,19 +82,22 @@ def _blocks(table: dict[str, Any]) -> list[tuple[str, Any]]:
 def _block(
     place: str, block: dict[str, Any], sections: Sequence[str], problems: list[Problem]
 ) -> list[Choice]:
-    before = len(problems)
+    whole = True
     mode = block.get("mode", "grid")
     if mode not in MODES:
         problems.append(Problem(f"{place}.mode", f"found {shown(mode)}; must be 'grid' or 'zip'"))
     seeds = _seeds(place, block["seeds"], problems) if "seeds" in block else None
     lists = _flat({key: value for key, value in block.items() if key not in ("mode", "seeds")})
     for key, values in lists.items():
-        problem = _wrong_key(key, lists, sections) or _wrong_values(key, values, once=mode != "zip")
+        unusable = _wrong_key(key, lists, sections) or _no_list(key, values)
+        problem = unusable or _wrong_values(values, once=mode != "zip")
         if problem:
             problems.append(Problem(f"{place}.{key}", problem))
-    if not lists and seeds is None and len(problems) == before:
+        whole = whole and not unusable
+    if not block:
         problems.append(Problem(place, f"is empty; give lists of values, {_EXAMPLE}, or seeds = [0, 1, 2]"))
-    if len(problems) > before:
+    # What is wrong with a seed or a value does not keep the combinations from being checked.
+    if not whole or not block:
         return []
     lengths = {key: len(values) for key, values in lists.items()}
     if mode == "zip" and len(set(lengths.values())) > 1:
@@ -149,14 +151,16 @@ def _wrong_key(key: str, lists: dict[str, Any], sections: Sequence[str]) -> str 
     return None
 
 
-def _wrong_values(key: str, values: Any, once: bool) -> str | None:
+def _no_list(key: str, values: Any) -> str | None:
     if not isinstance(values, list):
         return f"found {shown(values)}; must be a list of values, as in {key} = [{shown(values)}]"
     if not values:
         return "the list is empty; give at least one value"
+    return None
+
+
+def _wrong_values(values: list[Any], once: bool) -> str | None:
     for index, value in enumerate(values):
         if once and any(same(value, other) for other in values[:index]):
             return f"found {shown(value)} twice"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"{value!r} is out of range; it must be finite"
     return None

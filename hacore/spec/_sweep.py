@@ -89,7 +89,7 @@ def _resolved(
     """The spec of each choice; a problem that several share is told once."""
     specs: list[Spec] = []
     wrong: dict[Problem, list[int]] = defaultdict(list)
-    # A spec whose sweep is wrong is still checked itself.
+    # A spec whose sweep is wrong is still checked itself, but for what the sweep may have been to give.
     tables = [choice.applied(table) for choice in found] or [
         {key: value for key, value in table.items() if key != "sweep"}
     ]
@@ -98,7 +98,8 @@ def _resolved(
             specs.append(resolve(made, plugins=plugins))
         except SpecError as error:
             for problem in error.problems:
-                wrong[problem].append(index)
+                if found or problem.where.split(".")[0] in made:
+                    wrong[problem].append(index)
     problems += [_placed(problem, found, having) for problem, having in wrong.items()]
     if not problems:
         problems += _twice(found, specs)

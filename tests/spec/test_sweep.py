@@ -237,6 +237,27 @@ def test_what_is_wrong_with_a_sweep(problems):
     ]
 
 
+def test_a_wrong_list_does_not_hide_what_else_is_wrong(problems, write, kit, good):
+    text = "[sweep]\nseeds = [0, 0]\nmode = 3\nselector.k = [4, 4, 0]\ntrain.lr = [-1]"
+    said = problems(text, more="share = 2")
+    assert [line.split(";")[0] for line in said] == [
+        "spec.toml:21: selector.share: 2.0 is out of range",
+        "spec.toml:23: sweep.seeds: found [0, 0]",
+        "spec.toml:24: sweep.mode: found 3",
+        "spec.toml:25: sweep.selector.k: found 4 twice",
+        "spec.toml:25: sweep.selector.k: 0 is out of range",
+        "spec.toml:26: sweep.train.lr: -1.0 is out of range",
+    ]
+    # What the sweep was to give is not called missing.
+    text = good.replace('[selector]\nuse = "it"\n', "[train]\nlrr = 1\n")
+    with pytest.raises(SpecError) as error:
+        load_sweep(write('[sweep]\nselector.use = "it"\n', text=text), plugins=kit)
+    assert [line.split(";")[0] for line in str(error.value).splitlines()] == [
+        "spec.toml:20: train.lrr: unknown key",
+        'spec.toml:22: sweep.selector.use: found "it"',
+    ]
+
+
 def test_every_problem_is_told_once_and_at_its_place(problems):
     found = problems(
         "[train]\nlrr = 1\n[[sweep]]\nseeds = [0, 1]\nselector.k = [4, 0, 101]\ntrain.lr = [1, -1]\n"
