@@ -70,7 +70,7 @@ def table(
     \b
     Examples:
       hacore table sweeps/table1
-      hacore table sweeps/table1 --rows selector.k --columns aggregator.use
+      hacore table sweeps/table2 --rows selector.threshold --columns aggregator.use
       hacore table runs/han_rn/* --value non-relational --value relational --format markdown
     """
     from hacore.report import read_runs, tabulate, write_table

@@ -17,7 +17,7 @@ import attrs
 from hacore.errors import HacoreError
 from hacore.report._runs import Run, Runs, known_key, label
 from hacore.report._table import differing, distinguishing, explained, machine, values_of
-from hacore.report._values import BASELINES, Cell, Value, order, summary, value_named
+from hacore.report._values import BASELINES, Cell, Value, baseline, order, summary, value_named
 
 SUFFIXES = (".svg", ".png", ".pdf")
 _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -190,11 +190,7 @@ def _scale(set_scale: Any, axis: Any, numbers: Sequence[float], ratio: float) ->
 
 
 def _baseline(ax: Any, panel: Value, runs: Sequence[Run]) -> None:
-    cells = {
-        told: cell
-        for name, told in BASELINES.items()
-        if (base := panel.baseline(name)) and (cell := summary(base, runs))
-    }
+    cells = {told: cell for name, told in BASELINES.items() if (cell := baseline(panel, name, runs))}
     if not cells:
         return
     told, cell = max(cells.items(), key=lambda it: it[1].mean)

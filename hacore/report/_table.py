@@ -11,7 +11,7 @@ import attrs
 
 from hacore.errors import HacoreError
 from hacore.report._runs import Run, Runs, known_key, label
-from hacore.report._values import BASELINES, Cell, Value, order, summary, value_named
+from hacore.report._values import BASELINES, Cell, Value, baseline, order, summary, value_named
 
 Labels = tuple[Any, ...]
 _MACHINE = ("training.device", "training.threads", "training.processes")
@@ -76,7 +76,7 @@ def tabulate(
         for name in BASELINES
         for column, them in by_column.items()
         for value in found
-        if (base := value.baseline(name)) and (cell := summary(base, them))
+        if (cell := baseline(value, name, them))
     }
     return Table(
         row_keys=tuple(rows),

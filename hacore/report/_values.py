@@ -111,6 +111,27 @@ def summary(value: Value, runs: Sequence[Run]) -> Cell | None:
     )
 
 
+def baseline(value: Value, name: str, runs: Sequence[Run]) -> Cell | None:
+    """The same value of a baseline: mean over the runs of each seed, then over seeds.
+
+    None where there is no such thing, or where the runs are not of the same data.
+    """
+    base = value.baseline(name)
+    if base is None or len({(run.get("data.fingerprint"), run.get("split")) for run in runs}) > 1:
+        return None
+    seeds = sorted({run.seed for run in runs})
+    cells = [summary(base, [run for run in runs if run.seed == seed]) for seed in seeds]
+    means = [cell.mean for cell in cells if cell]
+    if not means:
+        return None
+    return Cell(
+        mean=statistics.fmean(means),
+        deviation=statistics.stdev(means) if len(means) > 1 else None,
+        seeds=tuple(seed for seed, cell in zip(seeds, cells, strict=True) if cell),
+        runs=tuple(path for cell in cells if cell for path in cell.runs),
+    )
+
+
 def decimals(value: Value, cells: Sequence[Cell | None], asked: int | None) -> int:
     """Digits after the point that suit all cells of a column."""
     if asked is not None:

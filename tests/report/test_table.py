@@ -114,6 +114,22 @@ def test_runs_that_differ_in_anything_else_are_not_averaged(made):
     assert table.notes == (f"means are over seeds and over {', '.join(every)}",)
 
 
+def test_baselines_are_means_over_seeds_and_never_over_data(made):
+    def run(k, seed, only, **more):
+        return made(f"selector.k={k}", seed=seed, baselines__question_only={"accuracy": only}, **more)
+
+    paths = [run(4, 0, 0.25), run(8, 0, 0.5), run(4, 1, 0.5), run(8, 1, 0.75)]
+    found = tabulate(read_runs(paths), rows=["selector.k"]).baselines["question_only", (), "accuracy"]
+    assert found.mean == 0.5
+    assert found.deviation == pytest.approx(0.25 / 2**0.5)
+    assert found.seeds == (0, 1)
+    assert len(found.runs) == 4
+    one = tabulate(read_runs(paths[:2]), rows=["selector.k"]).baselines["question_only", (), "accuracy"]
+    assert (one.mean, one.deviation) == (0.375, None)
+    other = run(16, 0, 0.5, data__fingerprint="other")
+    assert tabulate(read_runs([*paths, other]), rows=["selector.k"]).baselines == {}
+
+
 def test_options_of_a_component_follow_from_the_component(made):
     paths = [made(f"aggregator.use={use}") for use in ("rn", "sum-pool")]
     with pytest.raises(HacoreError, match=r"seed: aggregator\.use: rn, sum-pool; make it a row"):
