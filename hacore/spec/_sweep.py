@@ -28,12 +28,14 @@ class Combination:
     """One run of a sweep.
 
     values: {dotted key: value}, as the sweep gives them. setting: those that tell it from the others, for
-    people; empty where only seeds differ. seed: of the run. spec: resolved, under a name made from both.
+    people; empty where only seeds differ. seed: of the run. short: setting and seed as a file name.
+    spec: resolved, named after the sweep and ``short``.
     """
 
     values: dict[str, Any]
     setting: str
     seed: int
+    short: str
     spec: Spec
 
     @property
@@ -187,13 +189,14 @@ def _combinations(found: list[Choice], specs: list[Spec]) -> list[Combination]:
             slug = f"{slug[: max(0, _LONGEST_NAME - len(spec.name))]}-{digest}".strip("-")
         parts = [f"{key} = {_bare(choice.values[key])}" for key in told if key in choice.values]
         for seed in choice.seeds or (spec.seed,):
-            name = "-".join(part for part in (spec.name, slug, f"seed{seed}") if part)
+            short = f"{slug}-seed{seed}" if slug else f"seed{seed}"
             made.append(
                 Combination(
                     values=choice.values,
                     setting=", ".join(parts),
                     seed=seed,
-                    spec=attrs.evolve(spec, name=name, seed=seed),
+                    short=short,
+                    spec=attrs.evolve(spec, name=f"{spec.name}-{short}", seed=seed),
                 )
             )
     return made

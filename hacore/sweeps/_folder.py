@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -128,6 +127,8 @@ class SweepFolder:
         The lock is held until the last of them has ended, so trainings that outlive a killed sweep
         are not begun a second time beside themselves. Raises RunError when it is taken.
         """
+        import fcntl  # not on every system; reading a sweep needs no lock
+
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)

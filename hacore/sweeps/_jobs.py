@@ -44,13 +44,16 @@ def slots(device: str, specs: Sequence[Spec], jobs: int | None) -> list[Slot]:
     from hacore.workflow import choose_device
 
     processes = max(spec.train.processes for spec in specs)
-    threads = max(spec.train.threads or 1 for spec in specs)
-    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    gpus = 0 if device == "cpu" else torch.cuda.device_count()
     one_thread = {name: os.environ.get(name, "1") for name in _THREADS}
-    if not gpus:
-        name = str(choose_device("cpu" if device == "auto" else device))
-        count = jobs or (max(1, _cores() // (processes * threads)) if name == "cpu" else 1)
-        return [Slot(device=name, environment=one_thread)] * count
+    if device == "cpu" or (device == "auto" and not gpus):
+        count = jobs or max(1, _cores() // max(map(_threads, specs)))
+        return [Slot(device="cpu", environment=one_thread)] * count
+    if device not in ("auto", "cuda") or not gpus:
+        # Asked only where it is not known to be there: asking takes memory of the device.
+        known = re.fullmatch(r"cuda:(\d+)", device)
+        name = device if known and int(known[1]) < gpus else str(choose_device(device))
+        return [Slot(device=name, environment=one_thread)] * (jobs or 1)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     names = visible if len(visible) >= gpus and all(visible) else [str(index) for index in range(gpus)]
     groups = [names[first : first + processes] for first in range(0, gpus - processes + 1, processes)]
@@ -168,6 +171,14 @@ def _last_line(folder: RunFolder) -> dict[str, Any]:
         if values.get("kind") == "train":
             return values
     return {}
+
+
+def _threads(spec: Spec) -> int:
+    """Threads of a run on the CPU; several processes share the cores unless the spec says otherwise."""
+    train = spec.train
+    if train.threads is None and train.processes > 1:
+        return max(_cores(), train.processes)
+    return (train.threads or 1) * train.processes
 
 
 def _cores() -> int:

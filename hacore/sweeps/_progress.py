@@ -32,7 +32,7 @@ class State:
         left = ""
         if self.seconds_left is not None:
             left = f"  {datetime.timedelta(seconds=round(self.seconds_left))} left"
-        return f"accuracy {100 * self.accuracy:5.1f}%  kept {100 * self.kept:5.1f}%{left}"
+        return f"accuracy {100 * self.accuracy:.1f}%  kept {100 * self.kept:.1f}%{left}"
 
 
 class SweepReporter(Protocol):
@@ -110,7 +110,7 @@ class LiveSweep:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             TaskProgressColumn(),
             TextColumn("{task.fields[state]}", markup=False),
             console=console,
@@ -125,7 +125,7 @@ class LiveSweep:
 
     def started(self, outcome: Outcome) -> None:
         label = outcome.combination.label
-        self._bars[label] = self._progress.add_task(label, total=1.0, state="starting")
+        self._bars[label] = self._progress.add_task(outcome.combination.short, total=1.0, state="starting")
 
     def progress(self, states: Sequence[State]) -> None:
         for state in states:

@@ -41,7 +41,10 @@ def test_one_run_for_each_core_with_one_thread(specs, machine):
     assert found[0].environment == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     assert len(slots("cpu", having(specs, threads=4), None)) == 1
     assert len(slots("cpu", having(specs, threads=2, processes=2), None)) == 1
-    assert len(slots("cpu", having(specs, threads=None, processes=3), None)) == 2
+    assert len(slots("cpu", having(specs, threads=1, processes=3), None)) == 2
+    assert len(slots("cpu", having(specs, threads=None), None)) == 6
+    # Processes without a number of threads share all cores among them.
+    assert len(slots("cpu", having(specs, threads=None, processes=3), None)) == 1
     assert len(slots("cpu", having(specs, threads=8), None)) == 1
     assert len(slots("cpu", specs, 9)) == 9
 
@@ -78,6 +81,12 @@ def test_gpus_are_those_that_the_user_left_visible(specs, machine):
     machine(cores=2, gpus=2, visible="3,GPU-abc")
     found = slots("auto", specs, None)
     assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in found] == ["3", "GPU-abc"]
+
+
+def test_a_gpu_may_be_named(specs, machine):
+    machine(cores=2, gpus=2)
+    assert [it.device for it in slots("cuda:1", specs, None)] == ["cuda:1"]
+    assert [it.device for it in slots("cuda:1", specs, 2)] == ["cuda:1"] * 2
 
 
 def test_a_device_that_is_not_there_is_refused(specs, machine):

@@ -39,7 +39,7 @@ def test_plain_lines(outcomes):
         "4 runs, 1 of them finished before; 2 at a time",
         "start     selector.k = 4, fuser.use = multiply, seed 0",
         "go on     selector.k = 4, fuser.use = add, seed 0",
-        " 25%      selector.k = 4, fuser.use = multiply, seed 0: accuracy  81.2%  kept   4.0%  0:10:05 left",
+        " 25%      selector.k = 4, fuser.use = multiply, seed 0: accuracy 81.2%  kept 4.0%  0:10:05 left",
         "  0%      selector.k = 4, fuser.use = add, seed 0: starting",
         "failed    selector.k = 4, fuser.use = multiply, seed 0: no such thing  (1 of 4 finished)",
     ]
@@ -55,7 +55,7 @@ def test_plain_lines_come_once_a_minute(outcomes):
 
 def test_bars_on_a_terminal(outcomes):
     text = io.StringIO()
-    console = Console(file=text, force_terminal=True, width=140, color_system=None)
+    console = Console(file=text, force_terminal=True, width=80, color_system=None)
     reporter = sweep_reporter_for(console)
     assert isinstance(reporter, LiveSweep)
     reporter.start(1, 4, 2)
@@ -64,8 +64,8 @@ def test_bars_on_a_terminal(outcomes):
     reporter.stop()
     *_, overall, last = [line for line in text.getvalue().splitlines() if "━" in line]
     assert "1 of 4 finished" in overall
-    assert "selector.k = 4, fuser.use = multiply, seed 0" in last
-    assert "accuracy  81.2%  kept   4.0%  0:10:05 left" in last
+    assert "k4-multiply-seed0" in last
+    assert "accuracy 81.2%  kept 4.0%  0:10:05 left" in last
     assert "25%" in last
     assert isinstance(sweep_reporter_for(Console(file=text)), PlainSweep)
 
