@@ -147,6 +147,8 @@ _ESCAPES = {
     "^": r"\textasciicircum{}",
     "\\": r"\textbackslash{}",
     "±": r"$\pm$",
+    "<": "$<$",
+    ">": "$>$",
 }
 
 

@@ -85,6 +85,8 @@ def plot(
     if any("multiply_adds" in run.result for run in runs.runs):
         panels.append(Value(name="multiply-adds", key="multiply_adds"))
     lines = _lines(runs.runs, series, panels)
+    if not any(point.cells[0] for points in lines.values() for point in points):
+        raise HacoreError(f"no run has a number for '{value}', so there is nothing to draw")
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(2.35 * len(panels), 2.5), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]

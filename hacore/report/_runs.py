@@ -123,13 +123,14 @@ def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
     elif (path / "spec.toml").is_file():
         yield RunFolder(path)
     else:
-        inner = sorted(file.parent for file in path.glob("[!.]*/spec.toml"))
+        # A folder of runs of one name, or the folder of all runs.
+        inner = sorted(path.glob("[!.]*/spec.toml")) or sorted(path.glob("[!.]*/[!.]*/spec.toml"))
         if not inner:
             raise RunError(
                 f"{path}: is neither a run folder (it has no spec.toml) nor a sweep folder "
                 "(it has no sweep.json)"
             )
-        yield from map(RunFolder, inner)
+        yield from (RunFolder(file.parent) for file in inner)
 
 
 def _read(folder: RunFolder) -> Run:

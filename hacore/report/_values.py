@@ -15,6 +15,7 @@ from hacore.report._runs import Run
 
 SHORT = ("by_group.{}.accuracy", "by_type.{}.accuracy", "training.{}", "baselines.{}.accuracy")
 """What a short name of a value may stand for."""
+_MOST = 12
 BASELINES = {"majority": "majority answer", "question_only": "question only"}
 
 
@@ -93,7 +94,7 @@ def value_named(name: str, runs: Sequence[Run]) -> Value:
     )
     raise HacoreError(
         f"no run has a value '{name}'{did_you_mean(name, [*numbers, *short])}; values are the numbers of "
-        f"result.json, as in {', '.join(_examples(numbers, short))}"
+        f"result.json, as in {', '.join(_examples(numbers, short))}{', and more' * (len(short) > _MOST)}"
     )
 
 
@@ -153,4 +154,4 @@ def order(value: Any) -> tuple[Any, ...]:
 
 def _examples(numbers: list[str], short: list[str]) -> list[str]:
     wanted = ("accuracy", "kept", "training.seconds", "training.questions_per_second", "multiply_adds")
-    return [key for key in wanted if key in numbers] + short
+    return [key for key in wanted if key in numbers] + short[:_MOST]

@@ -117,7 +117,9 @@ def test_what_else_differs_is_noted(made, tmp_path):
     )
 
 
-def test_what_cannot_be_drawn(runs, tmp_path, monkeypatch):
+def test_what_cannot_be_drawn(runs, made, tmp_path, monkeypatch):
+    with pytest.raises(HacoreError, match="no run has a number for 'accuracy', so there is nothing to draw"):
+        plot(read_runs([made(accuracy=None, baselines={})]), tmp_path / "a.png")
     with pytest.raises(HacoreError, match=r"a\.gif: the name of a picture ends in \.svg, \.png, \.pdf"):
         plot(runs, tmp_path / "a.gif")
     with pytest.raises(HacoreError, match=r"no run has a value 'x\.y'"):

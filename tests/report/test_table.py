@@ -179,6 +179,7 @@ def test_folders_that_hold_runs_and_sweeps(made, tmp_path):
     folder = made().parent
     made("selector.k=4")
     assert len(read_runs([folder]).runs) == 2
+    assert len(read_runs([folder.parent]).runs) == 2
     sweep = tmp_path / "sweep"
     made("selector.k=5", folder=sweep / "runs" / "a" / "1")
     made("selector.k=6", folder=sweep / "runs" / "orphan" / "1")
@@ -187,8 +188,8 @@ def test_folders_that_hold_runs_and_sweeps(made, tmp_path):
     runs = read_runs([sweep])
     assert [run.get("selector.k") for run in runs.runs] == [5]
     assert runs.notes == (f"{sweep}: 1 of 2 runs have not begun, the first b",)
-    with pytest.raises(RunError, match=r"is neither a run folder \(it has no spec\.toml\) nor a sweep"):
-        read_runs([tmp_path])
+    with pytest.raises(RunError, match=r"none: is neither a run folder \(it has no spec\.toml\) nor a sweep"):
+        read_runs([tmp_path.parent / "none"])
 
 
 def test_names_that_no_run_has(made):
