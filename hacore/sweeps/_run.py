@@ -36,7 +36,6 @@ def run_sweep(
     Raises HacoreError when nothing can be run.
     """
     from hacore.train.distributed import launched
-    from hacore.train.interrupt import Interrupts
 
     if launched():
         raise HacoreError(
@@ -70,35 +69,52 @@ def run_sweep(
             spec = outcome.combination.spec
             write_whole(folder.spec_of(spec), dump_spec(spec).encode())
         reporter.start(len(chosen) - len(waiting), len(chosen), len(places))
-        running: list[Job] = []
         try:
-            with Interrupts() as interrupts:
-                asked = False
-                while running or (waiting and not interrupts.requested):
-                    if interrupts.requested and not asked:
-                        asked = True
-                        reporter.message("stopping: the runs save their state; Ctrl-C again stops at once")
-                        for job in running:
-                            job.ask_to_stop()
-                    ended = [job for job in running if job.ended()]
-                    for job in ended:
-                        running.remove(job)
-                        places.append(job.slot)
-                        job.note(stopped=asked)
-                        reporter.ended(job.outcome)
-                    started = [] if interrupts.requested else _start(folder, waiting, places, lock, reporter)
-                    running += started
-                    if ended or started:
-                        folder.write(sweep, outcomes)
-                    reporter.progress([job.state() for job in running])
-                    time.sleep(_LOOK_SECONDS)
+            _work(folder, sweep, outcomes, waiting, places, lock, reporter)
         finally:
-            for job in running:
-                job.kill()
-                job.note(stopped=True)
             folder.write(sweep, outcomes)
             reporter.stop()
     return folder, outcomes
+
+
+def _work(
+    folder: SweepFolder,
+    sweep: Sweep,
+    outcomes: list[Outcome],
+    waiting: list[Outcome],
+    places: list[Slot],
+    lock: int,
+    reporter: SweepReporter,
+) -> None:
+    """Run what is waiting on the places, until nothing is left or a signal came; leaves no process."""
+    from hacore.train.interrupt import Interrupts
+
+    running: list[Job] = []
+    asked = False
+    try:
+        with Interrupts() as interrupts:
+            while running or (waiting and not interrupts.requested):
+                if interrupts.requested and not asked:
+                    asked = True
+                    reporter.message("stopping: the runs save their state; Ctrl-C again stops at once")
+                    for job in running:
+                        job.ask_to_stop()
+                ended = [job for job in running if job.ended()]
+                for job in ended:
+                    running.remove(job)
+                    places.append(job.slot)
+                    job.note(stopped=asked)
+                    reporter.ended(job.outcome)
+                started = [] if interrupts.requested else _start(folder, waiting, places, lock, reporter)
+                running += started
+                if ended or started:
+                    folder.write(sweep, outcomes)
+                reporter.progress([job.state() for job in running])
+                time.sleep(_LOOK_SECONDS)
+    finally:
+        for job in running:
+            job.kill()
+            job.note(stopped=True)
 
 
 def _start(
