@@ -16,7 +16,7 @@ import attrs
 
 from hacore.errors import one_line
 from hacore.runs import RunFolder
-from hacore.spec import Spec
+from hacore.spec import Spec, dump_spec
 from hacore.sweeps._folder import Outcome, SweepFolder
 from hacore.sweeps._progress import State
 
@@ -100,8 +100,11 @@ class Job:
         running = self._process.poll() is None
         if self.outcome.folder is None:
             spec = self.outcome.combination.spec
-            made = sorted(self._folder.runs.glob(f"{spec.name}/[!.]*/spec.toml"))
-            self.outcome.folder = RunFolder(made[-1].parent) if made else None
+            text = dump_spec(spec)
+            # A run of another spec may be there under the same name.
+            for file in self._folder.runs.glob(f"{spec.name}/[!.]*/spec.toml"):
+                if file.read_text(encoding="utf-8") == text:
+                    self.outcome.folder = RunFolder(file.parent)
         return not running
 
     def ask_to_stop(self) -> None:

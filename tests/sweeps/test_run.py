@@ -204,10 +204,15 @@ def test_an_error_in_the_sweep_itself_ends_its_jobs(sweep, monkeypatch):
 def test_seeds_choose_what_is_run_and_the_others_stay(write, cli):
     path = write("[sweep]\nseeds = [0, 1]\nselector.k = [4]")
     assert cli("sweep", path, "--seed", "1", "--device", "cpu").status == 0
-    assert [it["status"] for it in SweepFolder.open("sweeps/small").index()["runs"]] == [
-        "waiting",
-        "finished",
-    ]
+    entries = SweepFolder.open("sweeps/small").index()["runs"]
+    assert [it["status"] for it in entries] == ["waiting", "finished"]
+    # Another recipe under the same names is run, whatever the folder has.
+    before = RunFolder("sweeps/small/" + entries[1]["run"]).result()["training"]["steps"]
+    ran = cli("sweep", path, "--seed", "1", "--device", "cpu", "--set", "train.epochs=2")
+    assert "runs that this sweep does not name are left as they are: 1" in ran.err
+    (entry,) = [it for it in SweepFolder.open("sweeps/small").index()["runs"] if it["seed"] == 1]
+    assert entry["run"] != entries[1]["run"]
+    assert RunFolder("sweeps/small/" + entry["run"]).result()["training"]["steps"] == 2 * before
     assert cli("sweep", path, "--seed", "2").error == (
         "seed 2 is none of the sweep's, which are 0, 1; add it to seeds in the spec"
     )
