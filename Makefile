@@ -6,7 +6,7 @@
 # make format    rewrite the code as ruff wants it
 # make docs      bring generated parts up to date and build the documentation in site/
 # make bench     the programs in benchmarks/
-# make clean     remove what the others leave, except .venv, runs/ and the data cache
+# make clean     remove what the others leave, except .venv, runs/, sweeps/ and the data cache
 #
 # Each does what it needs first. Another Python: make install PYTHON=python3.12
 

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import attrs
 from hacore.errors import SpecError
 from hacore.plugin import KINDS
 from hacore.registry import catalogue, registry
-from hacore.spec import SECTIONS, EvalConfig, HeadConfig, TrainConfig, load_spec
+from hacore.spec import SECTIONS, EvalConfig, HeadConfig, TrainConfig, load_spec, load_sweep
 from hacore.spec._structure import describe_type, shown
 
 DOCS = Path(__file__).parent
@@ -45,6 +46,16 @@ aggregator = { use = "rn" }
 [train]
 epochs = -1
 optimizer = "sgd"
+"""
+
+
+# Combinations that do not go together, for the page on sweeps.
+_SWEPT = """
+[sweep]
+seeds = [0, 0]
+selector.use = ["l2-topk", "all-cells"]
+selector.k = [4, 8]
+train.lr = [1e-3, -1e-3]
 """
 
 
@@ -104,21 +115,34 @@ def command_help(*command: str) -> str:
 
 def problems() -> str:
     """A spec full of mistakes, and what is said of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "mistaken.toml")
-        path.write_text(_MISTAKEN, encoding="utf-8")
-        try:
-            load_spec(path)
-        except SpecError as error:
-            said = "\n".join(
-                f"hacore: {line}" for line in str(error).replace(f"{path}", path.name).splitlines()
-            )
-        else:
-            raise AssertionError("the mistaken spec is valid")
+    said = _said(load_spec, "mistaken.toml", _MISTAKEN)
     return (
         f'<!-- test: skip, it is wrong on purpose -->\n```toml title="mistaken.toml"\n{_MISTAKEN}```\n\n'
         f"```text\n$ hacore check mistaken.toml\n{said}\n```"
     )
+
+
+def sweep_problems() -> str:
+    """A sweep with mistakes, and what is said of it."""
+    base = (DOCS.parent / "experiments" / "han_rn.toml").read_text(encoding="utf-8")
+    base = base.replace("k = 10\n", "")
+    said = _said(load_sweep, "mistaken.toml", base + _SWEPT)
+    return (
+        f"<!-- test: skip, it is wrong on purpose -->\n```toml\n{_SWEPT.strip()}\n```\n\n"
+        f"```text\n$ hacore sweep mistaken.toml\n{said}\n```"
+    )
+
+
+def _said(load: Callable[[Path], Any], name: str, text: str) -> str:
+    """The problems of a mistaken spec as the command line tells them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_text(text, encoding="utf-8")
+        try:
+            load(path)
+        except SpecError as error:
+            return "\n".join(f"hacore: {line}" for line in str(error).replace(f"{path}", name).splitlines())
+    raise AssertionError("the mistaken spec is valid")
 
 
 PARTS = {
@@ -127,6 +151,7 @@ PARTS = {
     "published": published,
     "help": command_help,
     "problems": problems,
+    "sweep_problems": sweep_problems,
 }
 
 

@@ -5,7 +5,7 @@
     folder, result = hacore.run(spec)
     trained = hacore.load(folder)
 
-Importing this package imports no torch; the functions below do when they are first used.
+Importing this package imports no torch; the functions below do when they need it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from hacore.errors import HacoreError
     from hacore.evaluation import evaluate
     from hacore.model import compose
+    from hacore.report import plot, read_runs, tabulate, write_table
     from hacore.runs import RunFolder
-    from hacore.spec import Spec, load_spec, resolve
+    from hacore.spec import Spec, load_spec, load_sweep, resolve
+    from hacore.sweeps import run_sweep
     from hacore.workflow import check, evaluate_run, load, open_dataset, run
 
 __version__ = "0.1.0"
@@ -33,9 +35,15 @@ _HOMES = {
     "evaluate_run": "hacore.workflow",
     "load": "hacore.workflow",
     "load_spec": "hacore.spec",
+    "load_sweep": "hacore.spec",
     "open_dataset": "hacore.workflow",
+    "plot": "hacore.report",
+    "read_runs": "hacore.report",
     "resolve": "hacore.spec",
     "run": "hacore.workflow",
+    "run_sweep": "hacore.sweeps",
+    "tabulate": "hacore.report",
+    "write_table": "hacore.report",
 }
 
 __all__ = [
@@ -49,9 +57,15 @@ __all__ = [
     "evaluate_run",
     "load",
     "load_spec",
+    "load_sweep",
     "open_dataset",
+    "plot",
+    "read_runs",
     "resolve",
     "run",
+    "run_sweep",
+    "tabulate",
+    "write_table",
 ]
 
 

@@ -2,6 +2,7 @@
 
 ``runs/<name>/<time>-<id>/`` holds ``spec.toml`` (resolved), ``environment.json``, ``metrics.jsonl``,
 ``checkpoints/{last,best}.safetensors``, ``predictions/<split>.jsonl`` and ``result.json``.
+Reading a folder imports no torch.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from hacore import __version__
 from hacore.errors import RunError
 from hacore.files import read_json, write_json, write_whole
 from hacore.registry import registry
 from hacore.spec import SECTIONS, Spec, dump_spec, load_spec
+
+if TYPE_CHECKING:
+    import torch
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "attrs", "cattrs", "pluggy", "safetensors", "toml")
 
@@ -154,6 +156,7 @@ class MetricsFile:
 
 def describe_environment(spec: Spec, device: torch.device, processes: int) -> dict[str, Any]:
     """Versions, plugins with their distributions, device and git revision."""
+    import torch
 
     def installed(name: str) -> str | None:
         try:
@@ -187,6 +190,8 @@ def describe_environment(spec: Spec, device: torch.device, processes: int) -> di
 
 def device_name(device: torch.device) -> str:
     """What the device calls itself."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 import torch
 
-from hacore.cost import StageCost, stage_costs
+from hacore.cost import StageCost, mean_multiply_adds, stage_costs
 from hacore.data import Dataset
 from hacore.errors import HacoreError, RunError
 from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
@@ -183,12 +183,18 @@ def run(
     result["training"] = {
         "seconds": round(at.seconds, 1),
         "steps": at.step,
+        "questions_per_second": round(_questions_seen(spec, dataset, at.step) / max(at.seconds, 1e-9), 1),
         "processes": here.processes,
         "threads": torch.get_num_threads(),
         "device": device_name(chosen),
     }
     write_json(folder.result_file, result)
     return folder, result
+
+
+def _questions_seen(spec: Spec, dataset: Dataset[Any], steps: int) -> int:
+    sampler = make_sampler(spec, dataset.questions("train"))
+    return sum(sampler.count(step) for step in range(steps))
 
 
 def _open_together(spec: Spec, here: World) -> Dataset[Any]:
@@ -238,6 +244,8 @@ def measure(
         "checkpoint": {"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+    costs = mean_multiply_adds(model, dataset, split)
+    result["multiply_adds"], result["multiply_adds_by_stage"] = sum(costs.values()), costs
     if spec.eval.baseline_steps and split not in dataset.unanswered:
         torch.manual_seed(spec.seed)
         question_only = compose_question_only(spec, dataset.sizes())

@@ -1,4 +1,4 @@
-"""Every spec under experiments/ is valid, trains, and leaves a whole run folder."""
+"""Every spec under experiments/, a sweep in each combination, is valid, trains, and leaves its folder."""
 
 import json
 import tomllib
@@ -9,12 +9,13 @@ from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
 
 from hacore.files import load_tensors
-from hacore.spec import dump_spec, load_spec
+from hacore.spec import dump_spec, load_spec, load_sweep
 from hacore.tools import Silent
 from hacore.workflow import check, run
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SPECS = sorted(EXPERIMENTS.rglob("*.toml"))
+SWEEPS = [path for path in SPECS if "sweep" in tomllib.loads(path.read_text(encoding="utf-8"))]
 
 # What each spec beside han_rn.toml is about; everything else is han_rn.toml's.
 ABOUT = {
@@ -29,13 +30,48 @@ ABOUT = {
     "han_rn_full": {"train", "eval"},
 }
 
-each_spec = pytest.mark.parametrize(
-    "path", SPECS, ids=lambda path: path.relative_to(EXPERIMENTS).with_suffix("").as_posix()
-)
+# What the combinations of each sweep may be about.
+SWEPT = {
+    "table1": {"selector", "aggregator", "fuser"},
+    "table2": {"selector", "aggregator", "fuser"},
+    "table3": {"selector", "image_encoder"},
+}
+
+
+def named(path):
+    return path.relative_to(EXPERIMENTS).with_suffix("").as_posix()
+
+
+def single_runs():
+    """(path, None) of each spec, (path, number) of each combination of a sweep, for its first seed."""
+    for path in SPECS:
+        if path not in SWEEPS:
+            yield pytest.param(path, None, id=named(path))
+            continue
+        seen = []
+        for number, it in enumerate(load_sweep(path).combinations):
+            if it.values not in seen:
+                seen.append(it.values)
+                yield pytest.param(path, number, id=f"{named(path)}: {it.spec.name}")
+
+
+each_run = pytest.mark.parametrize(("path", "number"), list(single_runs()))
+
+
+def load(path, number, overrides=()):
+    if number is None:
+        return load_spec(path, overrides)
+    return load_sweep(path, overrides).combinations[number].spec
 
 
 def test_there_are_specs():
     assert EXPERIMENTS / "han_rn.toml" in SPECS
+    assert {path.stem for path in SWEEPS} == set(SWEPT)
+
+
+def test_run_folders_of_two_specs_have_two_names():
+    names = [tomllib.loads(path.read_text(encoding="utf-8"))["name"] for path in SPECS]
+    assert len(set(names)) == len(names)
 
 
 @pytest.fixture(scope="session")
@@ -81,28 +117,28 @@ def small(tiny, clevr):
     return overrides
 
 
-@each_spec
+@pytest.mark.parametrize("path", SPECS, ids=named)
 def test_a_spec_resolves_and_says_what_it_is(path):
-    spec = load_spec(path)
-    # Run folders are called by the name, so it tells specs of different folders apart.
-    assert spec.name == "_".join(path.relative_to(EXPERIMENTS).with_suffix("").parts)
+    name = (load_sweep(path) if path in SWEEPS else load_spec(path)).name
+    # Run folders are called by the name.
+    assert name in (path.stem, "_".join(path.relative_to(EXPERIMENTS).with_suffix("").parts))
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "begin with a comment: what it shows and what it costs"
     assert text == text.strip() + "\n"
 
 
-@each_spec
-def test_a_spec_composes_at_its_own_size(path, small):
-    spec = load_spec(path, small(path)[0])
+@each_run
+def test_a_spec_composes_at_its_own_size(path, number, small):
+    spec = load(path, number, small(path)[0])
     found = check(spec)
     assert sum(stage.multiply_adds for stage in found.stages) > 10_000
     assert found.questions[spec.eval.final_split] == 100
 
 
-@each_spec
-def test_a_spec_runs_and_leaves_a_whole_folder(path, small, tmp_path):
+@each_run
+def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, tmp_path):
     data, rest = small(path)
-    spec = load_spec(path, [*data, *rest])
+    spec = load(path, number, [*data, *rest])
     folder, result = run(spec, runs=tmp_path, device="cpu")
     assert result == json.loads(folder.result_file.read_text(encoding="utf-8"))
     assert result["name"] == spec.name
@@ -140,3 +176,16 @@ def test_specs_differ_from_han_rn_only_in_what_they_are_about(path):
         assert name <= different <= name | ABOUT[path.stem]
     else:
         assert different == name | ABOUT[path.stem]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=named)
+def test_sweeps_are_han_rn_but_for_what_they_vary(path):
+    """Except for its number of epochs, a shortened sweep has the recipe of han_rn.toml."""
+    base = tomllib.loads(dump_spec(load_spec(EXPERIMENTS / "han_rn.toml")))
+    found = set()
+    for it in load_sweep(path).combinations:
+        spec = tomllib.loads(dump_spec(it.spec))
+        spec["train"]["epochs"] = base["train"]["epochs"]
+        found |= {key for key in base if base[key] != spec[key]}
+    assert found == {"name", "seed"} | SWEPT[path.stem]
+    assert len({it.seed for it in load_sweep(path).combinations}) == 3

@@ -111,6 +111,15 @@ def test_the_result_says_what_was_measured_and_beside_what(spec, finished):
     assert result["baselines"].keys() == {"majority", "question_only"}
     assert result["training"]["steps"] == 8
     assert result["training"]["processes"] == result["training"]["threads"] == 1
+    # 30 images with 20 questions each, twice; seconds are rounded.
+    seen = result["training"]["questions_per_second"] * result["training"]["seconds"]
+    assert seen == pytest.approx(1200, rel=0.06 / result["training"]["seconds"])
+    by_stage = result["multiply_adds_by_stage"]
+    assert result["multiply_adds"] == sum(by_stage.values())
+    # Where every question keeps as many cells, check counts the same but for the words of the question.
+    for stage in hacore.check(spec).stages:
+        if stage.stage != "question_encoder":
+            assert by_stage[stage.stage] == stage.multiply_adds
     model = hacore.compose(spec, hacore.open_dataset(spec.data).sizes())
     assert result["parameters"] == sum(p.numel() for p in model.parameters())
 
@@ -121,7 +130,8 @@ def test_a_spec_run_twice_gives_the_same_result(spec, finished, tmp_path):
     torch.manual_seed(77)
     again, other = hacore.run(folder.spec(), runs=tmp_path, device="cpu")
     expected = copy.deepcopy(result)
-    expected["training"]["seconds"] = other["training"]["seconds"]
+    for time in ("seconds", "questions_per_second"):
+        expected["training"][time] = other["training"][time]
     assert other == expected
     one, two = load_tensors(folder.last)[0], load_tensors(again.last)[0]
     assert [name for name in one if not torch.equal(one[name], two[name])] == []

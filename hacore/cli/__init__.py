@@ -14,6 +14,9 @@ from hacore.errors import HacoreError
 _COMMANDS = {
     "run": ("hacore.cli.run", "Train and measure the experiment of a spec."),
     "eval": ("hacore.cli.run", "Measure a finished run again, on any split."),
+    "sweep": ("hacore.cli.sweep", "Run every combination of a spec with a [sweep]."),
+    "table": ("hacore.cli.table", "Make a table of runs: mean and deviation over seeds."),
+    "plot": ("hacore.cli.plot", "Draw accuracy, time and cost against the share of kept cells."),
     "check": ("hacore.cli.inspect", "Say whether a spec is valid, and what it costs."),
     "plugins": ("hacore.cli.inspect", "List installed components, or the options of one."),
     "needs": ("hacore.cli.inspect", "List the pip packages that a spec needs."),

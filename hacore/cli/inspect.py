@@ -8,9 +8,10 @@ import attrs
 import click
 
 from hacore.cli.tables import json_option, print_json, print_table, set_option
+from hacore.errors import HacoreError
 from hacore.plugin import KINDS
 from hacore.registry import Installed, did_you_mean, registry
-from hacore.spec import load_spec
+from hacore.spec import Combination, Sweep, is_sweep, load_spec, load_sweep
 from hacore.spec import needs as needed_by
 
 
@@ -21,13 +22,17 @@ from hacore.spec import needs as needed_by
 def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say whether SPEC is valid: every problem with its place, or the cost of every stage.
 
-    Multiply-adds are those of matrix products and convolutions for one question about one image.
+    Multiply-adds are those of matrix products and convolutions for one question about one image. Of a
+    spec with a [sweep], every combination is composed.
 
     \b
     Examples:
       hacore check experiments/han_rn.toml
       hacore check experiments/han_rn.toml --set selector.use=all-cells --json
     """
+    if is_sweep(spec, overrides):
+        _check_sweep(spec, load_sweep(spec, overrides), as_json)
+        return
     resolved = load_spec(spec, overrides)
     from hacore.workflow import check as check_spec
 
@@ -53,6 +58,41 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     click.echo(
         f"\nquestions: {splits}\ntraining: {found.steps:,} steps, {found.steps_per_epoch:,} an epoch\n"
         f"multiply-adds: one question of {found.words} words about one image"
+    )
+
+
+def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
+    """The cost of every setting; those that cannot be composed are named, all of them."""
+    from hacore.workflow import check as check_spec
+
+    settings: dict[str, list[Combination]] = {}
+    for it in sweep.combinations:
+        settings.setdefault(it.setting or "all runs", []).append(it)
+    rows, problems = [], []
+    for setting, them in settings.items():
+        try:
+            found = check_spec(them[0].spec)
+        except HacoreError as error:
+            problems.append(f"{setting}: {error}")
+            continue
+        rows.append(
+            {
+                "combination": setting,
+                "seeds": len(them),
+                "parameters": sum(stage.parameters for stage in found.stages),
+                "multiply_adds": sum(stage.multiply_adds for stage in found.stages),
+                "steps": found.steps,
+            }
+        )
+    if problems:
+        raise HacoreError("\n".join(problems))
+    if as_json:
+        print_json({"valid": True, "name": sweep.name, "combinations": rows})
+        return
+    print_table(
+        f"{path} is valid: {len(sweep.combinations)} runs",
+        ["combination", "seeds", "parameters", "multiply-adds", "steps"],
+        [[f"{it:,}" if isinstance(it, int) else str(it) for it in row.values()] for row in rows],
     )
 
 

@@ -70,7 +70,7 @@ def run(
     from hacore.train.progress import reporter_for
 
     console = Console(stderr=True)
-    _show_log(console)
+    show_log(console)
     reporter = reporter_for(console)
     folder, result = run_spec(
         resolved,
@@ -112,7 +112,7 @@ def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
     from hacore.runs import RunFolder
     from hacore.workflow import evaluate_run
 
-    _show_log(Console(stderr=True))
+    show_log(Console(stderr=True))
     result = evaluate_run(RunFolder.open(run), split=split, device=device)
     if as_json:
         print_json(result)
@@ -145,7 +145,7 @@ def print_result(result: dict[str, Any]) -> None:
     )
 
 
-def _show_log(console: Console) -> None:
+def show_log(console: Console) -> None:
     """Let the library's own messages (data being prepared, say) reach the user."""
 
     class Lines(logging.Handler):

@@ -3,17 +3,22 @@
 from hacore.spec._load import load_spec, needs, resolve, set_values
 from hacore.spec._schema import SECTIONS, EvalConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import structure_config, unstructure_config
+from hacore.spec._sweep import Combination, Sweep, is_sweep, load_sweep
 from hacore.spec._write import dump_spec, spec_table
 
 __all__ = [
     "SECTIONS",
+    "Combination",
     "EvalConfig",
     "HeadConfig",
     "Spec",
+    "Sweep",
     "TrainConfig",
     "Use",
     "dump_spec",
+    "is_sweep",
     "load_spec",
+    "load_sweep",
     "needs",
     "resolve",
     "set_values",

@@ -10,15 +10,22 @@ from typing import Any
 
 from hacore.errors import HacoreError, PluginError, Problem, SpecError, one_line
 from hacore.registry import Registry, catalogue, did_you_mean, registry
+from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import shown, structure_table
 
 _TABLES: dict[str, type[Any]] = {"head": HeadConfig, "train": TrainConfig, "eval": EvalConfig}
+SWEPT = (*SECTIONS, *_TABLES)
+"""Tables whose keys a sweep may vary."""
 _AFTER = 2**31
 """Comes after every line number."""
+_MANY = (
+    "the spec is a sweep, which is many runs; 'hacore sweep' lists (--dry-run) and runs them, "
+    "--set sweep=none leaves the sweep out"
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_.\- ]+?)\s*\]\s*(#.*)?$")
-_KEY = re.compile(r"\s*([A-Za-z0-9_.\-]+)\s*=")
+_HEADER = re.compile(r"\s*(\[?)\[\s*([A-Za-z0-9_.\- ]+?)\s*\]\]?\s*(#.*)?$")
+_KEY = re.compile(r"\s*([A-Za-z0-9_.\-\"]+)\s*=")
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = (), *, plugins: Registry | None = None) -> Spec:
@@ -27,20 +34,20 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), *, plugins: Regis
     overrides: ``key.path=value`` as ``--set`` takes them. Raises HacoreError; SpecError holds every
     problem at once, each with its place.
     """
-    source = _Source(path, overrides)
+    source = Source(path, overrides)
     try:
         return resolve(source.table, plugins=plugins)
     except SpecError as error:
         raise source.placed(error.problems) from None
 
 
-class _Source:
+class Source:
     """A spec file with the overrides applied, and the way back from a key to its place."""
 
     def __init__(self, path: str | Path, overrides: Sequence[str]) -> None:
         self.path = Path(path)
-        text, self.table = _read(self.path)
-        self._lines = _lines(text)
+        self.text, self.table = _read(self.path)
+        self._lines = _lines(self.text)
         self._overridden = set_values(self.table, overrides)
 
     def placed(self, problems: Iterable[Problem]) -> SpecError:
@@ -88,15 +95,26 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _lines(text: str) -> dict[str, int]:
-    """{dotted key: line number} for headers and plain keys; enough to point at a place."""
+    """{dotted key: line number} for headers and plain keys; enough to point at a place.
+
+    Tables of an array are told apart by their number, ``sweep[2]``.
+    """
     lines: dict[str, int] = {}
+    counts: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.split("\n"), start=1):
         if header := _HEADER.match(line):
-            table = header[1].replace(" ", "")
+            table = header[2].replace(" ", "")
+            first, dot, rest = table.partition(".")
+            if header[1]:
+                counts[table] = counts.get(table, 0) + 1
+            if first in counts:
+                lines.setdefault(first, number)
+                table = f"{first}[{counts[first]}]{dot}{rest}"
             lines.setdefault(table, number)
         elif key := _KEY.match(line):
-            lines.setdefault(f"{table}.{key[1]}" if table else key[1], number)
+            name = key[1].replace('"', "")
+            lines.setdefault(f"{table}.{name}" if table else name, number)
     return lines
 
 
@@ -137,6 +155,8 @@ def _toml_value(text: str) -> Any:
 def resolve(table: dict[str, Any], *, plugins: Registry | None = None) -> Spec:
     """A spec from plain tables. Raises SpecError whose places are dotted keys."""
     plugins = plugins or registry()
+    if "sweep" in table:
+        raise SpecError([Problem("sweep", _MANY)])
     problems: list[Problem] = []
     allowed = ["name", "seed", *SECTIONS, *_TABLES]
     for key in table:
@@ -218,22 +238,24 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
 
     Works when none of them is installed: published components are looked up in the catalogue.
     """
-    source = _Source(path, overrides)
+    source = Source(path, overrides)
     plugins = registry()
     found: dict[str, bool] = {"hacore": True}
     problems: list[Problem] = []
-    for section, kind in SECTIONS.items():
-        name = _chosen(source.table, section, kind, problems)
-        if name is None:
-            continue
-        published = catalogue().get(kind, {}).get(name)
-        try:
-            found.setdefault(plugins.find(kind, name).distribution, True)
-        except PluginError as error:
-            if published is None:
-                problems.append(Problem(f"{section}.use", str(error)))
-            else:
-                found[published] = False
+    varied = [choice.applied(source.table) for choice in choices(source.table, SWEPT, problems)]
+    for table in varied or [source.table]:
+        for section, kind in SECTIONS.items():
+            name = _chosen(table, section, kind, problems)
+            if name is None:
+                continue
+            published = catalogue().get(kind, {}).get(name)
+            try:
+                found.setdefault(plugins.find(kind, name).distribution, True)
+            except PluginError as error:
+                if published is None:
+                    problems.append(Problem(f"{section}.use", str(error)))
+                else:
+                    found[published] = False
     if problems:
-        raise source.placed(problems)
+        raise source.placed(dict.fromkeys(problems))
     return list(found.items())

@@ -106,6 +106,27 @@ def test_keeping_fewer_cells_costs_less(cli, small):
     assert 3 * few["aggregator"] < many["aggregator"] < 4 * few["aggregator"]
 
 
+def test_check_counts_every_combination_of_a_sweep(cli, small):
+    one = json.loads(cli("check", small, "--set", "selector={use='l2-topk', k=4}", "--json").out)
+    sweep = "\n[sweep]\nseeds = [0, 1]\nselector = [{ use = 'all-cells' }, { use = 'l2-topk', k = 4 }]\n"
+    small.write_text(SMALL + sweep)
+    found = json.loads(cli("check", small, "--json").out)
+    assert found["combinations"][1] == {
+        "combination": "selector = l2-topk (k = 4)",
+        "seeds": 2,
+        "parameters": one["total"]["parameters"],
+        "multiply_adds": one["total"]["multiply_adds"],
+        "steps": 10,
+    }
+    assert cli("check", small).out.splitlines()[0] == f"{small} is valid: 4 runs"
+    small.write_text(SMALL + sweep.replace("k = 4", "k = 26"))
+    assert cli("check", small).error.startswith("selector = l2-topk (k = 26): ")
+    small.write_text(SMALL + sweep.replace("k = 4", "k = 0"))
+    assert (
+        cli("check", small).error == f"{small}:14: sweep.selector.k: 0 is out of range; it must be at least 1"
+    )
+
+
 def test_plugins_lists_what_is_installed(cli):
     ran = cli("plugins")
     found = json.loads(cli("plugins", "--json").out)

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from hacore.spec import dump_spec, load_spec
+
 BAD = 'name = "bad"\n[data]\nuse = "no-such-data"\n[selector]\nuse = "l2-topk"\nk = 1.9\n'
 
 # Runs each command line of argv[1] (JSON) in turn, and notes whether torch has been imported by then.
@@ -24,7 +26,7 @@ for arguments in json.loads(sys.argv[1]):
 print(json.dumps(told))
 """
 
-COMMANDS = ["run", "eval", "check", "plugins", "needs", "data", "new"]
+COMMANDS = ["run", "eval", "sweep", "table", "plot", "check", "plugins", "needs", "data", "new"]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,11 @@ def told(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("specs")
     (folder / "bad.toml").write_text(BAD)
     spec = request.config.rootpath / "experiments" / "han_rn.toml"
+    table1 = request.config.rootpath / "experiments" / "tables" / "table1.toml"
+    (folder / "made").mkdir()
+    (folder / "made" / "spec.toml").write_text(dump_spec(load_spec(spec)))
+    result = {"name": "han_rn", "split": "test", "seed": 0, "accuracy": 0.5}
+    (folder / "made" / "result.json").write_text(json.dumps(result))
     lines = [
         ["--help"],
         ["--version"],
@@ -46,6 +53,11 @@ def told(tmp_path_factory, request):
         ["check", "bad.toml"],
         ["run", "bad.toml"],
         ["run", spec, "--dry-run", "--set", "selector.k=5"],
+        ["sweep", "bad.toml"],
+        ["sweep", table1, "--dry-run"],
+        ["run", table1],
+        ["table", "bad.toml"],
+        ["table", "made"],
         ["data", "generate", "--help"],
         ["data", "generate", "no-such-data"],
         ["chek"],
@@ -58,7 +70,7 @@ def told(tmp_path_factory, request):
     )
     assert ran.returncode == 0, ran.stderr
     return {
-        " ".join(line).replace(str(spec), "SPEC"): tuple(result)
+        " ".join(line).replace(str(spec), "SPEC").replace(str(table1), "SWEEP"): tuple(result)
         for line, result in zip(lines, json.loads(ran.stdout), strict=True)
     }
 
@@ -69,7 +81,7 @@ def test_torch_is_not_imported(told):
 
 def test_exit_statuses_and_where_things_are_written(told):
     usage = {"", "chek", "run --no-such-option", "data generate no-such-data"}
-    failed = {"check bad.toml", "run bad.toml"}
+    failed = {"check bad.toml", "run bad.toml", "sweep bad.toml", "run SWEEP", "table bad.toml"}
     for line, (status, out, err, _) in told.items():
         assert status == (2 if line in usage else 1 if line in failed else 0), line
         assert bool(err) == (line in usage | failed), line
@@ -93,10 +105,22 @@ def test_a_dry_run_prints_the_resolved_spec(told):
     assert "batch_images = " in text
 
 
+def test_a_sweep_is_listed_and_is_no_single_run(told):
+    lines = told["sweep SWEEP --dry-run"][1].splitlines()
+    assert lines[0] == "table1: 24 runs in sweeps/table1"
+    assert lines[2].split() == [
+        *("table1-rn-k5-seed0", "aggregator.use", "=", "rn,", "selector.k", "=", "5,", "seed", "0", "waiting")
+    ]
+    assert told["run SWEEP"][2].endswith(
+        ": sweep: the spec is a sweep, which is many runs; 'hacore sweep' lists (--dry-run) and runs them, "
+        "--set sweep=none leaves the sweep out\n"
+    )
+
+
 def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
-        "commands: run, eval, check, plugins, needs, data, new\n"
+        "commands: run, eval, sweep, table, plot, check, plugins, needs, data, new\n"
     )
 
 
@@ -123,7 +147,7 @@ def test_a_run_imports_no_torchvision_and_no_plugin_that_it_does_not_use(tmp_pat
         "try:\n    main(sys.argv[1:])\n"
         "except SystemExit as left:\n    assert not left.code\n"
         "loaded = set(sys.modules)\n"
-        "assert 'torch' in loaded and 'hacore_rn.rn' in loaded\n"
+        "assert 'torch' in loaded and 'matplotlib' not in loaded and 'hacore_rn.rn' in loaded\n"
         "print(sorted(loaded & {'torchvision', 'hacore_resnet.encoder', 'hacore_adahan.adahan', 'pandas'}))\n"
     )
     spec = request.config.rootpath / "experiments" / "han_rn.toml"

@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import typing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from hacore.cli import cli
 from hacore.data import Dataset
 from hacore.plugin import KINDS, Component, Hooks
 from hacore.registry import catalogue
-from hacore.spec import load_spec, resolve, set_values
+from hacore.spec import load_spec, load_sweep, resolve, set_values
+from hacore.sweeps import SweepFolder
+from hacore.sweeps._folder import Status
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -181,12 +184,15 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", [*PAGES, *PLUGIN_PAGES], ids=label)
-def test_specs_are_valid(page):
+def test_specs_are_valid(page, tmp_path):
     for text in blocks(page, "toml"):
         table = tomllib.loads(text)
-        if "name" not in table:  # a part of a spec
-            table = {**tomllib.loads(SPEC.read_text(encoding="utf-8")), **table}
-        resolve(table)
+        base = "" if "name" in table else SPEC.read_text(encoding="utf-8")  # a part of a spec
+        if "sweep" in table:
+            (tmp_path / "spec.toml").write_text(f"{base}\n{text}")
+            load_sweep(tmp_path / "spec.toml")
+        else:
+            resolve({**tomllib.loads(base), **table})
 
 
 def test_every_plugin_shows_how_it_is_used():
@@ -195,8 +201,14 @@ def test_every_plugin_shows_how_it_is_used():
         assert list(blocks(page, "toml")), page
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/plugins.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/plugins.md", "docs/sweeps.md"])
 def test_python_runs(page, workplace, monkeypatch, capsys):
+    if page == "docs/sweeps.md":
+        pytest.importorskip("matplotlib")
+        (text,) = [it for it in blocks(ROOT / page, "toml") if "name" in tomllib.loads(it)]
+        table = tomllib.loads(text)
+        set_values(table, SMALL)
+        (workplace / "cells.toml").write_text(toml.dumps(table))
     monkeypatch.chdir(workplace)
     names = {"__name__": "example"}
     texts = list(blocks(ROOT / page, "python"))
@@ -209,7 +221,7 @@ def test_python_runs(page, workplace, monkeypatch, capsys):
 
 
 def test_no_python_goes_untested():
-    tested = {"README.md", "docs/api.md", "docs/plugins.md"}
+    tested = {"README.md", "docs/api.md", "docs/plugins.md", "docs/sweeps.md"}
     for page in PAGES:
         assert label(page) in tested or not list(blocks(page, "python")), page
 
@@ -237,9 +249,10 @@ def test_commands_exist_with_their_options(line):
         command = cli.get_command(None, words[1])
         assert command is not None, words[1]
         given = command.make_context(words[1], words[2:]).params
-        # A selector that the reader writes is not installed here.
-        if given.get("spec") and "spread-topk" not in line:
-            load_spec(ROOT / given["spec"], given.get("overrides", ()))
+        # A selector that the reader writes is not installed here, and sweep folders are not there.
+        if given.get("spec") and "spread-topk" not in line and not given["spec"].startswith("sweeps/"):
+            load = load_sweep if words[1] == "sweep" else load_spec
+            load(ROOT / given["spec"], given.get("overrides", ()))
     else:
         assert words[0] in ("pip", "pytest", ".venv/bin/pre-commit"), line
 
@@ -287,6 +300,20 @@ def documented(file):
     assert heading, file
     rows = re.findall(r"^\| (`.*?) \|", re.split(r"\n###? ", rest)[0], re.MULTILINE)
     return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_files_of_the_sweep_folder_are_documented(tmp_path):
+    sweep = load_sweep(ROOT / "experiments" / "tables" / "table1.toml")
+    folder = SweepFolder(tmp_path)
+    folder.write(sweep, folder.found(sweep)[0])
+    page = (DOCS / "sweeps.md").read_text(encoding="utf-8")
+    for path in tmp_path.iterdir():
+        assert f"| `{path.name}` |" in page
+    index = folder.index()
+    (row,) = re.findall(r"^\| `sweep.json` \| (.*?) \|", page, re.MULTILINE)
+    assert {*index, *index["runs"][0]} == set(re.findall(r"`(\w+)`", row))
+    (told,) = re.findall(r"^A status is (.*)\.$", page, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", told) == list(typing.get_args(Status))
 
 
 def records(path):

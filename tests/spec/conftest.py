@@ -99,7 +99,7 @@ use = "it"
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def good():
     """The text of a good spec."""
     return GOOD

@@ -1,0 +1,19 @@
+"""Tables and plots of finished runs. Importing this imports neither torch nor a plotting library."""
+
+from hacore.report._formats import FORMATS, write_table
+from hacore.report._plot import plot
+from hacore.report._runs import Run, Runs, read_runs
+from hacore.report._table import Table, tabulate
+from hacore.report._values import Cell
+
+__all__ = [
+    "FORMATS",
+    "Cell",
+    "Run",
+    "Runs",
+    "Table",
+    "plot",
+    "read_runs",
+    "tabulate",
+    "write_table",
+]

@@ -1,0 +1,252 @@
+"""From a spec with a ``[sweep]`` to the specs of all its runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hacore.errors import Problem, SpecError
+from hacore.registry import Registry, registry
+from hacore.spec._combinations import Choice, choices, same
+from hacore.spec._load import SWEPT, Source, resolve
+from hacore.spec._schema import Spec
+from hacore.spec._structure import shown
+from hacore.spec._write import dump_spec
+
+_LONGEST_NAME = 120
+
+
+@attrs.frozen(kw_only=True)
+class Combination:
+    """One run of a sweep.
+
+    values: {dotted key: value}, as the sweep gives them. setting: those that tell it from the others, for
+    people; empty where only seeds differ. seed: of the run. short: setting and seed as a file name.
+    spec: resolved, named after the sweep and ``short``.
+    """
+
+    values: dict[str, Any]
+    setting: str
+    seed: int
+    short: str
+    spec: Spec
+
+    @property
+    def label(self) -> str:
+        """Setting and seed."""
+        return f"{self.setting}, seed {self.seed}" if self.setting else f"seed {self.seed}"
+
+
+@attrs.frozen(kw_only=True)
+class Sweep:
+    """The runs that a spec with a ``[sweep]`` stands for.
+
+    name: the spec's. text, overrides: the file's content, and what was set on top of it.
+    """
+
+    name: str
+    text: str
+    overrides: tuple[str, ...]
+    combinations: tuple[Combination, ...]
+
+
+def is_sweep(path: str | Path, overrides: Sequence[str] = ()) -> bool:
+    """Whether a spec file has a ``[sweep]``, overrides applied."""
+    return "sweep" in Source(path, overrides).table
+
+
+def load_sweep(path: str | Path, overrides: Sequence[str] = (), *, plugins: Registry | None = None) -> Sweep:
+    """Read a spec with a ``[sweep]`` and resolve every combination.
+
+    overrides: as ``--set`` takes them, ``sweep.selector.k=[4, 8]`` too. Raises HacoreError; SpecError
+    holds every problem of every combination at once, each with its place.
+    """
+    source = Source(path, overrides)
+    problems: list[Problem] = []
+    if "sweep" not in source.table:
+        what = "missing; add a table [sweep] with lists of values, as in selector.k = [4, 8]"
+        raise source.placed([Problem("sweep", f"{what}, or use 'hacore run'")])
+    found = choices(source.table, SWEPT, problems)
+    specs = _resolved(source.table, found, plugins or registry(), problems)
+    if problems:
+        raise source.placed(problems)
+    return Sweep(
+        name=source.table["name"],
+        text=source.text,
+        overrides=tuple(overrides),
+        combinations=tuple(_combinations(found, specs)),
+    )
+
+
+def _resolved(
+    table: dict[str, Any], found: list[Choice], plugins: Registry, problems: list[Problem]
+) -> list[Spec]:
+    """The spec of each choice; a problem that several share is told once."""
+    specs: list[Spec] = []
+    wrong: dict[Problem, list[int]] = defaultdict(list)
+    # A spec whose sweep is wrong is still checked itself, but for what the sweep may have been to give.
+    tables = [choice.applied(table) for choice in found] or [
+        {key: value for key, value in table.items() if key != "sweep"}
+    ]
+    for index, made in enumerate(tables):
+        try:
+            specs.append(resolve(made, plugins=plugins))
+        except SpecError as error:
+            for problem in error.problems:
+                if found or problem.where.split(".")[0] in made:
+                    wrong[problem].append(index)
+    problems += [_placed(problem, found, having) for problem, having in wrong.items()]
+    if not problems:
+        problems += _twice(found, specs)
+    return specs
+
+
+def _placed(problem: Problem, found: list[Choice], having: list[int]) -> Problem:
+    """At the list that has the value, where there is one; with what else it takes to be a problem."""
+    if not found:
+        return problem
+    first = found[having[0]]
+    reason = _reason(first, found, set(having))
+    key = _key(problem.where, first)
+    if key is None and not reason:
+        return problem
+    where = problem.where
+    if key is not None:
+        where = f"{first.place}.{key}{where[len(key) :] if where.startswith(key) else ''}"
+    others = {name: value for name, value in reason.items() if name != key}
+    if not others:
+        return Problem(where, problem.message)
+    return Problem(where, f"{problem.message}; with {_describe(reason)}")
+
+
+def _reason(first: Choice, found: list[Choice], having: set[int]) -> dict[str, Any]:
+    """As few of the choice's values as it takes to have the problem, whatever the others are."""
+    reason = dict(first.values)
+    for key in first.values:
+        fewer = {name: value for name, value in reason.items() if name != key}
+        alike = {
+            index
+            for index, choice in enumerate(found)
+            if all(name in choice.values and same(choice.values[name], fewer[name]) for name in fewer)
+        }
+        if alike <= having:
+            reason = fewer
+    return reason
+
+
+def _key(where: str, choice: Choice) -> str | None:
+    """The key of the choice that a place in the spec lies in, or that lies in the place."""
+    for key in choice.values:
+        if f"{where}.".startswith(f"{key}.") or (key in choice.varied and key.startswith(f"{where}.")):
+            return key
+    return None
+
+
+def _twice(found: list[Choice], specs: list[Spec]) -> list[Problem]:
+    """Combinations that are the same experiment."""
+    problems = []
+    seen: dict[tuple[str, int], Choice] = {}
+    for choice, spec in zip(found, specs, strict=True):
+        for seed in choice.seeds or (spec.seed,):
+            other = seen.setdefault((dump_spec(spec), seed), choice)
+            if other is not choice:
+                problems.append(
+                    Problem(
+                        choice.place,
+                        f"{_describe(choice.values)} is the same run as {_describe(other.values)} of "
+                        f"{other.place}; leave one of them out",
+                    )
+                )
+                break
+    return problems
+
+
+def _describe(values: dict[str, Any]) -> str:
+    """``selector.k = 4, aggregator.use = "rn"``."""
+    return ", ".join(f"{key} = {_inline(value)}" for key, value in values.items()) or "no values"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_inline(it)}" for key, it in value.items()) + "}"
+    return shown(value)
+
+
+def _combinations(found: list[Choice], specs: list[Spec]) -> list[Combination]:
+    made = []
+    told = _telling(found)
+    slugs = [_slug({key: choice.values[key] for key in told if key in choice.values}) for choice in found]
+    for choice, spec, slug in zip(found, specs, slugs, strict=True):
+        if slugs.count(slug) > 1 or len(spec.name) + len(slug) > _LONGEST_NAME:
+            digest = hashlib.sha256(json.dumps(choice.values, sort_keys=True).encode()).hexdigest()[:8]
+            slug = f"{slug[: max(0, _LONGEST_NAME - len(spec.name))]}-{digest}".strip("-")
+        parts = [f"{key} = {_bare(choice.values[key])}" for key in told if key in choice.values]
+        for seed in choice.seeds or (spec.seed,):
+            short = f"{slug}-seed{seed}" if slug else f"seed{seed}"
+            made.append(
+                Combination(
+                    values=choice.values,
+                    setting=", ".join(parts),
+                    seed=seed,
+                    short=short,
+                    spec=attrs.evolve(spec, name=f"{spec.name}-{short}", seed=seed),
+                )
+            )
+    return made
+
+
+def _telling(found: list[Choice]) -> list[str]:
+    """The keys that tell the choices apart, without options that only go along with others."""
+    keys = [key for key in dict.fromkeys(key for it in found for key in it.values) if _varies(key, found)]
+    varied = {key for choice in found for key in choice.varied}
+    for key in reversed(keys):
+        component = key.endswith(".use") or any(isinstance(it.values.get(key), dict) for it in found)
+        fewer = [other for other in keys if other != key]
+        texts = {json.dumps({other: it.values.get(other) for other in fewer}) for it in found}
+        if key not in varied and not component and len(texts) == len(found):
+            keys = fewer
+    return keys
+
+
+def _bare(value: Any) -> str:
+    """A value for people: ``rn``, ``l2-topk (k = 5)``."""
+    if isinstance(value, dict) and "use" in value:
+        options = ", ".join(f"{key} = {_bare(it)}" for key, it in value.items() if key != "use")
+        return f"{value['use']} ({options})" if options else str(value["use"])
+    return value if isinstance(value, str) else _inline(value)
+
+
+def _varies(key: str, found: list[Choice]) -> bool:
+    first = found[0].values
+    return any(
+        key not in choice.values or key not in first or not same(choice.values[key], first[key])
+        for choice in found
+    )
+
+
+def _slug(values: dict[str, Any]) -> str:
+    """Values as a part of a file name, ``rn-k4``."""
+    lasts = [key.rpartition(".")[2] for key in values]
+    parts = []
+    for (key, value), last in zip(values.items(), lasts, strict=True):
+        name = last if lasts.count(last) == 1 else key
+        parts.append(_part("" if last == "use" else name, value))
+    return "-".join(parts)
+
+
+def _part(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return "-".join(_part("" if key == "use" else key, it) for key, it in value.items())
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        items = value if isinstance(value, list) else [value]
+        text = "-".join([name, *(shown(item) for item in items)])
+    else:
+        text = f"{name}{value}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.replace('"', "")).strip("-")

@@ -1,0 +1,75 @@
+"""Run folders as finished runs leave them, made without training."""
+
+import json
+
+import pytest
+
+from hacore.spec import dump_spec, resolve, set_values
+
+TABLE = {
+    "name": "made",
+    "data": {"use": "sort-of-clevr"},
+    "image_encoder": {"use": "small-cnn"},
+    "question_encoder": {"use": "lstm"},
+    "fuser": {"use": "multiply"},
+    "selector": {"use": "l2-topk", "k": 10},
+    "aggregator": {"use": "rn"},
+}
+
+
+@pytest.fixture
+def made(tmp_path):
+    """made("selector.k=4", seed=1, accuracy=0.9, ...) writes a run folder and returns its path.
+
+    Words are overrides of a spec; what is named otherwise replaces a value of result.json, with ``__``
+    for the dots, and None leaves it out.
+    """
+    count = 0
+
+    def make(*overrides, seed=0, folder=None, **results):
+        nonlocal count
+        count += 1
+        table = json.loads(json.dumps(TABLE))
+        set_values(table, [*overrides, f"seed={seed}"])
+        path = folder or tmp_path / "runs" / f"20260101-{count:06}-abcdef"
+        path.mkdir(parents=True)
+        (path / "spec.toml").write_text(dump_spec(resolve(table)))
+        result = {
+            "name": table["name"],
+            "split": "test",
+            "data": {"dataset": "sort-of-clevr", "fingerprint": "f"},
+            "seed": seed,
+            "questions": 400,
+            "accuracy": 0.5,
+            "kept": 0.1,
+            "by_type": {"shape": {"accuracy": 0.25, "questions": 100}},
+            "by_group": {"relational": {"accuracy": 0.75, "questions": 200}},
+            "checkpoint": {"step": 7, "val_accuracy": 0.625},
+            "multiply_adds": 2_000_000,
+            "baselines": {
+                "majority": {
+                    "accuracy": 0.375,
+                    "by_type": {"shape": 0.5},
+                    "by_group": {"relational": 0.4},
+                }
+            },
+            "training": {
+                "seconds": 100.0,
+                "questions_per_second": 4000.0,
+                "processes": 1,
+                "threads": 1,
+                "device": "a CPU, 2 cores",
+            },
+        }
+        for name, value in results.items():
+            *parents, last = name.split("__")
+            inner = result
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[last] = value
+            if value is None and name not in ("accuracy",):
+                del inner[last]
+        (path / "result.json").write_text(json.dumps(result))
+        return path
+
+    return make

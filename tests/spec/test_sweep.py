@@ -1,0 +1,324 @@
+"""``[sweep]``: combinations resolve by the rules of ``--set``, and problems are named at their place."""
+
+import itertools
+import tomllib
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hacore.errors import HacoreError, SpecError
+from hacore.spec import load_spec, load_sweep, needs
+
+
+@pytest.fixture
+def sweep(write, kit):
+    def run(text, *overrides, more=""):
+        return load_sweep(write(f"{more}\n{text}\n"), overrides, plugins=kit)
+
+    return run
+
+
+@pytest.fixture
+def problems(sweep):
+    def run(text, *overrides, more=""):
+        with pytest.raises(SpecError) as error:
+            sweep(text, *overrides, more=more)
+        return str(error.value).splitlines()
+
+    return run
+
+
+def runs(made, *keys):
+    return [(*(it.values[key] for key in keys), it.seed) for it in made.combinations]
+
+
+def test_a_grid_has_every_combination_in_the_order_of_the_file(sweep):
+    made = sweep('[sweep]\nseeds = [0, 3]\nselector.k = [4, 2]\nselector.way = ["near", "far"]')
+    assert made.name == "test"
+    assert runs(made, "selector.k", "selector.way") == [
+        (k, way, seed) for k in (4, 2) for way in ("near", "far") for seed in (0, 3)
+    ]
+    for it in made.combinations:
+        options = it.spec.selector.options
+        assert (options.k, options.way, it.spec.seed) == (*it.values.values(), it.seed)
+    assert [it.spec.name for it in made.combinations[:3]] == [
+        "test-k4-way-near-seed0",
+        "test-k4-way-near-seed3",
+        "test-k4-way-far-seed0",
+    ]
+    assert made.combinations[0].label == "selector.k = 4, selector.way = near, seed 0"
+
+
+def test_a_zip_goes_through_its_lists_together(sweep):
+    made = sweep('[sweep]\nmode = "zip"\nselector.k = [4, 2]\n"train.lr" = [0.1, 0.2]')
+    assert runs(made, "selector.k", "train.lr") == [(4, 0.1, 0), (2, 0.2, 0)]
+    assert [it.spec.train.lr for it in made.combinations] == [0.1, 0.2]
+    made = sweep('[sweep]\nmode = "zip"\nselector.k = [4, 2, 4]\nselector.sizes = [[1], [1], [2]]')
+    assert [it.values["selector.k"] for it in made.combinations] == [4, 2, 4]
+
+
+def test_seeds_alone_are_a_sweep_and_without_seeds_the_spec_has_its_own(sweep):
+    assert [it.seed for it in sweep("[sweep]\nseeds = [5, 6]").combinations] == [5, 6]
+    assert [it.seed for it in sweep("[sweep]\nselector.k = [1]", "seed=9").combinations] == [9]
+
+
+@pytest.mark.parametrize("header", ["[sweep.selector]\nk = [1, 2]", "[sweep]\nselector = { k = [1, 2] }"])
+def test_keys_may_be_written_as_tables(sweep, header):
+    assert runs(sweep(header), "selector.k") == [(1, 0), (2, 0)]
+
+
+def test_a_list_of_tables_replaces_a_whole_component(sweep):
+    made = sweep('[sweep]\nselector = [{ use = "it", k = 3, sharp = false }, { use = "it" }]', more="k = 50")
+    assert [it.spec.selector.options.k for it in made.combinations] == [3, 8]
+    assert [it.spec.selector.options.sharp for it in made.combinations] == [False, True]
+    assert [it.spec.name for it in made.combinations] == ["test-it-k3-sharp-false-seed0", "test-it-seed0"]
+    assert made.combinations[0].label == "selector = it (k = 3, sharp = false), seed 0"
+
+
+def test_values_may_be_lists_themselves(sweep):
+    made = sweep("[sweep]\nselector.sizes = [[1, 2], [3]]")
+    assert [it.spec.selector.options.sizes for it in made.combinations] == [(1, 2), (3,)]
+    assert [it.spec.name for it in made.combinations] == ["test-sizes-1-2-seed0", "test-sizes-3-seed0"]
+
+
+def test_several_sweeps_come_one_after_the_other(sweep):
+    made = sweep(
+        "[[sweep]]\nseeds = [0, 1]\nselector.k = [4]\n"
+        '[[sweep]]\nselector.k = [5, 6]\nselector.way = ["far"]\nselector.label = ["a"]'
+    )
+    assert [(it.values["selector.k"], it.seed) for it in made.combinations] == [
+        (4, 0),
+        (4, 1),
+        (5, 0),
+        (6, 0),
+    ]
+    # Options that go along with the others do not lengthen the names.
+    assert [it.spec.name for it in made.combinations] == [
+        "test-k4-seed0",
+        "test-k4-seed1",
+        "test-k5-seed0",
+        "test-k6-seed0",
+    ]
+
+
+def test_overrides_change_spec_and_sweep(sweep):
+    made = sweep(
+        "[sweep]\nseeds = [0, 1]\nselector.k = [4]",
+        "sweep.seeds=[7]",
+        "sweep.selector.k=[1, 2]",
+        "train.lr=3",
+    )
+    assert runs(made, "selector.k") == [(1, 7), (2, 7)]
+    assert {it.spec.train.lr for it in made.combinations} == {3.0}
+
+
+def test_the_base_may_lack_what_the_sweep_gives(write, kit, good):
+    text = good.replace('[selector]\nuse = "it"\n', "")
+    made = load_sweep(write('[sweep]\nselector.use = ["it"]\n', text=text), plugins=kit)
+    assert made.combinations[0].spec.selector.use == "it"
+
+
+VALUES = {
+    "selector.k": st.integers(1, 100),
+    "selector.sharp": st.booleans(),
+    "selector.way": st.sampled_from(["near", "far"]),
+    "train.lr": st.floats(0.001, 10),
+    "head.hidden": st.lists(st.integers(1, 9), max_size=3),
+}
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(VALUES)), st.integers(1, 3), min_size=1).flatmap(
+        lambda sizes: st.fixed_dictionaries(
+            {
+                key: st.lists(VALUES[key], min_size=1, max_size=size, unique_by=repr)
+                for key, size in sizes.items()
+            }
+        )
+    )
+)
+def test_a_combination_is_the_spec_with_its_values_set(kit, good, tmp_path_factory, lists):
+    path = tmp_path_factory.getbasetemp() / "spec.toml"
+    path.write_text(good)
+    lines = "".join(f"{key} = {toml(values)}\n" for key, values in lists.items())
+    swept = path.with_name("sweep.toml")
+    swept.write_text(f"{good}[sweep]\n{lines}")
+    assert tomllib.loads(swept.read_text())
+    found = load_sweep(swept, plugins=kit).combinations
+    # Keys of one table come together, wherever the file has them.
+    expected = [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
+    assert sorted(map(repr, (sorted(it.items()) for it in expected))) == sorted(
+        repr(sorted(it.values.items())) for it in found
+    )
+    assert len({it.spec.name for it in found}) == len(found)
+    for it in found:
+        overrides = [f"{key}={toml(value)}" for key, value in it.values.items()]
+        assert attrs.evolve(it.spec, name="test") == load_spec(path, overrides, plugins=kit)
+
+
+def toml(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("selector.k = 4", "sweep.selector.k: found 4; must be a list of values, as in selector.k = [4]"),
+        ("selector.k = []", "sweep.selector.k: the list is empty; give at least one value"),
+        ("selector.k = [4, 2, 4]", "sweep.selector.k: found 4 twice"),
+        ("selector.k = [0]", "sweep.selector.k: 0 is out of range; it must be at least 1"),
+        ("selector.k = [4, 1.5]", "sweep.selector.k: found 1.5; must be an integer"),
+        (
+            "selector.kk = [4]",
+            "sweep.selector.kk: unknown key; did you mean 'k'?; allowed here: k, share, sharp, label, way, "
+            "depth, sizes, span, limit",
+        ),
+        (
+            "selektor.k = [4]",
+            "sweep.selektor.k: unknown key; did you mean 'selector'?; allowed here: mode, seeds, data, "
+            "image_encoder, question_encoder, fuser, selector, aggregator, head, train, eval",
+        ),
+        ("seed = [1]", "sweep.seed: give the seeds as seeds = [0, 1, 2]"),
+        ("name = ['a']", "sweep.name: names are made from the values; leave it out"),
+        ("mode = 'random'", "sweep.mode: found \"random\"; must be 'grid' or 'zip'"),
+        (
+            "seeds = 3",
+            "sweep.seeds: found 3; must be a list of integers from 0 to 2^63 - 1, as in seeds = [0, 1, 2]",
+        ),
+        (
+            "seeds = [0, true]",
+            "sweep.seeds: found [0, true]; must be a list of integers from 0 to 2^63 - 1, "
+            "as in seeds = [0, 1, 2]",
+        ),
+        ("seeds = [1, 1]", "sweep.seeds: found [1, 1]; each seed may come once"),
+        ("train.lr = [nan]", "sweep.train.lr: nan is out of range; it must be finite"),
+        (
+            'selector = [{ use = "it", k = 0 }]',
+            "sweep.selector.k: 0 is out of range; it must be at least 1",
+        ),
+        (
+            'selector = [{ use = "it" }]\n"selector.k" = [4]',
+            "sweep.selector.k: lies in 'selector', which has a list of its own; "
+            "put the option into its tables",
+        ),
+        (
+            'selector.use = ["itt"]',
+            "sweep.selector.use: unknown selector 'itt'; did you mean 'it'?; installed: it",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_line(problems, line, said):
+    (problem,) = problems(f"[sweep]\n{line}")
+    assert problem == f"spec.toml:{23 + line.count(chr(10))}: {said}"
+
+
+def test_what_is_wrong_with_a_sweep(problems):
+    empty = "is empty; give lists of values, as in selector.k = [4, 8], or seeds = [0, 1, 2]"
+    assert problems("[sweep]") == [f"spec.toml:22: sweep: {empty}"]
+    assert problems("[[sweep]]\nselector.k = [4]\n[[sweep]]") == [f"spec.toml:24: sweep[2]: {empty}"]
+    assert problems('[sweep]\nmode = "zip"\nselector.k = [1, 2]\ntrain.lr = [1]') == [
+        "spec.toml:23: sweep.mode: zip takes lists of one length; selector.k has 2, train.lr has 1"
+    ]
+    assert problems("", "sweep=3") == [
+        "--set sweep=3: found 3; must be a table of lists, as in selector.k = [4, 8]"
+    ]
+    assert problems("", "sweep=[]") == [
+        "--set sweep=[]: found an empty list; give a table of lists, as in selector.k = [4, 8]"
+    ]
+    assert problems("") == [
+        "spec.toml: sweep: missing; add a table [sweep] with lists of values, as in selector.k = [4, 8], "
+        "or use 'hacore run'"
+    ]
+
+
+def test_a_wrong_list_does_not_hide_what_else_is_wrong(problems, write, kit, good):
+    text = "[sweep]\nseeds = [0, 0]\nmode = 3\nselector.k = [4, 4, 0]\ntrain.lr = [-1]"
+    said = problems(text, more="share = 2")
+    assert [line.split(";")[0] for line in said] == [
+        "spec.toml:21: selector.share: 2.0 is out of range",
+        "spec.toml:23: sweep.seeds: found [0, 0]",
+        "spec.toml:24: sweep.mode: found 3",
+        "spec.toml:25: sweep.selector.k: found 4 twice",
+        "spec.toml:25: sweep.selector.k: 0 is out of range",
+        "spec.toml:26: sweep.train.lr: -1.0 is out of range",
+    ]
+    # What the sweep was to give is not called missing.
+    text = good.replace('[selector]\nuse = "it"\n', "[train]\nlrr = 1\n")
+    with pytest.raises(SpecError) as error:
+        load_sweep(write('[sweep]\nselector.use = "it"\n', text=text), plugins=kit)
+    assert [line.split(";")[0] for line in str(error.value).splitlines()] == [
+        "spec.toml:20: train.lrr: unknown key",
+        'spec.toml:22: sweep.selector.use: found "it"',
+    ]
+
+
+def test_every_problem_is_told_once_and_at_its_place(problems):
+    found = problems(
+        "[train]\nlrr = 1\n[[sweep]]\nseeds = [0, 1]\nselector.k = [4, 0, 101]\ntrain.lr = [1, -1]\n"
+        "[[sweep]]\nselector.share = [2, 0.5]",
+        "eval.splitt=a",
+    )
+    assert [line.split(";")[0] for line in found] == [
+        "spec.toml:23: train.lrr: unknown key",
+        "spec.toml:26: sweep[1].selector.k: 0 is out of range",
+        "spec.toml:26: sweep[1].selector.k: 101 is out of range",
+        "spec.toml:27: sweep[1].train.lr: -1.0 is out of range",
+        "spec.toml:29: sweep[2].selector.share: 2.0 is out of range",
+        "--set eval.splitt=a: unknown key",
+    ]
+    assert not any("; with " in line for line in found)
+
+
+def test_values_that_do_not_go_together_are_named(problems):
+    assert problems("[sweep]\nselector.k = [4, 20, 30]\nselector.limit = [25, 10]\ntrain.lr = [1, 2]") == [
+        "spec.toml:23: sweep.selector.k: limit = 10 is less than k = 20; raise limit; "
+        "with selector.k = 20, selector.limit = 10",
+        "spec.toml:23: sweep.selector.k: limit = 25 is less than k = 30; raise limit; "
+        "with selector.k = 30, selector.limit = 25",
+        "spec.toml:23: sweep.selector.k: limit = 10 is less than k = 30; raise limit; "
+        "with selector.k = 30, selector.limit = 10",
+    ]
+
+
+def test_a_value_that_makes_the_spec_itself_wrong_is_named(problems):
+    assert problems("[sweep]\nselector.k = [4, 20]", more="limit = 10") == [
+        "spec.toml:23: sweep.selector.k: limit = 10 is less than k = 20; raise limit"
+    ]
+
+
+def test_the_same_run_twice_is_an_error(problems, sweep):
+    text = "[[sweep]]\nselector.k = [4, 8]\n[[sweep]]\nseeds = [0]\nselector.way = ['near']"
+    assert problems(text) == [
+        'spec.toml:24: sweep[2]: selector.way = "near" is the same run as selector.k = 8 of sweep[1]; '
+        "leave one of them out"
+    ]
+    assert len(sweep(text.replace("[0]", "[1]")).combinations) == 3
+    (problem,) = problems('[sweep]\nmode = "zip"\nselector.k = [4, 4]')
+    assert problem.startswith(
+        "spec.toml:22: sweep: selector.k = 4 is the same run as selector.k = 4 of sweep;"
+    )
+
+
+def test_a_sweep_is_no_single_run(write, kit):
+    path = write("[sweep]\nselector.k = [4]\n")
+    with pytest.raises(HacoreError) as error:
+        load_spec(path, plugins=kit)
+    assert str(error.value) == (
+        "spec.toml:21: sweep: the spec is a sweep, which is many runs; 'hacore sweep' lists (--dry-run) and "
+        "runs them, --set sweep=none leaves the sweep out"
+    )
+    assert load_spec(path, ["sweep=none"], plugins=kit).selector.options.k == 8
+
+
+def test_needs_of_a_sweep_are_those_of_all_its_runs(tmp_path, request):
+    base = (request.config.rootpath / "experiments" / "han_rn.toml").read_text()
+    path = tmp_path / "spec.toml"
+    path.write_text(f'{base}\n[sweep]\naggregator = [{{ use = "rn" }}, {{ use = "sum-pool" }}]\n')
+    assert [package for package, _ in needs(path)][-2:] == ["hacore-rn", "hacore-sum-pool"]
+    assert needs(path, ["sweep=none"])[-1][0] == "hacore-rn"

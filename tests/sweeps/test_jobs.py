@@ -1,0 +1,98 @@
+"""Where runs work: cores, GPUs, and how many at a time."""
+
+import os
+
+import attrs
+import pytest
+import torch
+
+from hacore.errors import HacoreError
+from hacore.sweeps._jobs import slots
+
+
+@pytest.fixture
+def specs(sweep):
+    return [it.spec for it in sweep("[sweep]\nselector.k = [4, 5]").combinations]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """machine(cores, gpus, visible) is a machine that has these."""
+
+    def run(cores, gpus=0, visible=None):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if visible:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    return run
+
+
+def having(specs, **train):
+    return [attrs.evolve(spec, train=attrs.evolve(spec.train, **train)) for spec in specs]
+
+
+def test_one_run_for_each_core_with_one_thread(specs, machine):
+    machine(cores=6)
+    found = slots("auto", specs, None)
+    assert [slot.device for slot in found] == ["cpu"] * 6
+    assert found[0].environment == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    assert len(slots("cpu", having(specs, threads=4), None)) == 1
+    assert len(slots("cpu", having(specs, threads=2, processes=2), None)) == 1
+    assert len(slots("cpu", having(specs, threads=1, processes=3), None)) == 2
+    assert len(slots("cpu", having(specs, threads=None), None)) == 6
+    # Processes without a number of threads share all cores among them.
+    assert len(slots("cpu", having(specs, threads=None, processes=3), None)) == 1
+    assert len(slots("cpu", having(specs, threads=8), None)) == 1
+    assert len(slots("cpu", specs, 9)) == 9
+
+
+def test_threads_that_the_user_chose_stay(specs, machine, monkeypatch):
+    machine(cores=2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert slots("cpu", specs, 1)[0].environment["OMP_NUM_THREADS"] == "3"
+
+
+def test_one_run_for_each_gpu(specs, machine):
+    machine(cores=2, gpus=3)
+    found = slots("auto", specs, None)
+    assert [(it.device, it.environment["CUDA_VISIBLE_DEVICES"]) for it in found] == [
+        ("cuda", "0"),
+        ("cuda", "1"),
+        ("cuda", "2"),
+    ]
+    shared = slots("cuda", specs, 5)
+    assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in shared] == ["0", "1", "2", "0", "1"]
+    assert {it.device for it in slots("cpu", specs, 4)} == {"cpu"}
+
+
+def test_runs_of_several_processes_get_as_many_gpus(specs, machine):
+    machine(cores=2, gpus=5)
+    found = slots("auto", having(specs, processes=2), None)
+    assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in found] == ["0,1", "2,3"]
+    machine(cores=2, gpus=1)
+    found = slots("auto", having(specs, processes=2), None)
+    assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in found] == ["0"]
+
+
+def test_gpus_are_those_that_the_user_left_visible(specs, machine):
+    machine(cores=2, gpus=2, visible="3,GPU-abc")
+    found = slots("auto", specs, None)
+    assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in found] == ["3", "GPU-abc"]
+
+
+def test_a_gpu_may_be_named(specs, machine):
+    machine(cores=2, gpus=2)
+    assert [it.device for it in slots("cuda:1", specs, None)] == ["cuda:1"]
+    assert [it.device for it in slots("cuda:1", specs, 2)] == ["cuda:1"] * 2
+
+
+def test_a_device_that_is_not_there_is_refused(specs, machine):
+    machine(cores=2)
+    with pytest.raises(HacoreError, match="no device 'gpu'; choose auto, cpu, cuda or cuda:INDEX"):
+        slots("gpu", specs, None)
+    if not torch.cuda.is_available():
+        with pytest.raises(HacoreError, match="device 'cuda' cannot be used"):
+            slots("cuda", specs, None)
