@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 from hacore.data import cache_folder
 from hacore.errors import DataError
+from hacore.packing.archive import require_room, unpack
+from hacore.packing.fetch import Progress, fetch
+from hacore.packing.folders import only_one
 from hacore.tools import Outcome, Tell
 from hacore_clevr import DownloadConfig
-from hacore_clevr.archive import require_room, unpack
-from hacore_clevr.fetch import Progress, fetch
-from hacore_clevr.folders import only_one
 from hacore_clevr.official import find_splits
 
 _SAY = 60.0  # seconds between two lines about the rate

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
-from hacore_clevr.writer import images_file
+from hacore.packing.writer import images_file
 
 VERSION = 1
 """Of the layout: raised when older packs cannot be read."""

@@ -13,15 +13,15 @@ import attrs
 
 from hacore.data import cache_folder
 from hacore.errors import DataError
+from hacore.packing.decode import Job, decode_all
+from hacore.packing.folders import existing_parent, only_one
+from hacore.packing.writer import SHARD, PackedImages, PackWriter
 from hacore.tools import Outcome, Tell
 from hacore_clevr import PrepareConfig
 from hacore_clevr.columns import Columns
-from hacore_clevr.decode import Job, decode_all
-from hacore_clevr.folders import existing_parent, only_one
 from hacore_clevr.official import find_splits, image_names, images_folder, questions_file, read_questions
 from hacore_clevr.pack import VERSION, Pack, digest_of, is_pack, open_pack
 from hacore_clevr.publish import publish, require_place, train_split, unfinished
-from hacore_clevr.writer import SHARD, PackedImages, PackWriter
 
 
 @attrs.frozen(kw_only=True)

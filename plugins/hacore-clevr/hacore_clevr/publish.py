@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
+from hacore.packing.writer import PackedImages, images_file, journal_file
 from hacore_clevr.columns import Columns
 from hacore_clevr.domain import QUESTION_TYPES
 from hacore_clevr.official import TRAIN
@@ -32,7 +33,6 @@ from hacore_clevr.pack import (
     questions_file,
 )
 from hacore_clevr.words import build_vocabulary, renumber
-from hacore_clevr.writer import PackedImages, images_file, journal_file
 
 UNKNOWN_TYPE = "unknown"
 """The type of questions without a program."""

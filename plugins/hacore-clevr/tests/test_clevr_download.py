@@ -11,11 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import attrs
 import pytest
-from hacore_clevr import MD5, URL, DownloadConfig, archive, fetch, hacore_data_tools
-from hacore_clevr.archive import unpack
+from hacore_clevr import MD5, URL, DownloadConfig, hacore_data_tools
 from hacore_clevr.download import download
 
 from hacore.errors import DataError
+from hacore.packing import archive, fetch
+from hacore.packing.archive import unpack
 from hacore.tools import Silent
 
 

@@ -5,16 +5,16 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hacore_clevr import stream
 from hacore_clevr.columns import collect
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
 from hacore_clevr.official import find_splits, image_names, questions_file, read_questions
-from hacore_clevr.stream import JsonError, read_list
 from hacore_clevr.words import Numbering, build_vocabulary, renumber, split_words
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hacore.errors import DataError
+from hacore.packing import stream
+from hacore.packing.stream import JsonError, read_list
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

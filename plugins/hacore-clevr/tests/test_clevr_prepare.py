@@ -12,18 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hacore_clevr import PrepareConfig, decode, hacore_data_tools, prepare, writer
+from hacore_clevr import PrepareConfig, hacore_data_tools, prepare
 from hacore_clevr.columns import collect
-from hacore_clevr.folders import only_one
 from hacore_clevr.official import image_names, questions_file, read_questions
 from hacore_clevr.pack import check_pack, open_pack
 from hacore_clevr.publish import publish, unfinished
-from hacore_clevr.writer import PackWriter
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from hacore.errors import DataError
+from hacore.packing import decode, writer
+from hacore.packing.folders import only_one
+from hacore.packing.writer import PackWriter
 from hacore.tools import Silent
 
 SIZE = (6, 10)

@@ -124,7 +124,7 @@ _Child = subprocess.Popen[bytes]
 def _start_child() -> _Child:
     path = os.pathsep.join(it for it in sys.path if it)
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from hacore_clevr.decode import serve; serve()"],
+        [sys.executable, "-P", "-c", "from hacore.packing.decode import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},
