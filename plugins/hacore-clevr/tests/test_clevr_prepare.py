@@ -16,14 +16,15 @@ from hacore_clevr import PrepareConfig, hacore_data_tools, prepare
 from hacore_clevr.columns import collect
 from hacore_clevr.official import image_names, questions_file, read_questions
 from hacore_clevr.pack import check_pack, open_pack
-from hacore_clevr.publish import publish, unfinished
+from hacore_clevr.publish import publish
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from hacore.errors import DataError
-from hacore.packing import decode, writer
+from hacore.packing import decode, images, writer
 from hacore.packing.folders import only_one
+from hacore.packing.packs import unfinished
 from hacore.packing.writer import PackWriter
 from hacore.tools import Silent
 
@@ -44,7 +45,7 @@ class Stop(Silent):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(prepare, "SHARD", 2)
+    monkeypatch.setattr(images, "SHARD", 2)
 
 
 @pytest.fixture
@@ -173,11 +174,12 @@ def test_goes_on_after_a_kill(official, output, tmp_path):
     code = (
         "import os, signal, sys\n"
         "from hacore_clevr import PrepareConfig, prepare\n"
+        "from hacore.packing import images\n"
         "from hacore.tools import Silent\n"
         "class Kill(Silent):\n"
         "    def progress(self, what, done, total):\n"
         "        if done >= 4: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "prepare.SHARD = 2\n"
+        "images.SHARD = 2\n"
         "config = PrepareConfig(root=sys.argv[1], output=sys.argv[2], size=(6, 10), workers=2)\n"
         "prepare.prepare(config, Kill())\n"
     )
@@ -382,9 +384,9 @@ def test_rows_may_be_written_in_any_order(tmp_path_factory, cuts, order, reopen)
 def test_writer_refuses_what_is_wrong(tmp_path):
     pack = PackWriter(tmp_path, "train", 9, (2, 4))
     pack.write(0, IMAGES[:3])
-    for start, images in ((0, IMAGES[:1]), (2, IMAGES[:2]), (8, IMAGES[:2])):
+    for start, rows in ((0, IMAGES[:1]), (2, IMAGES[:2]), (8, IMAGES[:2])):
         with pytest.raises(ValueError, match="are not all missing"):
-            pack.write(start, images)
+            pack.write(start, rows)
     with pytest.raises(ValueError, match=r"must be uint8 \(n, 3, 2, 4\)"):
         pack.write(3, IMAGES.astype(np.int64))
     with pytest.raises(ValueError, match=r"must be uint8 \(n, 3, 2, 4\)"):
