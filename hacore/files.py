@@ -7,18 +7,19 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from hacore.errors import RunError
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+
+def write_whole(path: Path, data: bytes, option: str = "--runs") -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    option: the one that gives another folder, for the RunError when it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +35,7 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         raise RunError(
             f"{path}: cannot be written: {error.strerror or error}; "
-            "make room or give another folder with --runs"
+            f"make room or give another folder with {option}"
         ) from error
 
 
@@ -55,6 +56,8 @@ def read_json(path: Path, what: str) -> Any:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors and a JSON-able state as one safetensors file with a digest of the content."""
+    import safetensors.torch
+
     # Copied, because safetensors refuses tensors that share memory, as tied weights do.
     held = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
@@ -64,6 +67,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What ``save_tensors`` wrote. Raises RunError naming the file when it is missing or damaged."""
+    import safetensors
+
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
@@ -84,6 +89,8 @@ _WAY_OUT = "use the other checkpoint of the folder, or run the spec again"
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    import torch
+
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
