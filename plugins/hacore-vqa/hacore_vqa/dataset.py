@@ -43,7 +43,7 @@ class VqaV2(Dataset[Config]):
     accuracy here is the official one. loss: cross-entropy or binary, on the most frequent answer or on
     every answer's score. A question whose most frequent answer is not in the set has answer -1: it adds
     nothing to cross-entropy, counts for the binary loss as having no right answer, and is scored.
-    question_types: see ``hacore_vqa.question_types``; groups are the official answer and question types.
+    question_types: see ``hacore_vqa.question_types``; groups are the official answer types.
     Vocabulary and tokens: see ``hacore_vqa.words``; words are those of the training questions. Limits of
     the training split change neither answers nor words.
 

@@ -1,8 +1,8 @@
 """Question types as scores are kept by them.
 
 The official report has two tables: by answer type and by question type. A question has one type here, so it
-is the pair, called "what color is (other)"; the groups are the answer types, then the question types. A
-question without annotations is "unknown".
+is the pair, called "what color is (other)", and the groups are the answer types. ``hacore score vqa`` gives
+both official tables. A question without annotations is "unknown".
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ def question_types(
     known = {pair: f"{texts.question_types[pair[0]]} ({texts.answer_types[pair[1]]})" for pair in pairs}
     names = sorted(known.values()) + [UNKNOWN_TYPE] * unknown
     groups = {
-        name: tuple(sorted(known[pair] for pair in pairs if pair[place] == number))
-        for place, held in ((1, texts.answer_types), (0, texts.question_types))
-        for number, name in sorted(enumerate(held), key=lambda it: it[1])
+        name: tuple(sorted(known[pair] for pair in pairs if pair[1] == number))
+        for number, name in sorted(enumerate(texts.answer_types), key=lambda it: it[1])
     }
     row_of = np.array([names.index(known[pair]) for pair in pairs], np.int64)
 
