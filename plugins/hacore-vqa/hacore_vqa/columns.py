@@ -97,25 +97,44 @@ def _annotate(findings: Findings, columns: Columns, texts: Texts, asked: Finding
     """Fills in what the annotations say. asked: what is wrong with the questions, which is named there."""
     noted = asked.records()
     row_of = {number: row for row, number in enumerate(columns.ids.tolist())}
-    number = texts.answers.__getitem__
+    images, number = columns.image.tolist(), _Stripped(texts.answers).__getitem__
+    rows, given, chosen, question_types, answer_types = (array(code) for code in "qiihb")
     for it in read_records(findings.path, Annotation, findings):
         row = row_of.get(it.question_id, -1)
         if row < 0:
             if not asked.broken and it.question_id not in noted:
                 findings.note("is not in the questions file", it.question_id)
             continue
-        if it.image_id != columns.image[row]:
-            what = f"is about image {it.image_id}, in the questions file about {columns.image[row]}"
+        if it.image_id != images[row]:
+            what = f"is about image {it.image_id}, in the questions file about {images[row]}"
             findings.note(what, it.question_id)
-        if len({one.person for one in it.answers}) != PEOPLE:
+        if it.people() is not None:
             findings.note("has two answers of the same answer_id; they must be ten people's", it.question_id)
-        columns.given[row] = [number(strip(one.answer)) for one in it.answers]
-        columns.chosen[row] = number(strip(it.multiple_choice_answer))
-        columns.question_type[row] = texts.question_types[it.question_type]
-        columns.answer_type[row] = texts.answer_types[it.answer_type]
+        rows.append(row)
+        given.extend([number(one.answer) for one in it.answers])
+        chosen.append(number(it.multiple_choice_answer))
+        question_types.append(texts.question_types[it.question_type])
+        answer_types.append(texts.answer_types[it.answer_type])
+    place = np.array(rows, np.int64)
+    columns.given[place] = np.array(given, np.int32).reshape(-1, PEOPLE)
+    columns.chosen[place] = np.array(chosen, np.int32)
+    columns.question_type[place] = np.array(question_types, np.int16)
+    columns.answer_type[place] = np.array(answer_types, np.int8)
     if not findings.broken:  # every question would be named
         noted = findings.records()
         for question in columns.ids[columns.chosen < 0].tolist():
             if question not in noted:
                 findings.note("has no annotation", question)
     return findings.lines()
+
+
+class _Stripped(dict[str, int]):
+    """Numbers of answers as they were given: that of the stripped text."""
+
+    def __init__(self, numbers: Numbering) -> None:
+        super().__init__()
+        self._numbers = numbers
+
+    def __missing__(self, answer: str) -> int:
+        number = self[answer] = self._numbers[strip(answer)]
+        return number

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -131,26 +131,42 @@ def accuracy(truth: Truth, answer: str, *, legacy: bool = False) -> float:
     return float(sum(min(1, float(count) / 3) for count in others)) / len(entries)
 
 
+class Tally:
+    """Scores questions one after the other; their order is that of the sums."""
+
+    def __init__(self, *, legacy: bool = False) -> None:
+        self._legacy = legacy
+        self._scores: dict[int, float] = {}
+        self._by_answer: dict[str, list[float]] = {}
+        self._by_question: dict[str, list[float]] = {}
+
+    def add(self, question: int, truth: Truth, answer: str) -> None:
+        """One more question, which was not there before."""
+        score = self._scores[question] = accuracy(truth, answer, legacy=self._legacy)
+        self._by_answer.setdefault(truth.answer_type, []).append(score)
+        self._by_question.setdefault(truth.question_type, []).append(score)
+
+    def report(self) -> Report:
+        """What was scored so far. ValueError when that is nothing."""
+        if not self._scores:
+            raise ValueError("there are no questions to score")
+        return Report(
+            overall=_percent(list(self._scores.values())),
+            per_answer_type={name: _percent(them) for name, them in self._by_answer.items()},
+            per_question_type={name: _percent(them) for name, them in self._by_question.items()},
+            per_question={question: round(100 * score, PLACES) for question, score in self._scores.items()},
+        )
+
+
 def evaluate(truths: Mapping[int, Truth], answers: Mapping[int, str], *, legacy: bool = False) -> Report:
     """Scores an answer to each question.
 
-    truths: {question: truth}; their order is that of the sums. KeyError unless each has an answer,
-    ValueError without any question.
+    truths: {question: truth}. KeyError unless each has an answer, ValueError without any question.
     """
-    if not truths:
-        raise ValueError("there are no questions to score")
-    scores = {question: accuracy(it, answers[question], legacy=legacy) for question, it in truths.items()}
-    by_answer: dict[str, list[float]] = {}
-    by_question: dict[str, list[float]] = {}
-    for question, it in truths.items():
-        by_answer.setdefault(it.answer_type, []).append(scores[question])
-        by_question.setdefault(it.question_type, []).append(scores[question])
-    return Report(
-        overall=_percent(scores.values()),
-        per_answer_type={name: _percent(them) for name, them in by_answer.items()},
-        per_question_type={name: _percent(them) for name, them in by_question.items()},
-        per_question={question: round(100 * score, PLACES) for question, score in scores.items()},
-    )
+    tally = Tally(legacy=legacy)
+    for question, truth in truths.items():
+        tally.add(question, truth, answers[question])
+    return tally.report()
 
 
 def _mean_agreement(same: list[bool]) -> float:
@@ -160,7 +176,6 @@ def _mean_agreement(same: list[bool]) -> float:
     return float(sum([mine if it else others for it in same])) / len(same)
 
 
-def _percent(scores: Iterable[float]) -> float:
+def _percent(scores: list[float]) -> float:
     """The mean as the official code rounds it: the order of the operations decides about ties."""
-    held = list(scores)
-    return round(100 * float(sum(held)) / len(held), PLACES)
+    return round(100 * float(sum(scores)) / len(scores), PLACES)

@@ -51,7 +51,7 @@ def publish(
             questions=len(it),
             answered=bool(layout.splits[split].annotations),
         )
-    _write(work / TEXTS, msgspec.json.encode(_packed(texts)))
+    _write(work / TEXTS, msgspec.json.encode(packed_texts(texts)))
     files[TEXTS] = measure(work / TEXTS)
     mean, std = pixel_statistics(images[layout.splits["train"].part], size)
     described = {
@@ -72,7 +72,8 @@ def publish(
     return open_pack(folder)
 
 
-def _packed(texts: Texts) -> PackedTexts:
+def packed_texts(texts: Texts) -> PackedTexts:
+    """The texts as they are stored, with the normal form of each answer."""
     # Normal forms that nobody gave get a number after the others, and stand for themselves.
     normals = [texts.answers[normal(answer)] for answer in list(texts.answers)]
     normals += range(len(normals), len(texts.answers))

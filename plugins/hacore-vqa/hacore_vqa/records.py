@@ -8,7 +8,7 @@ record is made into an object only when it is asked for, so that memory holds th
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,11 +37,6 @@ class Answer(msgspec.Struct, gc=False):
     answer_id: int | str | None = None
     answer_confidence: str | None = None
 
-    @property
-    def person(self) -> tuple[int | str | None, str | None]:
-        """What tells entries with the same answer apart."""
-        return self.answer_id, self.answer_confidence
-
 
 class Annotation(msgspec.Struct, gc=False):
     """What ten people answered to a question."""
@@ -52,6 +47,12 @@ class Annotation(msgspec.Struct, gc=False):
     answer_type: str
     multiple_choice_answer: str
     answers: list[Answer]
+
+    def people(self) -> list[Hashable] | None:
+        """What tells entries with the same answer apart; None when ``answer_id`` does for all of them."""
+        if len({it.answer_id for it in self.answers}) == len(self.answers):
+            return None
+        return [(it.answer_id, it.answer_confidence) for it in self.answers]
 
 
 class Result(msgspec.Struct, gc=False):

@@ -10,7 +10,7 @@ from hacore.files import write_whole
 from hacore.tools import Outcome, Tell
 from hacore_vqa import ScoreConfig
 from hacore_vqa.findings import Findings
-from hacore_vqa.metric import Truth, evaluate
+from hacore_vqa.metric import Tally, Truth
 from hacore_vqa.records import Annotation, Question, Result, read_records
 
 
@@ -27,19 +27,20 @@ def score(config: ScoreConfig, tell: Tell) -> Outcome:
     paths = {name: Path(path).expanduser() for name, path in given.items()}
     findings = {name: Findings(path) for name, path in paths.items()}
     asked = {it.question_id for it in read_records(paths["questions"], Question, findings["questions"])}
-    truths = {
-        it.question_id: _truth(it)
-        for it in read_records(paths["annotations"], Annotation, findings["annotations"])
-    }
     answers = {
         it.question_id: it.answer for it in read_records(paths["results"], Result, findings["results"])
     }
-    _compare(findings["questions"], asked, findings["annotations"], set(truths), "has no annotation")
+    tally, annotated = Tally(legacy=config.legacy), set()
+    for it in read_records(paths["annotations"], Annotation, findings["annotations"]):
+        annotated.add(it.question_id)
+        if it.question_id in answers:
+            tally.add(it.question_id, _truth(it), answers[it.question_id])
+    _compare(findings["questions"], asked, findings["annotations"], annotated, "has no annotation")
     _compare(findings["questions"], asked, findings["results"], set(answers), "has no answer")
     problems = [line for it in findings.values() for line in it.lines()]
     if problems:
         return Outcome(summary={}, problems=tuple(problems))
-    report = evaluate(truths, answers, legacy=config.legacy)
+    report = tally.report()
     if config.per_question:
         text = json.dumps({str(question): score for question, score in report.per_question.items()})
         write_whole(Path(config.per_question).expanduser(), text.encode() + b"\n", "--per-question")
@@ -49,7 +50,7 @@ def score(config: ScoreConfig, tell: Tell) -> Outcome:
 def _truth(it: Annotation) -> Truth:
     return Truth(
         answers=[one.answer for one in it.answers],
-        people=[one.person for one in it.answers],
+        people=it.people(),
         question_type=it.question_type,
         answer_type=it.answer_type,
     )
