@@ -90,7 +90,7 @@ def _ids(path: Path, findings: Findings) -> Iterator[int]:
         return
     for number, line in enumerate(text.split(), 1):
         if not line.isdigit():
-            findings.add(f"word {number} is {line[:40]!r}; must be a question id")
+            findings.add(f"word {number} is {line[:40].decode(errors='replace')!r}; must be a question id")
             continue
         yield int(line)
 
