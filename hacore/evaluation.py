@@ -85,7 +85,8 @@ def evaluate(
 def _prediction_lines(
     output: Output, batch: Batch, dataset: Dataset[Any], questions: Questions, answered: bool
 ) -> list[str]:
-    """answered: whether scores mean something; an answer may still be none of ``dataset.answers``."""
+    """answered: whether scores mean something; a question with several answers may have none of the set."""
+    several = batch.accepted_QS is not None
     probability_Q, chosen_Q = output.logits_QA.softmax(-1).max(-1)
     score_Q = dataset.score(output.logits_QA, batch)
     lines = []
@@ -104,7 +105,7 @@ def _prediction_lines(
             "type": dataset.question_types[int(questions.type[row])],
             "answer": dataset.answers[answer] if answer >= 0 else None,
             "prediction": dataset.answers[chosen],
-            "score": score if answered else None,
+            "score": score if answered and (several or answer >= 0) else None,
             "probability": round(probability, 6),
             "kept": kept,
         }

@@ -24,7 +24,7 @@ for arguments in json.loads(sys.argv[1]):
 print(json.dumps(told))
 """
 
-COMMANDS = ["run", "eval", "check", "plugins", "needs", "data", "new"]
+COMMANDS = ["run", "eval", "check", "plugins", "needs", "data", "score", "new"]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def told(tmp_path_factory, request):
         ["run", spec, "--dry-run", "--set", "selector.k=5"],
         ["data", "generate", "--help"],
         ["data", "generate", "no-such-data"],
+        ["score", "no-such-metric"],
         ["chek"],
         ["run", "--no-such-option"],
         ["new", "selector", "brand-new", "--output", "plugins"],
@@ -68,7 +69,7 @@ def test_torch_is_not_imported(told):
 
 
 def test_exit_statuses_and_where_things_are_written(told):
-    usage = {"", "chek", "run --no-such-option", "data generate no-such-data"}
+    usage = {"", "chek", "run --no-such-option", "data generate no-such-data", "score no-such-metric"}
     failed = {"check bad.toml", "run bad.toml"}
     for line, (status, out, err, _) in told.items():
         assert status == (2 if line in usage else 1 if line in failed else 0), line
@@ -96,7 +97,7 @@ def test_a_dry_run_prints_the_resolved_spec(told):
 def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
-        "commands: run, eval, check, plugins, needs, data, new\n"
+        "commands: run, eval, check, plugins, needs, data, score, new\n"
     )
 
 
