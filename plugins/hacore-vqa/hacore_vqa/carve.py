@@ -26,8 +26,8 @@ def carve(stored: Stored, texts: Texts, *, share: float, by: str, seed: int) -> 
     if by == "image":
         keys, names = stored.image, None
     else:
-        answer = np.array(texts.normal, np.int64)[stored.chosen]
-        keys, names = stored.question_type * np.int64(len(texts.answers)) + answer, texts
+        normal = np.array(texts.normal, np.int64)[stored.chosen]
+        keys, names = stored.question_type * np.int64(len(texts.answers)) + normal, texts
     groups, group_of, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     order = sorted(range(len(groups)), key=lambda it: _draw(seed, _name(int(groups[it]), names)))
     answers = groups % len(texts.answers) if names else groups

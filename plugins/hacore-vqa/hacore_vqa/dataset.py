@@ -144,6 +144,7 @@ class VqaV2(Dataset[Config]):
 
     def score(self, logits_QA: Tensor, batch: Batch) -> Tensor:
         assert batch.accepted_QS is not None
+        assert batch.accepted_score_QS is not None
         given_QS = batch.accepted_QS == logits_QA.argmax(-1)[:, None]
         return (given_QS * batch.accepted_score_QS).sum(1)
 

@@ -117,16 +117,16 @@ def _scan(text: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec
     allowed = f"a list, or an object with the list '{key}'" if key else "a list"
     try:
         top = text[:64].lstrip()[:1]
-        whole: object = msgspec.json.decode(text, type=list[msgspec.Raw] if top == b"[" else msgspec.Raw)
-        if isinstance(whole, list):
-            found: list[msgspec.Raw] = whole
+        if top == b"[":
+            found = msgspec.json.decode(text, type=list[msgspec.Raw])
         elif key and top == b"{":
-            held = msgspec.json.decode(whole, type=dict[str, msgspec.Raw])  # type: ignore[arg-type]
+            held = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
             if key not in held:
                 findings.add(f"has no list '{key}'; must be {allowed}")
                 return []
             found = msgspec.json.decode(held[key], type=list[msgspec.Raw])
         else:
+            msgspec.json.decode(text, type=msgspec.Raw)  # cut off, or other JSON
             findings.add(f"must be {allowed}")
             return []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
