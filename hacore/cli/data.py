@@ -132,7 +132,7 @@ def _parameter(field: Any, argument: str | None) -> click.Parameter:
 
 
 def _default(value: Any) -> str:
-    if value is None or value == "" or value == ():
+    if value is None or value == "" or (isinstance(value, tuple) and not any(map(str, value))):
         return ""
     if isinstance(value, tuple):
         return f"  [default: {' '.join(map(str, value))}]"

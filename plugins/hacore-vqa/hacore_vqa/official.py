@@ -58,7 +58,7 @@ def _cp(name: str, published: int) -> Split:
         questions=f"vqacp_v2_{name}_questions.json",
         annotations=f"vqacp_v2_{name}_annotations.json",
         coco="",
-        part="images",
+        part="coco",
         published=published,
     )
 

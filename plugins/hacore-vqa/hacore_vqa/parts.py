@@ -9,7 +9,6 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from hacore.errors import DataError
 from hacore.packing.packs import file_stamp
 from hacore_vqa.columns import Columns
 from hacore_vqa.official import COCO, Layout, image_file
@@ -48,12 +47,11 @@ def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> 
     """The parts that the splits need.
 
     Rows are in the order of folders and ids; in a part that training questions ask about, those images
-    come first. An image that is missing has an empty stamp. DataError names every folder that is missing.
+    come first. An image that is missing has an empty stamp.
     """
     asked: dict[str, list[npt.NDArray[np.int64]]] = {}
     for split, it in columns.items():
         asked.setdefault(layout.splits[split].part, []).append(np.unique(keys_of(it)))
-    _require_folders(np.concatenate([keys for held in asked.values() for keys in held]), images)
     parts = {}
     for name, held in asked.items():
         first = held[0] if name == layout.splits["train"].part else held[0][:0]
@@ -69,12 +67,14 @@ def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> 
     return parts
 
 
-def _require_folders(keys: npt.NDArray[np.int64], images: Path) -> None:
-    needed = [images / COCO[it] for it in np.unique(keys // _FOLDER).tolist()]
-    if missing := [str(folder) for folder in needed if not folder.is_dir()]:
-        raise DataError(
-            f"{', '.join(missing)}: missing; unpack the images, or say with --images which folder holds them"
-        )
+def missing_folders(columns: Mapping[str, Columns], images: Path) -> list[str]:
+    """A line for each folder of images that is needed and not there."""
+    needed = sorted({number for it in columns.values() for number in np.unique(it.coco).tolist()})
+    return [
+        f"{images / COCO[number]}: the folder is missing; unpack it, or say with --images where it is"
+        for number in needed
+        if not (images / COCO[number]).is_dir()
+    ]
 
 
 def _stamp(path: Path) -> str:

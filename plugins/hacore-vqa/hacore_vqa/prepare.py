@@ -27,7 +27,7 @@ from hacore_vqa import PrepareConfig
 from hacore_vqa.columns import Columns, Texts, read_split
 from hacore_vqa.official import CP, V2, Layout, find_splits
 from hacore_vqa.pack import VERSION, Pack, open_pack
-from hacore_vqa.parts import Part, find_parts
+from hacore_vqa.parts import Part, find_parts, missing_folders
 from hacore_vqa.publish import publish
 
 
@@ -77,11 +77,21 @@ def default_folder(layout: Layout, root: Path, size: tuple[int, int], images: Pa
 
 
 def is_current(pack: Pack, root: Path) -> bool:
-    """Whether the files with questions and annotations have not changed since the pack was made."""
+    """Whether the files with questions and annotations are those that the pack was made from.
+
+    Their content is read only where a file's time is another one, as after copying.
+    """
     try:
-        return all(entry["stamp"] == file_stamp(root / name) for name, entry in pack.source["files"].items())
+        return all(_same(root / name, entry) for name, entry in pack.source["files"].items())
     except (OSError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _same(path: Path, entry: dict[str, Any]) -> bool:
+    size, changed = file_stamp(path)
+    if [size, changed] == entry["stamp"]:
+        return True
+    return bool(size == entry["bytes"] and measure(path)["sha256"] == entry["sha256"])
 
 
 class _Preparation:
@@ -107,6 +117,8 @@ class _Preparation:
             return Outcome(summary={"already prepared": str(self._folder), **_counts(pack)})
         texts = Texts()
         columns = {split: self._read(split, texts) for split in self._splits}
+        if missing := missing_folders(columns, self._images):  # every image in them would be named
+            return Outcome(summary={"not finished": str(self._folder)}, problems=(*self._problems, *missing))
         parts = find_parts(self._layout, columns, self._images)
         total = sum(len(part.paths) for part in parts.values())
         require_images_room(unfinished(self._folder), total, self._config.size)

@@ -35,7 +35,9 @@ def read_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
                         continue
                 row = row_of.get(line[: line.find(b" ")])
                 if row is not None and row not in found:
-                    found[row] = _numbers(path, number, line, channels)
+                    numbers = _numbers(path, number, line, channels)
+                    if numbers is not None:
+                        found[row] = numbers
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); {_WAY_OUT}") from error
     if not found:
@@ -47,12 +49,15 @@ def read_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
     return vectors
 
 
-def _numbers(path: Path, number: int, line: bytes, channels: int) -> npt.NDArray[np.float32]:
+def _numbers(path: Path, number: int, line: bytes, channels: int) -> npt.NDArray[np.float32] | None:
+    """What follows the word; None for a longer word that has a space in it, as some files hold."""
     fields = line.split()[1:]
     try:
         numbers = np.array(fields, np.float32)
     except ValueError:
         numbers = np.array([], np.float32)
+    if len(fields) > channels and len(numbers) != len(fields):
+        return None
     if len(numbers) != channels or channels < 1 or not np.isfinite(numbers).all():
         raise DataError(f"{path}:{number}: must be a word and {channels} finite numbers; get the file again")
     return numbers

@@ -253,7 +253,9 @@ def test_first_images_and_questions(v2):
 
 def test_word_vectors_of_the_vocabulary(v2, tmp_path):
     path = tmp_path / "vectors.txt"
-    path.write_text("the 1 2 3\nunseen 9 9\ndiscs -1 0.5 2e-1\n<pad> 5 5 5\nthe 7 7 7\n")
+    path.write_text(
+        "the 1 2 3\nunseen 9 9\ndiscs of steel 4 4 4\ndiscs -1 0.5 2e-1\n<pad> 5 5 5\nthe 7 7 7\n"
+    )
     data = opened(v2, word_vectors=str(path))
     vectors = data.sizes().word_vectors
     assert vectors.shape == (len(data.vocabulary), 3)

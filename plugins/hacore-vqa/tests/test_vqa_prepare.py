@@ -1,6 +1,7 @@
 """Preparing: what a pack holds, everything that is wrong with a folder, and going on."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -108,7 +109,7 @@ def test_order_of_annotations_does_not_matter(v2, tmp_path, change):
 def test_images_of_cp_are_packed_once_with_those_of_training_in_front(cp, v2, output):
     outcome = run(cp, output, tool=prepare_cp, images=str(v2))
     assert outcome.problems == ()
-    assert outcome.summary["images"] == {"images": 20}
+    assert outcome.summary["images"] == {"coco": 20}
     assert outcome.summary["questions"] == {"train": 38, "test": 22}
     pack = open_pack(output)
     assert (len(pack.images("train")), len(pack.images("test"))) == (19, 20)
@@ -238,10 +239,10 @@ def test_what_is_missing_is_said(v2, output, tmp_path):
         "is missing, the answers of val are in it; unpack it, or leave the split out with --splits"
     )
     shutil.rmtree(v2 / "test2015")
-    with pytest.raises(
-        DataError, match=rf"{v2 / 'test2015'}: missing; unpack the images, or say with --images"
-    ):
-        run(v2, output)
+    _, problem = run(v2, output).problems
+    assert problem == (
+        f"{v2 / 'test2015'}: the folder is missing; unpack it, or say with --images where it is"
+    )
 
 
 def test_coco_split_of_cp_must_be_one(cp, v2, output, change):
@@ -266,6 +267,17 @@ def test_checksums_of_the_files_are_remembered(v2, output):
     path = files(v2)["val annotations"]
     assert source[path.name]["bytes"] == path.stat().st_size
     assert len(source[path.name]["sha256"]) == 64
+
+
+def test_copied_files_are_the_same_and_changed_ones_are_not(v2, output):
+    run(v2, output)
+    for path in files(v2).values():
+        os.utime(path, (1, 1))
+    assert "already prepared" in run(v2, output).summary
+    path = files(v2)["val annotations"]
+    path.write_text(path.read_text().replace("pink", "grey"))  # of the same length
+    assert "prepared" in run(v2, output).summary
+    assert "grey" in open_pack(output).texts().answers
 
 
 def test_other_files_are_never_replaced(v2, output):
