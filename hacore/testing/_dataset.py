@@ -101,7 +101,10 @@ class DatasetContract(Contract):
         answers, scores = found.accepted, found.accepted_score
         where = f"of split '{split}'"
         if answers is None or scores is None:
-            require(answers is scores, f"accepted and accepted_score {where} must be given together")
+            require(
+                answers is None and scores is None,
+                f"accepted and accepted_score {where} must be given together",
+            )
             return
         require(
             np.issubdtype(answers.dtype, np.integer) and answers.ndim == 2 and len(answers) == len(found),
