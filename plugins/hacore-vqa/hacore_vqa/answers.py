@@ -31,8 +31,6 @@ class AnswerSet:
 
     def wanted(self, stored: Stored) -> npt.NDArray[np.int64]:
         """(Q,) the answer with the normal form of each question's most frequent one; -1 if there is none."""
-        if not len(self.alike):
-            return np.full(len(stored), -1, np.int64)
         return np.where(stored.chosen < 0, -1, self.alike[stored.chosen]).astype(np.int64)
 
     def accepted(self, stored: Stored) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:

@@ -110,6 +110,9 @@ def _annotate(findings: Findings, columns: Columns, texts: Texts, asked: Finding
             findings.note(what, it.question_id)
         if it.people() is not None:
             findings.note("has two answers of the same answer_id; they must be ten people's", it.question_id)
+        if it.multiple_choice_answer is None:
+            findings.note("has no 'multiple_choice_answer'", it.question_id)
+            continue
         rows.append(row)
         given.extend([number(one.answer) for one in it.answers])
         chosen.append(number(it.multiple_choice_answer))

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -24,7 +24,7 @@ from hacore_vqa import Config, CpConfig, PrepareConfig
 from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve
 from hacore_vqa.official import CP, V2, Layout
-from hacore_vqa.pack import Pack, Stored, open_pack
+from hacore_vqa.pack import Pack, Stored, Texts, open_pack
 from hacore_vqa.prepare import default_folder, is_current, prepare
 from hacore_vqa.question_types import question_types
 from hacore_vqa.vectors import read_vectors
@@ -41,8 +41,9 @@ class VqaV2(Dataset[Config]):
 
     answers: see ``hacore_vqa.answers``. score: what the official metric gives for the answer, so that an
     accuracy here is the official one. loss: cross-entropy or binary, on the most frequent answer or on
-    every answer's score. A question whose most frequent answer is not in the set has answer -1: it adds
-    nothing to cross-entropy, counts for the binary loss as having no right answer, and is scored.
+    every answer's score. A question whose most frequent answer is not in the set has answer -1: as a single
+    target it adds nothing to cross-entropy and counts for the binary loss as having no right answer. It
+    is scored all the same.
     question_types: see ``hacore_vqa.question_types``; groups are the official answer types.
     Vocabulary and tokens: see ``hacore_vqa.words``; words are those of the training questions. Limits of
     the training split change neither answers nor words.
@@ -58,10 +59,15 @@ class VqaV2(Dataset[Config]):
         self._stored = {split: pack.questions(split) for split in pack.splits}
         self._parts = {split: pack.images(split) for split in pack.splits}
         texts = pack.texts()
-        self._split(pack, texts)
+        self._split(texts)
         self.splits = tuple(self._stored)
         self.unanswered = tuple(it for it in pack.splits if not pack.splits[it].answered)
         counted = config.answers_from.split("+")
+        if missing := [it for it in counted if it in self.layout.splits and it not in self._stored]:
+            raise DataError(
+                f"data.answers_from = '{config.answers_from}': there is no split {missing[0]}; prepare it, "
+                "or set answers_from = 'train'"
+            )
         self._answers = choose_answers(
             texts,
             [it.chosen for name, it in self._stored.items() if name in counted],
@@ -88,7 +94,7 @@ class VqaV2(Dataset[Config]):
         self.fingerprint = f"{pack.fingerprint}-{_digest(config)}"
         self.questions("train")  # a limit that is too large is an error now, not when training starts
 
-    def _split(self, pack: Pack, texts: Any) -> None:
+    def _split(self, texts: Texts) -> None:
         """Changes the splits of the pack to those of the data set."""
 
     def questions(self, split: str) -> Questions:
@@ -205,7 +211,7 @@ class VqaCpV2(VqaV2):
     layout = CP
     config: CpConfig
 
-    def _split(self, pack: Pack, texts: Any) -> None:
+    def _split(self, texts: Texts) -> None:
         config, train = self.config, self._stored["train"]
         if not config.validation:
             return

@@ -2,7 +2,9 @@
 
 An answer scores min(1, n / 3) against each of the ten annotators, n being how many of the *others* gave
 the same answer, and the mean of that in all. What counts as the same is decided by the rules below, in two
-forms: ``current``, official since March 2021, and ``legacy``, which many published numbers used.
+forms. ``current``, official since March 2021: answers are stripped, and all of them, the one to be scored
+too, are brought to their normal form unless the ten are the same. ``legacy``, which many published numbers
+used: the one to be scored always is, the ten only lose their punctuation, unless they are the same.
 
 The accidents of the official code are kept, as numbers are compared by it: at most 32 full stops are
 removed, contractions are looked up after lower-casing, so that those with a capital in the table never

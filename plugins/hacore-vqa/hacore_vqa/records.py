@@ -39,14 +39,14 @@ class Answer(msgspec.Struct, gc=False):
 
 
 class Annotation(msgspec.Struct, gc=False):
-    """What ten people answered to a question."""
+    """What ten people answered to a question; multiple_choice_answer: the most frequent of it."""
 
     question_id: int
     image_id: int
     question_type: str
     answer_type: str
-    multiple_choice_answer: str
     answers: list[Answer]
+    multiple_choice_answer: str | None = None
 
     def people(self) -> list[Hashable] | None:
         """What tells entries with the same answer apart; None when ``answer_id`` does for all of them."""

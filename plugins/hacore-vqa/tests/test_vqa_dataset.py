@@ -149,6 +149,9 @@ def test_vocabulary_by_count_and_by_frequency(v2, change):
     assert {"often", "sometimes", "rare 4", "rare 6"} < set(both)
     assert set(both) & {"red", "green", "blue", "yellow"}
     assert both[0] == "often"
+    (v2 / "v2_OpenEnded_mscoco_val2014_questions.json").unlink()
+    with pytest.raises(DataError, match=r"answers_from = 'train\+val': there is no split val; prepare it"):
+        opened(v2, answers_from="train+val")
     with pytest.raises(DataError, match="min_answer_count = 50: no answer is that frequent; lower it"):
         opened(v2, min_answer_count=50)
 

@@ -138,6 +138,7 @@ def test_everything_that_is_wrong_is_named_at_once(v2, output, change):
         held[2]["answers"].pop()
         held.append(dict(held[3]))
         held[7]["answers"][1]["answer_id"] = 1
+        del held[8]["multiple_choice_answer"]
 
     change(paths["train questions"], questions)
     change(paths["train annotations"], annotations)
@@ -158,13 +159,14 @@ def test_everything_that_is_wrong_is_named_at_once(v2, output, change):
         f"{a}: question 2000: is there more than once",
         f"{a}: question 3000: is about image 3, in the questions file about 999",
         f"{a}: question 3001: has two answers of the same answer_id; they must be ten people's",
+        f"{a}: question 3002: has no 'multiple_choice_answer'",
         f"{a}: question 77: has no annotation",
         f"{paths['val annotations']}: is cut off after {size:,} bytes; download or unpack it again",
         f"{missing}: the file is missing; unpack it again",
         f"{other}: the file is missing; unpack it again",
         next(it for it in outcome.problems if it.startswith(f"{damaged}: no image can be read")),
     }
-    assert len(outcome.problems) == 12
+    assert len(outcome.problems) == 13
     assert not output.exists()
     assert outcome.summary["images packed"] == {
         "train2014": "10 of 13",

@@ -89,6 +89,15 @@ def test_legacy(score, paths, change):
     assert json.loads(score("--json", "--legacy")[1])["perAnswerType"]["other"] == 0.0
 
 
+def test_annotations_need_no_most_frequent_answer(score, paths, change):
+    def drop(content):
+        for it in content["annotations"]:
+            del it["multiple_choice_answer"]
+
+    change(paths[1], drop)
+    assert score()[1].startswith("overall: 100.0\n")
+
+
 def test_flat_lists_of_cp_are_taken(hacore, cp, tmp_path):
     held = json.loads((cp / "vqacp_v2_test_annotations.json").read_text())
     results = tmp_path / "results.json"
