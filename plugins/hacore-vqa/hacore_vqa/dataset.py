@@ -272,7 +272,8 @@ def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
     log.info("preparing %s in %s, once", root, folder)
     asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
     outcome = prepare(layout, asked, LogTell())
-    refuse(root, outcome.problems, f"hacore data prepare {layout.name} {root}")
+    where = f" --images {config.images}" if config.images else ""
+    refuse(root, outcome.problems, f"hacore data prepare {layout.name} {root}{where}")
     return open_pack(folder)
 
 

@@ -117,6 +117,8 @@ class _Preparation:
             return Outcome(summary={"already prepared": str(self._folder), **_counts(pack)})
         texts = Texts()
         columns = {split: self._read(split, texts) for split in self._splits}
+        if self._problems:
+            self._tell.message(f"{len(self._problems)} problems so far; looking for more in the images")
         if missing := missing_folders(columns, self._images):  # every image in them would be named
             return Outcome(summary={"not finished": str(self._folder)}, problems=(*self._problems, *missing))
         parts = find_parts(self._layout, columns, self._images)
