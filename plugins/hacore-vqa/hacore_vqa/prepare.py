@@ -113,8 +113,6 @@ class _Preparation:
 
     def run(self) -> Outcome:
         started = time.monotonic()
-        if pack := self._finished():
-            return Outcome(summary={"already prepared": str(self._folder), **_counts(pack)})
         texts = Texts()
         columns = {split: self._read(split, texts) for split in self._splits}
         if self._problems:
@@ -122,6 +120,8 @@ class _Preparation:
         if missing := missing_folders(columns, self._images):  # every image in them would be named
             return Outcome(summary={"not finished": str(self._folder)}, problems=(*self._problems, *missing))
         parts = find_parts(self._layout, columns, self._images)
+        if pack := self._finished(parts):
+            return Outcome(summary={"already prepared": str(self._folder), **_counts(pack)})
         total = sum(len(part.paths) for part in parts.values())
         require_images_room(unfinished(self._folder), total, self._config.size)
         writers = {name: self._writer(part) for name, part in parts.items()}
@@ -150,7 +150,7 @@ class _Preparation:
         work = {"images decoded": decoded, "seconds": round(time.monotonic() - started, 1)}
         return Outcome(summary={"prepared": str(self._folder), **_counts(pack), **work})
 
-    def _finished(self) -> Pack | None:
+    def _finished(self, parts: dict[str, Part]) -> Pack | None:
         """The pack, if it is there, whole and made from the same files."""
         if not is_pack(self._folder):
             return None
@@ -162,7 +162,7 @@ class _Preparation:
         wanted = (self._layout.name, tuple(self._config.size), list(self._splits))
         if (pack.data, pack.size, list(pack.splits)) != wanted or not is_current(pack, self._root):
             return None
-        return pack if pack.source["images"] == str(self._images.resolve()) else None
+        return pack if pack.source["parts"] == _stamps(parts) else None
 
     def _read(self, split: str, texts: Texts) -> Columns:
         official = self._layout.splits[split]
@@ -199,10 +199,14 @@ class _Preparation:
                 files[name] = {"stamp": file_stamp(path), **measure(path)}
         return {
             "root": str(self._root.resolve()),
-            "images": str(self._images.resolve()),
             "files": files,
-            "parts": {name: digest_of(part.stamps) for name, part in parts.items()},
+            "parts": _stamps(parts),
         }
+
+
+def _stamps(parts: dict[str, Part]) -> dict[str, str]:
+    """Of each part, another one when one of its images is another file."""
+    return {name: digest_of(part.stamps) for name, part in parts.items()}
 
 
 def _chosen(root: Path, layout: Layout, wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -282,6 +282,15 @@ def test_copied_files_are_the_same_and_changed_ones_are_not(v2, output):
     assert "grey" in open_pack(output).texts().answers
 
 
+def test_a_changed_image_is_packed_again(v2, output):
+    run(v2, output)
+    path = v2 / "val2014" / "COCO_val2014_000000000101.jpg"
+    Image.new("RGB", (48, 32), (1, 2, 3)).save(path)
+    assert "prepared" in run(v2, output).summary
+    np.testing.assert_array_equal(open_pack(output).images("val")[0], plain(path))
+    assert "already prepared" in run(v2, output).summary
+
+
 def test_other_files_are_never_replaced(v2, output):
     output.mkdir()
     (output / "thesis.txt").write_text("all of it")
