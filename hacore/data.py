@@ -42,6 +42,8 @@ class Questions:
     words: (total,) vocabulary indices. offsets: (Q + 1,); question q is words[offsets[q]:offsets[q+1]],
     at least one word. image: (Q,) row of the split's images. answer: (Q,) index of the answer, -1 where
     it is not known. type: (Q,) index of the question type. ids: (Q,) the data set's own numbers.
+    accepted: (Q, S) answers that score something, -1 where a question has fewer than S, and
+    accepted_score: (Q, S) their scores; None where there is one right answer a question.
     """
 
     words: npt.NDArray[np.integer[Any]]
@@ -50,6 +52,8 @@ class Questions:
     answer: Ints
     type: Ints
     ids: Ints
+    accepted: npt.NDArray[np.integer[Any]] | None = None
+    accepted_score: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.image)
@@ -61,7 +65,8 @@ class Batch:
 
     images: (I, 3, H, W) uint8, or float in [0, 1] once augmented. words_QT: int64, 0 is padding.
     lengths_Q: int64, stays on the CPU, where packing needs it. image_index_Q, answer_Q (-1 unknown),
-    type_Q: int64. row_Q: int64 NumPy, the row of each question in its split.
+    type_Q: int64. row_Q: int64 NumPy, the row of each question in its split. accepted_QS: int64, -1 for
+    none, and accepted_score_QS: float32, as in ``Questions``; None where those are.
     """
 
     images: Tensor
@@ -71,6 +76,8 @@ class Batch:
     answer_Q: Tensor
     type_Q: Tensor
     row_Q: Ints
+    accepted_QS: Tensor | None = None
+    accepted_score_QS: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.row_Q)
@@ -92,6 +99,8 @@ class Batch:
             image_index_Q=move(self.image_index_Q),
             answer_Q=move(self.answer_Q),
             type_Q=move(self.type_Q),
+            accepted_QS=None if self.accepted_QS is None else move(self.accepted_QS),
+            accepted_score_QS=None if self.accepted_score_QS is None else move(self.accepted_score_QS),
         )
 
 
@@ -140,6 +149,13 @@ class Dataset(ABC, Generic[ConfigT]):
         """
         return None
 
+    def word_vectors(self) -> npt.NDArray[np.float32] | None:
+        """(words, C) vectors to start the question encoder's embedding with, zeros for a word without one.
+
+        None, by default, where the data come with no such vectors.
+        """
+        return None
+
     def loss(self, logits_QA: Tensor, batch: Batch) -> Tensor:
         """Loss summed over the batch's questions; cross-entropy on the answer by default."""
         return F.cross_entropy(logits_QA, batch.answer_Q, reduction="sum", ignore_index=-1)
@@ -165,6 +181,7 @@ class Dataset(ABC, Generic[ConfigT]):
             image_std=self.image_std,
             words=len(self.vocabulary),
             answers=len(self.answers),
+            word_vectors=self.word_vectors(),
         )
 
 
@@ -197,6 +214,7 @@ def make_batch(questions: Questions, images: Images, rows: Ints) -> Batch:
     column = np.arange(lengths.max(initial=1))
     inside = column < lengths[:, None]
     words = np.zeros(inside.shape, np.int64)
+    accepted, score = questions.accepted, questions.accepted_score
     words[inside] = questions.words[(starts[:, None] + column)[inside]]
     return Batch(
         images=_take(images, used),
@@ -206,6 +224,8 @@ def make_batch(questions: Questions, images: Images, rows: Ints) -> Batch:
         answer_Q=torch.from_numpy(questions.answer[rows]),
         type_Q=torch.from_numpy(questions.type[rows]),
         row_Q=rows,
+        accepted_QS=None if accepted is None else torch.from_numpy(accepted[rows].astype(np.int64)),
+        accepted_score_QS=None if score is None else torch.from_numpy(score[rows]),
     )
 
 

@@ -67,7 +67,7 @@ def evaluate(
         meter.add(output, dataset.loss(logits_QA, moved), moved)
         if predictions is not None:
             chosen[batch.row_Q] = logits_QA.argmax(-1).cpu().numpy()
-            lines += _prediction_lines(output, moved, dataset, questions)
+            lines += _prediction_lines(output, moved, dataset, questions, split not in dataset.unanswered)
     model.train(training)
     scores = meter.read()
     if not math.isfinite(scores.loss):
@@ -82,7 +82,11 @@ def evaluate(
     return scores
 
 
-def _prediction_lines(output: Output, batch: Batch, dataset: Dataset[Any], questions: Questions) -> list[str]:
+def _prediction_lines(
+    output: Output, batch: Batch, dataset: Dataset[Any], questions: Questions, answered: bool
+) -> list[str]:
+    """answered: whether scores mean something; a question with several answers may have none of the set."""
+    several = batch.accepted_QS is not None
     probability_Q, chosen_Q = output.logits_QA.softmax(-1).max(-1)
     score_Q = dataset.score(output.logits_QA, batch)
     lines = []
@@ -101,7 +105,7 @@ def _prediction_lines(output: Output, batch: Batch, dataset: Dataset[Any], quest
             "type": dataset.question_types[int(questions.type[row])],
             "answer": dataset.answers[answer] if answer >= 0 else None,
             "prediction": dataset.answers[chosen],
-            "score": score if answer >= 0 else None,
+            "score": score if answered and (several or answer >= 0) else None,
             "probability": round(probability, 6),
             "kept": kept,
         }

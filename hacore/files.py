@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+def write_whole(path: Path, data: bytes, option: str = "--runs") -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    option: the one that gives another folder, for the RunError when it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +38,7 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         raise RunError(
             f"{path}: cannot be written: {error.strerror or error}; "
-            "make room or give another folder with --runs"
+            f"make room or give another folder with {option}"
         ) from error
 
 

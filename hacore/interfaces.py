@@ -14,6 +14,8 @@ from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
 import attrs
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,8 @@ class Sizes:
     scaled to [0, 1], over the training images. words: vocabulary size, index 0 is padding.
     grid: (rows, columns) of cells. cell_channels: channels of the cells that come in.
     question_channels: channels of a question vector. answers: size of the answer set.
+    word_vectors: (words, C) float32 that the data give to start an embedding with, zeros for a word
+    without one, or None.
     Fields later in the chain than the component are zero.
     """
 
@@ -39,6 +43,7 @@ class Sizes:
     grid: tuple[int, int] = (0, 0)
     cell_channels: int = 0
     question_channels: int = 0
+    word_vectors: npt.NDArray[np.float32] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def cells(self) -> int:

@@ -26,7 +26,7 @@ import pluggy
 GROUP = "hacore"
 Kind = Literal["image_encoder", "question_encoder", "fuser", "selector", "aggregator", "dataset"]
 KINDS: tuple[str, ...] = get_args(Kind)
-Action = Literal["download", "prepare", "generate", "verify"]
+Action = Literal["download", "prepare", "generate", "verify", "score"]
 ACTIONS: tuple[str, ...] = get_args(Action)
 
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -95,9 +95,10 @@ class Component:
 
 @attrs.frozen(kw_only=True)
 class DataTool:
-    """A declared tool of a dataset: what ``hacore data ACTION NAME`` runs.
+    """A declared tool of a dataset: what ``hacore data ACTION NAME`` runs, or ``hacore score NAME``.
 
-    action: one of ``ACTIONS``. name: the dataset's, as in a spec's ``use``. target: ``module:function``,
+    action: one of ``ACTIONS``. name: the dataset's, as in a spec's ``use``; of the action ``score``, that
+    of an official metric, which datasets may share. target: ``module:function``,
     imported only when it is run; called with the config and a ``hacore.tools.Tell``, it returns a
     ``hacore.tools.Outcome``. config: attrs class, every field made by ``option``; the fields are the
     command's options. argument: the field that is given by its place instead. summary: one line.

@@ -139,7 +139,7 @@ class Registry:
     def problems(self) -> list[str]:
         """Broken plugins and names declared twice, a line each."""
         twice = [_collision(_label(*key), them) for key, them in self._found.items() if len(them) > 1]
-        tools = [_collision(f"'data {' '.join(key)}'", it) for key, it in self._tools.items() if len(it) > 1]
+        tools = [_collision(_tool_label(*key), it) for key, it in self._tools.items() if len(it) > 1]
         return [str(broken) for broken in self.broken] + twice + tools
 
     def find(self, kind: str, name: str) -> Installed:
@@ -165,7 +165,9 @@ class Registry:
         if len(providers) == 1:
             return providers[0]
         if providers:
-            raise PluginError(_collision(f"'data {action} {name}'", providers))
+            raise PluginError(_collision(_tool_label(action, name), providers))
+        if name in catalogue().get(action, {}):
+            raise PluginError(self._missing(action, name))
         self.find("dataset", name)
         names = [it.tool.name for it in self.tools(action)]
         raise PluginError(
@@ -194,6 +196,10 @@ class Registry:
 
 def _label(kind: str, name: str) -> str:
     return f"{kind.replace('_', ' ')} '{name}'"
+
+
+def _tool_label(action: str, name: str) -> str:
+    return f"'score {name}'" if action == "score" else f"'data {action} {name}'"
 
 
 def _collision(what: str, providers: Sequence[Installed | InstalledTool]) -> str:

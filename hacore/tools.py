@@ -33,7 +33,7 @@ class Silent:
 class Outcome:
     """What a tool did.
 
-    summary: what was made or counted, in the order to show it; values that JSON can hold.
+    summary: what was made, counted or scored, in the order to show it; values that JSON can hold.
     problems: a line each, which says where, what was found and what to do; none: all is well.
     """
 

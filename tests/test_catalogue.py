@@ -22,8 +22,8 @@ def project(folder):
     return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def declared(folder):
-    """The components of a plugin folder, whether it is installed or not."""
+def declared(folder, what="components"):
+    """The components, or the data tools, of a plugin folder, whether it is installed or not."""
     sys.path.insert(0, str(folder))
     try:
         modules = [
@@ -31,7 +31,8 @@ def declared(folder):
         ]
     finally:
         sys.path.remove(str(folder))
-    return [component for module in modules for component in module.hacore_components()]
+    hooks = [getattr(module, f"hacore_{what}", list) for module in modules]
+    return [it for hook in hooks for it in hook()]
 
 
 def test_the_catalogue_is_what_the_plugins_declare():
@@ -39,6 +40,9 @@ def test_the_catalogue_is_what_the_plugins_declare():
     for folder in FOLDERS:
         for component in declared(folder):
             found.setdefault(component.kind, {})[component.name] = project(folder)["name"]
+        for tool in declared(folder, "data_tools"):
+            if tool.action == "score":
+                found.setdefault("score", {})[tool.name] = project(folder)["name"]
     assert found == catalogue()
 
 
@@ -72,6 +76,7 @@ def test_test_files_have_names_of_their_own():
 
 def test_every_plugin_here_is_installed_and_found_by_the_common_door():
     held = {(it.component.kind, it.component.name): it.distribution for it in registry().components()}
+    held |= {("score", it.tool.name): it.distribution for it in registry().tools("score")}
     for kind, names in catalogue().items():
         for name, distribution in names.items():
             assert held.get((kind, name)) == distribution

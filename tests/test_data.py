@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -47,6 +48,22 @@ def test_a_batch_holds_each_question_whole_and_each_image_once(split):
     assert torch.equal(shown, torch.from_numpy(np.stack([images[questions.image[r]] for r in rows])))
     assert {batch.words_QT.dtype, batch.lengths_Q.dtype, batch.image_index_Q.dtype} == {torch.int64}
     assert batch.images.dtype == torch.uint8
+
+
+@settings(deadline=None, max_examples=30)
+@given(splits())
+def test_a_batch_carries_the_scores_of_several_answers(split):
+    questions, images, rows = split
+    plain = make_batch(questions, images, rows)
+    assert plain.accepted_QS is None
+    assert plain.accepted_score_QS is None
+    random = np.random.default_rng(0)
+    accepted = random.integers(-1, 5, (len(questions), 3)).astype(np.int32)
+    scores = random.random((len(questions), 3), np.float32)
+    batch = make_batch(attrs.evolve(questions, accepted=accepted, accepted_score=scores), images, rows)
+    assert batch.accepted_QS.dtype == torch.int64
+    assert batch.accepted_QS.tolist() == accepted[rows].tolist()
+    assert torch.equal(batch.accepted_score_QS, torch.from_numpy(scores[rows]))
 
 
 def test_a_batch_reads_only_the_images_it_needs(tmp_path):
@@ -126,10 +143,13 @@ def test_the_cache_is_where_the_user_says(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_batch_moves_to_the_gpu_but_for_the_lengths():
     questions = columns([0, 1], [1, 2])
+    answers = np.array([[1, -1], [0, 2]]), np.ones((2, 2), np.float32)
+    questions = attrs.evolve(questions, accepted=answers[0], accepted_score=answers[1])
     batch = make_batch(questions, np.ones((2, 3, 4, 6), np.uint8), np.arange(2))
     moved = batch.to(torch.device("cuda"))
     assert moved.lengths_Q.device.type == "cpu"
-    for name in ("images", "words_QT", "image_index_Q", "answer_Q", "type_Q"):
+    names = ("images", "words_QT", "image_index_Q", "answer_Q", "type_Q", "accepted_QS", "accepted_score_QS")
+    for name in names:
         assert getattr(moved, name).is_cuda
         assert torch.equal(getattr(moved, name).cpu(), getattr(batch, name))
 

@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -173,6 +174,30 @@ def test_answers_that_are_not_known_have_no_score(tmp_path):
     evaluate(Guess(), Test(4), "test", device=CPU, predictions=tmp_path / "test.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
     assert {(line["answer"], line["score"]) for line in lines} == {(None, None)}
+
+
+def test_a_question_with_several_answers_is_scored_when_none_of_them_is_the_most_frequent(tmp_path):
+    class Several(Crafted):
+        def questions(self, split):
+            questions = super().questions(split)
+            count = len(questions)
+            return attrs.evolve(
+                questions,
+                answer=np.full(count, -1),
+                accepted=np.tile(np.array([2, 0, -1], np.int32), (count, 1)),
+                accepted_score=np.tile(np.array([0.6, 0.3, 0], np.float32), (count, 1)),
+            )
+
+        def score(self, logits_QA, batch):
+            given_QS = batch.accepted_QS == logits_QA.argmax(-1)[:, None]
+            return (given_QS * batch.accepted_score_QS).sum(1)
+
+    evaluate(Guess(), Several(), "test", device=CPU, predictions=tmp_path / "test.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
+    worth = {Crafted().answers[2]: 0.6, Crafted().answers[0]: 0.3}
+    for line in lines:
+        assert line["answer"] is None
+        assert line["score"] == pytest.approx(worth.get(line["prediction"], 0))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

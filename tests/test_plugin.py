@@ -66,7 +66,7 @@ def test_a_declaration_is_checked_when_it_is_made(changed, said):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"action": "make"}, "action 'make' must be one of download, prepare, generate, verify"),
+        ({"action": "make"}, "action 'make' must be one of download, prepare, generate, verify, score"),
         ({"argument": "root"}, "argument 'root' is not a field of config Config"),
         ({"target": "a.b"}, "target 'a.b' must be 'module:Class'"),
         ({"config": NoHelp}, "config field NoHelp.k needs a default and a help text"),

@@ -21,6 +21,7 @@ _COMMANDS = {
     "plugins": ("hacore.cli.inspect", "List installed components, or the options of one."),
     "needs": ("hacore.cli.inspect", "List the pip packages that a spec needs."),
     "data": ("hacore.cli.data", "Download, prepare, generate or verify a dataset."),
+    "score": ("hacore.cli.data", "Score a results file as the official evaluation does."),
     "new": ("hacore.cli.new", "Write a new plugin package with passing tests."),
 }
 

@@ -1,4 +1,4 @@
-"""``hacore data``: the tools that plugins bring for their datasets."""
+"""``hacore data`` and ``hacore score``: the tools that plugins bring for their datasets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from hacore.cli.tables import json_option, print_json
 from hacore.errors import PluginError, Problem, SpecError
-from hacore.plugin import ACTIONS
 from hacore.registry import InstalledTool, catalogue, registry
 from hacore.spec._structure import shown, structure_table
 
@@ -29,10 +28,10 @@ _PLAIN: dict[type, Any] = {int: int, float: float, str: str, bool: bool}
 
 class _Actions(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(ACTIONS)
+        return list(_SUMMARIES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in ACTIONS:
+        if cmd_name not in _SUMMARIES:
             return None
         return _Tools(
             name=cmd_name,
@@ -53,9 +52,8 @@ class _Tools(click.Group):
             return _command(registry().find_tool(str(self.name), cmd_name))
         except PluginError:
             # Names that exist nowhere are mistakes of usage; what is not installed can be mended.
-            if cmd_name in catalogue()["dataset"] or any(
-                it.component.name == cmd_name for it in registry().components("dataset")
-            ):
+            known = {it.component.name for it in registry().components("dataset")}
+            if cmd_name in known.union(catalogue()["dataset"], catalogue().get(str(self.name), {})):
                 raise
             return None
 
@@ -74,6 +72,18 @@ def data() -> None:
     """
 
 
+@click.group(cls=_Tools, no_args_is_help=True)
+def score() -> None:
+    """Score a results file as the official evaluation does.
+
+    \b
+    Examples:
+      hacore score vqa --help
+      hacore score vqa --questions questions.json --annotations annotations.json \\
+          --results results.json --json
+    """
+
+
 def _command(it: InstalledTool) -> click.Command:
     """The command of a tool; its options are the fields of the tool's config."""
     tool = it.tool
@@ -88,7 +98,9 @@ def _command(it: InstalledTool) -> click.Command:
             outcome = it.load()(config, tell)
         finally:
             tell.close()
-        if as_json:
+        if as_json and tool.action == "score" and not outcome.problems:
+            print_json(outcome.summary)  # what the official evaluation gives, and nothing else
+        elif as_json:
             print_json({"summary": outcome.summary, "problems": list(outcome.problems)})
         for problem in outcome.problems:
             click.echo(f"hacore: {problem}", err=True)
@@ -121,7 +133,7 @@ def _parameter(field: Any, argument: str | None) -> click.Parameter:
 
 
 def _default(value: Any) -> str:
-    if value is None or value == "" or value == ():
+    if value is None or value == "" or (isinstance(value, tuple) and not any(map(str, value))):
         return ""
     if isinstance(value, tuple):
         return f"  [default: {' '.join(map(str, value))}]"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hacore.data import UNKNOWN, Batch, Dataset, Questions, make_batch
+from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions, make_batch
 from hacore.testing._base import Contract
 from hacore.testing._checks import require, require_close, require_finite, require_tensor
 
@@ -95,6 +95,47 @@ class DatasetContract(Contract):
                     )
             require(len(np.unique(found.ids)) == count, f"ids of split '{split}' are not all different")
             self._check_words(split, found)
+            self._check_accepted(split, found)
+
+    def _check_accepted(self, split: str, found: Questions) -> None:
+        answers, scores = found.accepted, found.accepted_score
+        where = f"of split '{split}'"
+        if answers is None or scores is None:
+            require(
+                answers is None and scores is None,
+                f"accepted and accepted_score {where} must be given together",
+            )
+            return
+        require(
+            np.issubdtype(answers.dtype, np.integer) and answers.ndim == 2 and len(answers) == len(found),
+            f"accepted {where} must be integers ({len(found)}, S), found {answers.dtype} {answers.shape}",
+        )
+        require(
+            scores.dtype == np.float32 and scores.shape == answers.shape,
+            f"accepted_score {where} must be float32 {answers.shape}, found {scores.dtype} {scores.shape}",
+        )
+        limit = len(self.dataset().answers)
+        require(
+            answers.min() >= -1 and answers.max() < limit,
+            f"accepted {where} reaches from {answers.min()} to {answers.max()}; must lie in [-1, {limit})",
+        )
+        require(
+            scores.min() >= 0 and scores.max() <= 1 and not scores[answers < 0].any(),
+            f"accepted_score {where} must lie in [0, 1], and be 0 where there is no answer",
+        )
+
+    def test_word_vectors(self) -> None:
+        """Vectors of words, if the data have any, are one row of finite float32 for each word."""
+        vectors = self.dataset().word_vectors()
+        if vectors is None:
+            return
+        words = len(self.dataset().vocabulary)
+        require(
+            vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == words,
+            f"word_vectors must be float32 ({words}, C), found {vectors.dtype} {vectors.shape}",
+        )
+        require(np.isfinite(vectors).all(), "word_vectors must be finite; zeros stand for a word without one")
+        require(not vectors[PADDING].any(), "word_vectors of the padding must be zeros")
 
     def _check_words(self, split: str, found: Questions) -> None:
         offsets, words = found.offsets, found.words

@@ -131,6 +131,35 @@ def test_help_names_the_options_with_defaults(cli, toys):
     assert "toys" in cli("data", "generate", "--help").out
 
 
+SCORE = """
+
+@hookimpl
+def hacore_data_tools():
+    return [DataTool(action="score", name="toy-metric", target="fake_toys_part:make", config=Config,
+                     argument="root", summary="scores toys")]
+"""
+
+
+def test_score_is_a_command_of_its_own_and_its_json_is_the_metrics(cli, install):
+    declare = DECLARE.partition("@hookimpl\ndef hacore_data_tools")[0] + SCORE
+    install("fake_toys", declare, fake_toys_part=PART)
+    told = json.loads(cli("score", "toy-metric", "here", "--json").out)
+    assert told["look"] == "plain"
+    assert "summary" not in told
+    ran = cli("score", "toy-metric", "bad", "--json")
+    assert ran.status == 1
+    assert len(json.loads(ran.out)["problems"]) == 2
+    assert "toy-metric" in cli("score", "--help").out
+    assert "toy-metric" not in cli("data", "--help").out
+    assert cli("data", "score", "toy-metric").status == 2
+    assert "No such command 'toy-metrik'" in cli("score", "toy-metrik", "here").err
+
+
+def test_a_score_that_is_not_installed(cli, uninstall):
+    uninstall("hacore-vqa")
+    assert cli("score", "vqa").error == "score 'vqa' is not installed; run 'pip install hacore-vqa'"
+
+
 def test_a_dataset_without_the_tool_and_one_that_is_not_installed(cli, toys, uninstall):
     said = cli("data", "verify", "toys", "here").error
     assert said.startswith("dataset 'toys' has nothing to verify; datasets that do: ")

@@ -26,7 +26,7 @@ for arguments in json.loads(sys.argv[1]):
 print(json.dumps(told))
 """
 
-COMMANDS = ["run", "eval", "sweep", "table", "plot", "check", "plugins", "needs", "data", "new"]
+COMMANDS = ["run", "eval", "sweep", "table", "plot", "check", "plugins", "needs", "data", "score", "new"]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,7 @@ def told(tmp_path_factory, request):
         ["table", "made"],
         ["data", "generate", "--help"],
         ["data", "generate", "no-such-data"],
+        ["score", "no-such-metric"],
         ["chek"],
         ["run", "--no-such-option"],
         ["new", "selector", "brand-new", "--output", "plugins"],
@@ -80,7 +81,7 @@ def test_torch_is_not_imported(told):
 
 
 def test_exit_statuses_and_where_things_are_written(told):
-    usage = {"", "chek", "run --no-such-option", "data generate no-such-data"}
+    usage = {"", "chek", "run --no-such-option", "data generate no-such-data", "score no-such-metric"}
     failed = {"check bad.toml", "run bad.toml", "sweep bad.toml", "run SWEEP", "table bad.toml"}
     for line, (status, out, err, _) in told.items():
         assert status == (2 if line in usage else 1 if line in failed else 0), line
@@ -120,7 +121,7 @@ def test_a_sweep_is_listed_and_is_no_single_run(told):
 def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
-        "commands: run, eval, sweep, table, plot, check, plugins, needs, data, new\n"
+        "commands: run, eval, sweep, table, plot, check, plugins, needs, data, score, new\n"
     )
 
 

@@ -126,8 +126,8 @@ def test_every_published_component_is_documented():
     specs = (DOCS / "specs.md").read_text(encoding="utf-8")
     plugins = (DOCS / "plugins.md").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for names in catalogue().values():
-        for name, distribution in names.items():
+    for kind in KINDS:
+        for name, distribution in catalogue()[kind].items():
             assert f"\n### `{name}`\n" in specs
             assert f"| `{name}` | `{distribution}` |" in plugins
             assert re.search(rf"\[[^\]]*`{name}`[^\]]*\]\(plugins/{distribution}\)", readme), name

@@ -126,8 +126,50 @@ class InfiniteLoss(Good):
         return -(logits_QA.gather(1, batch.answer_Q[:, None])).log().sum() * torch.inf
 
 
+class Several(Good):
+    """Several answers score."""
+
+    ACCEPTED = np.tile(np.array([1, 0, -1], np.int16), (24, 1))
+    SCORES = np.tile(np.array([0.9, 0.3, 0], np.float32), (24, 1))
+
+    def questions(self, split):
+        return attrs.evolve(super().questions(split), accepted=self.ACCEPTED, accepted_score=self.SCORES)
+
+    def word_vectors(self):
+        vectors = np.zeros((7, 4), np.float32)
+        vectors[2:5] = 0.5
+        return vectors
+
+
+class OneColumn(Several):
+    SCORES = None
+
+
+class NoSuchAnswer(Several):
+    ACCEPTED = Several.ACCEPTED + 1
+
+
+class ScoreOfNothing(Several):
+    SCORES = np.full((24, 3), 0.5, np.float32)
+
+
+class OtherShape(Several):
+    SCORES = Several.SCORES[:, :2]
+
+
+class FewVectors(Several):
+    def word_vectors(self):
+        return super().word_vectors()[:5]
+
+
+class PaddingVector(Several):
+    def word_vectors(self):
+        return super().word_vectors() + 1
+
+
 def test_a_right_dataset_passes(failures):
     assert failures("dataset", Good) == {}
+    assert failures("dataset", Several) == {}
 
 
 def test_questions_without_answers_are_allowed_outside_training(failures):
@@ -154,6 +196,20 @@ def test_questions_without_answers_are_allowed_outside_training(failures):
         (InfiniteLoss, "test_loss", "loss has 1 of 1 entries that are not finite"),
         (Percent, "test_metric", "leaves [0, 1]"),
         (LowestWins, "test_metric", "the right answers score no better than others"),
+        (OneColumn, "test_questions", "accepted and accepted_score of split 'train' must be given together"),
+        (
+            NoSuchAnswer,
+            "test_questions",
+            "'train' reaches from 0 to 2; must lie in [-1, 2)",
+        ),
+        (ScoreOfNothing, "test_questions", "must lie in [0, 1], and be 0 where there is no answer"),
+        (
+            OtherShape,
+            "test_questions",
+            "accepted_score of split 'train' must be float32 (24, 3), found",
+        ),
+        (FewVectors, "test_word_vectors", "word_vectors must be float32 (7, C), found float32 (5, 4)"),
+        (PaddingVector, "test_word_vectors", "word_vectors of the padding must be zeros"),
         (BoolScore, "test_metric", "score is torch.bool; must be torch.float32"),
         (column(answer=lambda a: a + 1), "test_questions", "answer of split 'train' reaches from 1 to 2"),
         (column(answer=lambda a: a * 0 - 1), "test_training_answers_are_known", "has a known answer"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,15 +11,16 @@ import numpy.typing as npt
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
+from hacore.packing.images import LogTell, refuse
+from hacore.packing.packs import is_pack
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
-from hacore_clevr.pack import Pack, Stored, is_pack, open_pack
+from hacore_clevr.pack import Pack, Stored, open_pack
 from hacore_clevr.prepare import default_folder, is_current, prepare
 from hacore_clevr.words import UNKNOWN, split_words
 
 log = logging.getLogger("hacore")
 _COGENT = {"trainA": "train", "valA": "val", "testA": "test"}
-_NAMED = 20  # problems that an error lists before it only counts them
 
 
 class Clevr(Dataset[Config]):
@@ -141,28 +141,9 @@ def _open_official(root: Path, size: tuple[int, int]) -> Pack:
             return pack
         log.info("the questions of %s have changed since they were prepared", root)
     log.info("preparing %s in %s, once", root, folder)
-    outcome = prepare(PrepareConfig(root=str(root), size=size), _LogTell())
-    if outcome.problems:
-        count = len(outcome.problems)
-        more = [f"and {count - _NAMED} more"] if count > _NAMED else []
-        last = f"{root}: {count} found; mend the data, and see all by 'hacore data prepare clevr {root}'"
-        raise DataError("\n".join([*outcome.problems[:_NAMED], *more, last]))
+    outcome = prepare(PrepareConfig(root=str(root), size=size), LogTell())
+    refuse(root, outcome.problems, f"hacore data prepare clevr {root}")
     return open_pack(folder)
-
-
-class _LogTell:
-    """Says what ``prepare`` says to the log; of progress, a line every half minute."""
-
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def message(self, text: str) -> None:
-        log.info("%s", text)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        if time.monotonic() - self._said >= 30:
-            self._said = time.monotonic()
-            log.info("%s: %d of %d", what, done, total)
 
 
 def _split_names(pack: Pack) -> dict[str, str]:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hacore.errors import DataError
+from hacore.packing.stream import JsonError, read_list
 from hacore_clevr.columns import Collector, Columns
-from hacore_clevr.stream import JsonError, read_list
 
 ORDER = ("train", "trainA", "val", "valA", "test", "testA", "valB", "testB")
 """Of splits; others follow in alphabetical order."""

@@ -10,8 +10,6 @@ that looks finished is unfinished.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
-from hacore_clevr.writer import images_file
+from hacore.packing.packs import damaged, digest_of, open_images, read_description, require_sizes, wrong_files
+from hacore.packing.writer import images_file
 
 VERSION = 1
 """Of the layout: raised when older packs cannot be read."""
 
-FORMAT, PACK = "hacore-clevr", "pack.json"
+FORMAT = "hacore-clevr"
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -80,16 +79,7 @@ class Pack:
 
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         """(I, 3, height, width), memory-mapped. DataError if the file is not what pack.json says."""
-        path = self.folder / images_file(split)
-        shape = (self.splits[split].images, 3, *self.size)
-        try:
-            images = np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise damaged(path, f"cannot be read ({error})") from error
-        if images.dtype != np.uint8 or images.shape != shape:
-            raise damaged(path, f"holds {images.dtype} {images.shape}, expected uint8 {shape}")
-        found: npt.NDArray[np.uint8] = images
-        return found
+        return open_images(self.folder / images_file(split), (self.splits[split].images, 3, *self.size))
 
     def questions(self, split: str) -> Stored:
         """The columns. DataError if the file is not what pack.json says."""
@@ -109,37 +99,13 @@ def questions_file(split: str) -> str:
     return f"{split}.questions.npz"
 
 
-def damaged(path: Path, found: str) -> DataError:
-    """What to raise for a file of a pack."""
-    return DataError(f"{path}: {found}; delete the folder {path.parent} and make it again")
-
-
-def is_pack(folder: Path) -> bool:
-    """Whether a finished pack is there."""
-    return (folder / PACK).is_file()
-
-
-def digest_of(lines: list[str]) -> str:
-    """SHA-256 of texts, in order."""
-    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
-
-
-def measure(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file, as pack.json lists them."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": file.tell(), "sha256": digest}
-
-
 def open_pack(folder: Path) -> Pack:
     """The pack in a folder. Compares the sizes of its files, not their content: see ``check_pack``.
 
     DataError names the file that is missing, damaged or of another version, and the way out.
     """
     described = _described(folder)
-    for name, entry in described["files"].items():
-        if problem := _wrong_size(folder / name, entry["bytes"]):
-            raise damaged(folder / name, problem)
+    require_sizes(folder, described)
     return _pack(folder, described)
 
 
@@ -149,32 +115,12 @@ def check_pack(folder: Path) -> list[str]:
         described = _described(folder)
     except DataError as error:
         return [str(error)]
-    problems = []
-    for name, entry in described["files"].items():
-        path = folder / name
-        problem = _wrong_size(path, entry["bytes"]) or _wrong_content(path, entry["sha256"])
-        if problem:
-            problems.append(str(damaged(path, problem)))
-    return problems
+    return wrong_files(folder, described)
 
 
 def _described(folder: Path) -> dict[str, Any]:
     """The content of pack.json, with all fields that ``_pack`` reads."""
-    path = folder / PACK
-    try:
-        described = json.loads(path.read_bytes())
-        if described["format"] != FORMAT or described["version"] != VERSION:
-            raise damaged(path, f"version {described['version']} found, {VERSION} expected")
-        for name, entry in described["files"].items():
-            if Path(name).name != name or not isinstance(entry["bytes"] + 0, int):
-                raise ValueError(name)
-        _pack(folder, described)
-    except FileNotFoundError:
-        raise damaged(path, "the file is missing") from None
-    except OSError as error:
-        raise damaged(path, f"cannot be read ({error.strerror or error})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(path, "the file is damaged, it describes no prepared data") from error
+    described = read_description(folder, FORMAT, VERSION, lambda found: _pack(folder, found))
     return dict(described)
 
 
@@ -194,21 +140,3 @@ def _pack(folder: Path, described: dict[str, Any]) -> Pack:
         source=described["source"],
         fingerprint=f"clevr-{digest_of(content)[:16]}",
     )
-
-
-def _wrong_size(path: Path, expected: int) -> str:
-    try:
-        found = path.stat().st_size
-    except FileNotFoundError:
-        return "the file is missing"
-    except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
-    return f"{found} bytes found, {expected} expected" if found != expected else ""
-
-
-def _wrong_content(path: Path, expected: str) -> str:
-    try:
-        found = measure(path)["sha256"]
-    except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
-    return f"the content is damaged, SHA-256 {found} found, {expected} expected" if found != expected else ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +10,23 @@ import attrs
 
 from hacore.data import cache_folder
 from hacore.errors import DataError
+from hacore.packing.folders import only_one
+from hacore.packing.images import finish_images, pack_images
+from hacore.packing.packs import (
+    digest_of,
+    file_stamp,
+    is_pack,
+    require_images_room,
+    require_place,
+    unfinished,
+)
+from hacore.packing.writer import PackWriter
 from hacore.tools import Outcome, Tell
 from hacore_clevr import PrepareConfig
-from hacore_clevr.children import cores, do_all
 from hacore_clevr.columns import Columns
-from hacore_clevr.decode import Job
-from hacore_clevr.folders import existing_parent, only_one
 from hacore_clevr.official import find_splits, image_names, images_folder, questions_file, read_questions
-from hacore_clevr.pack import VERSION, Pack, digest_of, is_pack, open_pack
-from hacore_clevr.publish import publish, require_place, train_split, unfinished
-from hacore_clevr.writer import SHARD, PackedImages, PackWriter
+from hacore_clevr.pack import VERSION, Pack, open_pack
+from hacore_clevr.publish import publish, train_split
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +73,7 @@ def is_current(pack: Pack, root: Path) -> bool:
     """Whether the pack was made from the questions files that the official folder has now."""
     try:
         return all(
-            pack.source["splits"][split]["questions"] == _file_stamp(questions_file(root, split))
+            pack.source["splits"][split]["questions"] == file_stamp(questions_file(root, split))
             for split in pack.splits
         )
     except (OSError, KeyError, TypeError):
@@ -91,7 +96,8 @@ class _Preparation:
         if pack := self._finished(source):
             return Outcome(summary={"already prepared": str(self._folder), **_counts(pack)})
         questions = {split.name: self._read(split) for split in self._splits}
-        _require_room(unfinished(self._folder), self._splits, self._config.size)
+        images = sum(len(split.images) for split in self._splits)
+        require_images_room(unfinished(self._folder), images, self._config.size)
         writers = {split.name: self._writer(split) for split in self._splits if split.images}
         decoded = 0
         for split in self._splits:
@@ -105,7 +111,7 @@ class _Preparation:
         pack = publish(
             self._folder,
             size=self._config.size,
-            images={name: self._finish(name, writer) for name, writer in writers.items()},
+            images={name: finish_images(writer, self._tell, name) for name, writer in writers.items()},
             questions=questions,
             names={split.name: split.images for split in self._splits},
             source=source,
@@ -144,31 +150,12 @@ class _Preparation:
 
     def _decode(self, split: _Split, writer: PackWriter) -> int:
         """Packs the images that are not packed yet; returns how many."""
-        folder, before = images_folder(self._root, split.name), writer.done
-        jobs = [
-            Job(
-                start=start,
-                paths=tuple(str(folder / name) for name in split.images[start:stop]),
-                size=self._config.size,
-            )
-            for start, stop in writer.missing(SHARD)
-        ]
-        seen = before
-        # Closed, so that no process is left when this loop is interrupted.
-        with closing(do_all("hacore_clevr.decode:decode", jobs, self._config.workers or cores())) as results:
-            for result in results:
-                self._problems += result.damage
-                if not result.damage:
-                    writer.write(result.start, result.images)
-                seen += len(result.images)
-                self._tell.progress(f"packing images of {split.name}", seen, writer.shape[0])
-        return writer.done - before
-
-    def _finish(self, name: str, writer: PackWriter) -> PackedImages:
-        total = writer.path.stat().st_size
-        return writer.finish(
-            lambda done: self._tell.progress(f"checksum of {name}, MB", done // 10**6, total // 10**6)
-        )
+        folder = images_folder(self._root, split.name)
+        paths = [str(folder / name) for name in split.images]
+        what = f"packing images of {split.name}"
+        packed, damage = pack_images(writer, paths, self._config.workers, self._tell, what)
+        self._problems += damage
+        return packed
 
 
 def _chosen(root: Path, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -185,14 +172,9 @@ def _look(root: Path, split: str) -> _Split:
     folder = images_folder(root, split)
     stamps = []
     for name in names:
-        size, changed = _file_stamp(folder / name)
+        size, changed = file_stamp(folder / name)
         stamps.append(f"{name} {size} {changed}")
     return _Split(name=split, images=names, stamps=stamps)
-
-
-def _file_stamp(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
 
 
 def _source(root: Path, splits: list[_Split]) -> dict[str, Any]:
@@ -200,24 +182,12 @@ def _source(root: Path, splits: list[_Split]) -> dict[str, Any]:
         "root": str(root.resolve()),
         "splits": {
             split.name: {
-                "questions": _file_stamp(questions_file(root, split.name)),
+                "questions": file_stamp(questions_file(root, split.name)),
                 "images": digest_of(split.stamps),
             }
             for split in splits
         },
     }
-
-
-def _require_room(work: Path, splits: list[_Split], size: tuple[int, int]) -> None:
-    """DataError if the images would not fit on the disk beside what is packed already."""
-    needed = sum(len(split.images) for split in splits) * 3 * size[0] * size[1]
-    needed -= sum(path.stat().st_size for path in work.glob("*.npy"))
-    free = shutil.disk_usage(existing_parent(work)).free
-    if needed > free:
-        raise DataError(
-            f"{work.parent}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room, choose "
-            "another folder with --output or smaller images with --size"
-        )
 
 
 def _counts(pack: Pack) -> dict[str, Any]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,42 +12,26 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
+from hacore.packing.packs import digest_of, measure, name_pack, pixel_statistics, require_place, unfinished
+from hacore.packing.writer import PackedImages, images_file, journal_file
 from hacore_clevr.columns import Columns
 from hacore_clevr.domain import QUESTION_TYPES
 from hacore_clevr.official import TRAIN
 from hacore_clevr.pack import (
     FORMAT,
-    PACK,
     VERSION,
     Pack,
     SplitInfo,
     Stored,
-    digest_of,
-    is_pack,
-    measure,
     open_pack,
     questions_file,
 )
 from hacore_clevr.words import build_vocabulary, renumber
-from hacore_clevr.writer import PackedImages, images_file, journal_file
 
 UNKNOWN_TYPE = "unknown"
 """The type of questions without a program."""
 
 _Type = tuple[int, int]  # family, function; (-1, -1) without a program
-
-
-def unfinished(folder: Path) -> Path:
-    """The folder in which the pack ``folder`` is made, before ``publish``."""
-    return folder.with_name(f".{folder.name}.unfinished")
-
-
-def require_place(folder: Path) -> None:
-    """DataError if the pack ``folder`` would take the place of something that is no pack."""
-    if folder.is_dir() and (is_pack(folder) or not any(folder.iterdir())):
-        return
-    if folder.exists():
-        raise DataError(f"{folder}: holds other files than prepared data; choose another output folder")
 
 
 def train_split(splits: Mapping[str, Any]) -> str:
@@ -83,7 +64,7 @@ def publish(
     work, train = unfinished(folder), train_split(images)
     vocabulary = build_vocabulary(questions[train].vocabulary)
     types = _types(questions)
-    mean, std = _statistics(images[train], size)
+    mean, std = pixel_statistics(images[train], size)
     splits, files = {}, {}
     for split, columns in questions.items():
         _write_questions(
@@ -110,26 +91,10 @@ def publish(
         "files": files,
         "source": source,
     }
-    with open(work / PACK, "w", encoding="utf-8") as file:
-        file.write(json.dumps(described, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    _name(work, folder)
+    name_pack(folder, described)
     for split in questions:
         (folder / journal_file(split)).unlink(missing_ok=True)
     return open_pack(folder)
-
-
-def _name(work: Path, folder: Path) -> None:
-    """Gives the finished folder its name; an older pack makes place."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if is_pack(folder):
-        os.rename(folder, old)
-    elif folder.is_dir():
-        folder.rmdir()
-    os.rename(work, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _pairs(columns: Columns) -> tuple[list[_Type], npt.NDArray[np.int64]]:
@@ -172,14 +137,3 @@ def _write_questions(path: Path, stored: Stored) -> None:
         np.savez(file, **attrs.asdict(stored))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _statistics(images: PackedImages, size: tuple[int, int]) -> tuple[list[float], list[float]]:
-    """Mean and deviation of each channel, pixels in [0, 1], from exact sums."""
-    pixels = images.count * size[0] * size[1]
-    mean = [total / pixels for total in images.total]
-    # In integers: the difference of two large numbers that are almost the same keeps its digits.
-    spread = [
-        pixels * squares - total**2 for total, squares in zip(images.total, images.squares, strict=True)
-    ]
-    return [value / 255 for value in mean], [math.sqrt(value) / pixels / 255 for value in spread]

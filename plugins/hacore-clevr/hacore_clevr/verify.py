@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hacore.errors import DataError
+from hacore.packing.stream import JsonError, read_list
 from hacore.tools import Outcome, Tell
 from hacore_clevr import VerifyConfig
 from hacore_clevr.domain import RELATIONS
@@ -24,7 +25,6 @@ from hacore_clevr.official import (
     scenes_file,
 )
 from hacore_clevr.programs import ProgramError, World, execute, normal_answer
-from hacore_clevr.stream import JsonError, read_list
 
 TIE = 1e-4
 """Offsets this near to the limit of a relation may fall to either side: the files' numbers are rounded."""

@@ -1,26 +1,17 @@
 """Reading official folders: splits, questions of both formats, and everything that can be wrong with them."""
 
 import json
-import tracemalloc
 
 import numpy as np
 import pytest
-from hacore_clevr import stream
 from hacore_clevr.columns import collect
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
 from hacore_clevr.official import find_splits, image_names, questions_file, read_questions
-from hacore_clevr.stream import JsonError, read_list
 from hacore_clevr.words import Numbering, build_vocabulary, renumber, split_words
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hacore.errors import DataError
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
 
 
 def read(root, split):
@@ -181,46 +172,6 @@ def test_file_that_is_not_there(official):
         read_questions(official, "dev", [])
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is cut off after 0 characters"),
-        ("[]", "is not JSON at character 0 ('{' expected)"),
-        ('{"info": {}}', "has no list 'questions'"),
-        ('{"questions": {}}', "has no list 'questions'"),
-        ('{"questions": [1 2]}', "is not JSON at character 17 (',' expected)"),
-        ('{"questions": []} x', "is not JSON at character 18 (text after the end)"),
-        ('{"questions": [{"a" 1}]}', "is not JSON at character 20 (expecting ':' delimiter)"),
-        ('{"questions": [{"a": "b', "is cut off after 23 characters"),
-        ('{"questions": ' + "[" * 100_000, "is nested too deeply"),
-    ],
-)
-def test_broken_files_are_named(tmp_path, text, message):
-    path = tmp_path / "questions.json"
-    path.write_text(text)
-    with pytest.raises(JsonError) as caught:
-        list(read_list(path, "questions"))
-    assert str(caught.value) == message
-
-
-def test_file_that_is_no_text(tmp_path):
-    path = tmp_path / "questions.json"
-    path.write_bytes(b'{"questions": ["\xff\xfe"]}')
-    with pytest.raises(JsonError, match="is no UTF-8 text"):
-        list(read_list(path, "questions"))
-
-
-@given(
-    before=JSON, items=st.lists(JSON, max_size=6), piece=st.integers(1, 40), indent=st.sampled_from([None, 1])
-)
-def test_any_list_reads_as_json_does(tmp_path_factory, before, items, piece, indent):
-    path = tmp_path_factory.mktemp("json") / "file.json"
-    path.write_text(json.dumps({"info": before, "list": items, "after": before}, indent=indent))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "PIECE", piece)
-        assert list(read_list(path, "list")) == items
-
-
 def test_cut_off_anywhere_is_never_silent(official, tmp_path):
     text = questions_file(official, "test").read_text()
     path = questions_file(tmp_path, "test")
@@ -231,15 +182,3 @@ def test_cut_off_anywhere_is_never_silent(official, tmp_path):
         columns, problems = read_questions(tmp_path, "test", names)
         assert problems, length
         assert f"; {len(columns)} questions could be read; download or unpack it again" in problems[0]
-
-
-def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(stream, "PIECE", 10_000)
-    path = tmp_path / "questions.json"
-    path.write_text(json.dumps({"questions": [{"text": "x" * 900, "number": n} for n in range(5000)]}))
-    tracemalloc.start()
-    count = sum(1 for _ in read_list(path, "questions"))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert count == 5000
-    assert peak < path.stat().st_size / 20

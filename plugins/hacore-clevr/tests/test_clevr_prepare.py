@@ -6,24 +6,21 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hacore_clevr import PrepareConfig, children, decode, hacore_data_tools, prepare, writer
+from hacore_clevr import PrepareConfig, hacore_data_tools, prepare
 from hacore_clevr.columns import collect
-from hacore_clevr.folders import only_one
 from hacore_clevr.official import image_names, questions_file, read_questions
 from hacore_clevr.pack import check_pack, open_pack
-from hacore_clevr.publish import publish, unfinished
-from hacore_clevr.writer import PackWriter
-from hypothesis import given
-from hypothesis import strategies as st
+from hacore_clevr.publish import publish
 from PIL import Image
 
 from hacore.errors import DataError
+from hacore.packing import children, decode, images, writer
+from hacore.packing.packs import unfinished
+from hacore.packing.writer import PackWriter
 from hacore.tools import Silent
 
 SIZE = (6, 10)
@@ -43,7 +40,7 @@ class Stop(Silent):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(prepare, "SHARD", 2)
+    monkeypatch.setattr(images, "SHARD", 2)
 
 
 @pytest.fixture
@@ -157,11 +154,12 @@ def test_goes_on_after_a_kill(official, output, tmp_path):
     code = (
         "import os, signal, sys\n"
         "from hacore_clevr import PrepareConfig, prepare\n"
+        "from hacore.packing import images\n"
         "from hacore.tools import Silent\n"
         "class Kill(Silent):\n"
         "    def progress(self, what, done, total):\n"
         "        if done >= 4: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "prepare.SHARD = 2\n"
+        "images.SHARD = 2\n"
         "config = PrepareConfig(root=sys.argv[1], output=sys.argv[2], size=(6, 10), workers=2)\n"
         "prepare.prepare(config, Kill())\n"
     )
@@ -313,92 +311,6 @@ def test_full_disk(official, output):
     assert run(official, output).problems == ()
 
 
-def test_another_process_makes_it_wait(tmp_path):
-    """The second comes in when the first has left."""
-    said, order = [], []
-
-    class Tell(Silent):
-        def message(self, text):
-            said.append(text)
-            release.set()
-
-    def second():
-        with only_one(tmp_path / "pack", Tell()):
-            order.append("second")
-
-    release = threading.Event()
-    thread = threading.Thread(target=second)
-    with only_one(tmp_path / "pack", Silent()):
-        thread.start()
-        assert release.wait(30)
-        order.append("first")
-    thread.join(30)
-    assert order == ["first", "second"]
-    assert said == [f"waiting for another process that makes {tmp_path / 'pack'}"]
-
-
-IMAGES = np.random.default_rng(0).integers(0, 256, (9, 3, 2, 4), np.uint8)
-
-
-@given(cuts=st.lists(st.integers(0, 9), max_size=4), order=st.randoms(), reopen=st.booleans())
-def test_rows_may_be_written_in_any_order(tmp_path_factory, cuts, order, reopen):
-    folder = tmp_path_factory.mktemp("writer")
-    edges = sorted({0, 9, *cuts})
-    pieces = list(pairwise(edges))
-    order.shuffle(pieces)
-    pack = PackWriter(folder, "train", 9, (2, 4))
-    left = set(range(9))
-    for start, stop in pieces:
-        assert {row for a, b in pack.missing(3) for row in range(a, b)} == left
-        assert all(b - a <= 3 for a, b in pack.missing(3))
-        pack.write(start, IMAGES[start:stop])
-        left -= set(range(start, stop))
-        if reopen:
-            pack = PackWriter(folder, "train", 9, (2, 4))
-    finished = pack.finish()
-    np.testing.assert_array_equal(np.load(folder / "train.images.npy"), IMAGES)
-    wide = IMAGES.astype(np.int64)
-    assert finished.count == 9
-    assert finished.total == tuple(wide.sum((0, 2, 3)))
-    assert finished.squares == tuple((wide**2).sum((0, 2, 3)))
-
-
-def test_writer_refuses_what_is_wrong(tmp_path):
-    pack = PackWriter(tmp_path, "train", 9, (2, 4))
-    pack.write(0, IMAGES[:3])
-    for start, images in ((0, IMAGES[:1]), (2, IMAGES[:2]), (8, IMAGES[:2])):
-        with pytest.raises(ValueError, match="are not all missing"):
-            pack.write(start, images)
-    with pytest.raises(ValueError, match=r"must be uint8 \(n, 3, 2, 4\)"):
-        pack.write(3, IMAGES.astype(np.int64))
-    with pytest.raises(ValueError, match=r"must be uint8 \(n, 3, 2, 4\)"):
-        pack.write(3, IMAGES[:, :, :1])
-    with pytest.raises(ValueError, match="rows from 3 were not written"):
-        pack.finish()
-
-
-@pytest.mark.parametrize("cut", range(0, 60, 7))
-def test_journal_cut_by_a_crash(tmp_path, cut):
-    pack = PackWriter(tmp_path, "train", 9, (2, 4))
-    for start in (0, 3):
-        pack.write(start, IMAGES[start : start + 3])
-    journal = tmp_path / "train.rows.jsonl"
-    journal.write_bytes(journal.read_bytes()[: -cut or None])
-    pack = PackWriter(tmp_path, "train", 9, (2, 4))
-    assert pack.done == (6 if cut == 0 else 3)
-    for start, stop in pack.missing(3):
-        pack.write(start, IMAGES[start:stop])
-    pack.finish()
-    np.testing.assert_array_equal(np.load(tmp_path / "train.images.npy"), IMAGES)
-
-
-def test_rows_of_other_data_are_not_taken_over(tmp_path):
-    PackWriter(tmp_path, "train", 9, (2, 4), lambda start, stop: "old").write(0, IMAGES[:4])
-    assert PackWriter(tmp_path, "train", 9, (2, 4), lambda start, stop: "new").done == 0
-    assert PackWriter(tmp_path, "train", 9, (2, 4), lambda start, stop: "old").done == 4
-    assert PackWriter(tmp_path, "train", 9, (4, 2), lambda start, stop: "old").done == 0
-
-
 def test_pack_of_generated_data(tmp_path):
     """What a generator does: arrays and records, no files."""
     folder = tmp_path / "generated"
@@ -415,7 +327,8 @@ def test_pack_of_generated_data(tmp_path):
         for row, name in enumerate(names)
     ]
     pack = PackWriter(unfinished(folder), "train", 3, (2, 4))
-    pack.write(0, IMAGES[:3])
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 2, 4), np.uint8)
+    pack.write(0, pixels)
     columns, problems = collect(records, names)
     assert problems == []
     made = publish(
@@ -427,7 +340,7 @@ def test_pack_of_generated_data(tmp_path):
         source={"seed": 1},
     )
     assert (made.types, made.source) == (("5 count",), {"seed": 1})
-    np.testing.assert_array_equal(made.images("train"), IMAGES[:3])
+    np.testing.assert_array_equal(made.images("train"), pixels)
     assert made.questions("train").answer.tolist() == [0, 1, 2]
     assert check_pack(folder) == []
 

@@ -13,7 +13,7 @@ from hacore.plugin import Component, hookimpl, option
 class Config:
     """Options of the LSTM."""
 
-    embedding: int = option(32, "channels of a word vector", min=1)
+    embedding: int = option(32, "channels of a word vector, as many as the data's own vectors have", min=1)
     hidden: int = option(128, "channels of the state of each layer and direction", min=1)
     layers: int = option(1, "layers, one above the other", min=1)
     bidirectional: bool = option(False, "read both ways; the question vector is then twice as long")

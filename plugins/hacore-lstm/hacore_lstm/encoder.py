@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
@@ -18,6 +20,9 @@ class LSTM(QuestionEncoder[Config]):
     state 128 are those of Santoro et al. 2017 (arXiv 1706.01427); in Malinowski et al. 2018 the sizes
     are open. Reading questions backwards helped public reimplementations of the RN on CLEVR.
 
+    Word vectors that the data bring (``Sizes.word_vectors``) are what the embedding starts with; they must
+    have ``embedding`` channels, and are trained on with the rest.
+
     Packing needs the lengths on the CPU. Lengths that live there already, even with the words on
     another device, spare the wait for a copy. Raises ValueError for lengths outside 1..T.
     """
@@ -25,6 +30,8 @@ class LSTM(QuestionEncoder[Config]):
     def __init__(self, config: Config, sizes: Sizes) -> None:
         super().__init__(config, sizes)
         self.embedding = nn.Embedding(sizes.words, config.embedding, padding_idx=0)
+        if sizes.word_vectors is not None:
+            self._start_embedding(sizes.word_vectors)
         self.lstm = nn.LSTM(
             config.embedding,
             config.hidden,
@@ -36,6 +43,20 @@ class LSTM(QuestionEncoder[Config]):
         if config.init == "orthogonal":
             self._initialise()
         self.out_channels = config.hidden * (2 if config.bidirectional else 1)
+
+    @torch.no_grad()
+    def _start_embedding(self, vectors: npt.NDArray[np.float32]) -> None:
+        """Take the data's word vectors; words without one keep their random start, at the others' scale."""
+        if vectors.shape[1] != self.config.embedding:
+            raise ValueError(
+                f"the data's word vectors have {vectors.shape[1]} channels, embedding = "
+                f"{self.config.embedding}; set embedding = {vectors.shape[1]}"
+            )
+        given_WC = torch.from_numpy(vectors)
+        known_W = given_WC.any(1)
+        if known_W.any():
+            self.embedding.weight.mul_(given_WC[known_W].std(correction=0))
+            self.embedding.weight[known_W] = given_WC[known_W]
 
     @torch.no_grad()
     def _initialise(self) -> None:

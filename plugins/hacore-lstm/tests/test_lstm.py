@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import attrs
+import numpy as np
 import pytest
 import torch
 from hacore_lstm import Config
@@ -176,6 +177,22 @@ def test_dropout_needs_two_layers():
         Config(dropout=0.5)
     with pytest.raises(ValueError, match="below 1"):
         Config(dropout=1.0, layers=2)
+
+
+def test_word_vectors_of_the_data_start_the_embedding():
+    given = np.random.default_rng(0).normal(0, 0.2, (WORDS, 3)).astype(np.float32)
+    given[[0, 1, 4]] = 0  # padding, <unk> and a word without a vector
+    sizes = Sizes(image=(3, 8, 8), words=WORDS, answers=2, word_vectors=given)
+    torch.manual_seed(0)
+    weight = build(LSTM, Config(embedding=3, hidden=4), sizes).embedding.weight
+    known = given.any(1)
+    assert torch.equal(weight.detach()[known], torch.from_numpy(given[known]))
+    assert not weight[0].any()
+    own = encoder(torch.float32).embedding.weight[[1, 4]].detach()
+    torch.testing.assert_close(weight.detach()[[1, 4]], own * float(given[known].std()))
+    assert weight.requires_grad
+    with pytest.raises(ValueError, match=r"have 3 channels, embedding = 32; set embedding = 3"):
+        build(LSTM, Config(), sizes)
 
 
 def test_every_option_has_help():

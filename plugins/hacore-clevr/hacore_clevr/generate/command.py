@@ -20,11 +20,14 @@ from typing import Any
 import torch
 
 from hacore.errors import DataError
+from hacore.packing.children import cores, do_all
+from hacore.packing.folders import only_one
+from hacore.packing.packs import unfinished
+from hacore.packing.stream import written_list
+from hacore.packing.writer import PackWriter
 from hacore.tools import Outcome, Tell
 from hacore_clevr import GenerateConfig
-from hacore_clevr.children import cores, do_all
 from hacore_clevr.columns import Collector
-from hacore_clevr.folders import only_one
 from hacore_clevr.generate.parts import (
     Done,
     Job,
@@ -41,9 +44,7 @@ from hacore_clevr.generate.report import overview, report
 from hacore_clevr.generate.scenes import picture_name
 from hacore_clevr.generate.templates import digest, load_templates
 from hacore_clevr.official import questions_file, scenes_file
-from hacore_clevr.publish import publish, unfinished
-from hacore_clevr.stream import written_list
-from hacore_clevr.writer import PackWriter
+from hacore_clevr.publish import publish
 
 Record = dict[str, Any]
 

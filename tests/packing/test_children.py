@@ -2,9 +2,9 @@
 
 import attrs
 import pytest
-from hacore_clevr import children
 
 from hacore.errors import DataError
+from hacore.packing import children
 
 
 @attrs.frozen

@@ -25,14 +25,16 @@ SHARD = 64
 
 @attrs.frozen(kw_only=True)
 class PackedImages:
-    """A finished file. count: images. bytes, sha256: of the whole file.
+    """A finished file. count: images. bytes, sha256: of the whole file. measured: how many.
 
-    total, squares: per channel, the sum of the pixels in [0, 255] and of their squares, exact.
+    of the first images the sums are over. total, squares: per channel, the sum of the pixels in [0, 255]
+    and of their squares, exact.
     """
 
     count: int
     bytes: int
     sha256: str
+    measured: int
     total: tuple[int, int, int]
     squares: tuple[int, int, int]
 
@@ -49,7 +51,8 @@ class PackWriter:
     """Writes ``{split}.images.npy``, (count, 3, height, width) uint8, in a folder that is not yet a pack.
 
     size: (height, width). stamp: of rows [start, stop), names what they are made from; rows that an
-    earlier writer made from something else are missing again. OSError when the disk is full: the space
+    earlier writer made from something else are missing again. measured: sums of pixels are over the
+    first so many rows, all by default. OSError when the disk is full: the space
     of the whole file is claimed at once where the system can do that.
     """
 
@@ -60,12 +63,14 @@ class PackWriter:
         count: int,
         size: tuple[int, int],
         stamp: Callable[[int, int], str] = lambda start, stop: "",
+        measured: int | None = None,
     ) -> None:
         self.path = folder / images_file(split)
         self.shape = (count, 3, *size)
         self._row = 3 * size[0] * size[1]
         self._header = _npy_header(self.shape)
         self._stamp = stamp
+        self._measured = count if measured is None else measured
         self._journal = folder / journal_file(split)
         self._done: dict[int, dict[str, Any]] = {}  # journal entries by first row
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,13 +82,18 @@ class PackWriter:
         return sum(entry["stop"] - start for start, entry in self._done.items())
 
     def missing(self, shard: int = SHARD) -> list[tuple[int, int]]:
-        """Ranges [start, stop) of the rows still to be written, of at most ``shard`` rows, in order."""
+        """Ranges [start, stop) of the rows still to be written, of at most ``shard`` rows, in order.
+
+        None holds both measured rows and others.
+        """
         ranges, at = [], 0
         for start, stop in [
             *sorted((it, entry["stop"]) for it, entry in self._done.items()),
             (self.shape[0],) * 2,
         ]:
-            ranges += [(first, min(first + shard, start)) for first in range(at, start, shard)]
+            for part in (min(max(self._measured, at), start), start):  # sums stop where the measured rows do
+                ranges += [(first, min(first + shard, part)) for first in range(at, part, shard)]
+                at = max(at, part)
             at = stop
         return ranges
 
@@ -120,11 +130,18 @@ class PackWriter:
                 digest.update(piece)
                 read += len(piece)
                 progress(read)
+        summed = [entry for start, entry in self._done.items() if start < self._measured]
         channels = {
-            name: tuple(sum(entry[name][channel] for entry in self._done.values()) for channel in range(3))
+            name: tuple(sum(entry[name][channel] for entry in summed) for channel in range(3))
             for name in ("total", "squares")
         }
-        return PackedImages(count=self.shape[0], bytes=read, sha256=digest.hexdigest(), **channels)
+        return PackedImages(
+            count=self.shape[0],
+            bytes=read,
+            sha256=digest.hexdigest(),
+            measured=self._measured,
+            **channels,
+        )
 
     def _resume(self) -> None:
         """Takes over the rows that the journal vouches for, or starts the file anew."""
@@ -136,7 +153,8 @@ class PackWriter:
             start, stop = entry["start"], entry["stop"]
             # Rows that were written again are as the last entry says.
             self._done = {at: it for at, it in self._done.items() if it["stop"] <= start or stop <= at}
-            if stop <= self.shape[0] and entry["stamp"] == self._stamp(start, stop):
+            whole = stop <= self.shape[0] and not start < self._measured < stop
+            if whole and entry["stamp"] == self._stamp(start, stop):
                 self._done[start] = entry
 
 

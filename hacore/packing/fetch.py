@@ -39,11 +39,13 @@ def fetch(
     begin: Callable[[int, int | None], None],
     progress: Callable[[Progress], None],
     sleep: Callable[[float], None] = time.sleep,
+    option: str = "--url",
 ) -> None:
     """Fetches the whole file into ``part``, going on after what is there.
 
     Beside it a file with ``.json`` at the end remembers the address and how the server called this
-    content, so that a file that changed at the server is fetched anew and never mixed. begin: told the
+    content, so that a file that changed at the server is fetched anew and never mixed. option: the option
+    that gives another address, for messages. begin: told the
     bytes there are and the bytes in all, None if the server does not say, before any is written; it
     may raise. DataError when the server does not have the file, when it fails again and again, or when
     nothing can be written; what was fetched stays for the next call.
@@ -59,7 +61,7 @@ def fetch(
         except urllib.error.HTTPError as refused:
             if refused.code < 500 and refused.code not in _PASSING:
                 found = f"the server answers {refused.code} {refused.reason}"
-                raise DataError(f"{url}: {found}; give another address with --url") from None
+                raise DataError(f"{url}: {found}; give another address with {option}") from None
             error = refused
         except urllib.error.URLError as lost:
             error = lost.reason
@@ -96,7 +98,7 @@ class _Transfer:
         have = self._part.stat().st_size if known else 0
         if known and known["total"] == have:
             return True
-        headers = {"User-Agent": "hacore-clevr", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": "hacore", "Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
             if known["validator"]:

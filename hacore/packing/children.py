@@ -92,7 +92,7 @@ def _function(target: str) -> Any:
 def _start_child(target: str) -> _Child:
     path = os.pathsep.join(it for it in sys.path if it)
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", f"from hacore_clevr.children import serve; serve({target!r})"],
+        [sys.executable, "-P", "-c", f"from hacore.packing.children import serve; serve({target!r})"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # One thread each: the processes share the cores.

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 
 from hacore.errors import DataError
-from hacore_clevr.folders import existing_parent
+from hacore.packing.folders import existing_parent
 
 _PIECE = 1 << 20
 _ENCRYPTED = 0x1

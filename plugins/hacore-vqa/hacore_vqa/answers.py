@@ -1,0 +1,73 @@
+"""The answers that a model chooses among, and what each of them scores by the official metric.
+
+Answers are counted as the metric compares them: all that have one normal form are one answer. It is called,
+and submitted as, the most frequent of them as it was given, because the metric compares answers as they
+were given where the ten people agree: there "none" is right and "0", its normal form, is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from hacore_vqa.metric import agreement
+from hacore_vqa.pack import Stored, Texts
+from hacore_vqa.records import PEOPLE
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class AnswerSet:
+    """answers: A texts. exact, alike: (texts,) int32, the answer that a text is, or has the normal form of.
+
+    -1 for a text that is none of the answers.
+    """
+
+    answers: tuple[str, ...]
+    exact: npt.NDArray[np.int32]
+    alike: npt.NDArray[np.int32]
+
+    def wanted(self, stored: Stored) -> npt.NDArray[np.int64]:
+        """(Q,) the answer with the normal form of each question's most frequent one; -1 if there is none."""
+        return np.where(stored.chosen < 0, -1, self.alike[stored.chosen]).astype(np.int64)
+
+    def accepted(self, stored: Stored) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """(Q, 10) answers that score something, -1 for none, and (Q, 10) their official scores in [0, 1]."""
+        same = (stored.given == stored.given[:, :1]).all(1)
+        answer = np.where(same[:, None], self.exact[stored.given], self.alike[stored.given])
+        counts, first = np.zeros(answer.shape, np.int8), np.ones(answer.shape, bool)
+        for column in range(PEOPLE):
+            equal = answer == answer[:, column : column + 1]
+            counts += equal
+            first[:, column + 1 :] &= ~equal[:, column + 1 :]
+        answer = np.where(first, answer, -1).astype(np.int32)
+        scores = np.array([agreement(count) if count else 0.0 for count in range(PEOPLE + 1)], np.float32)
+        return answer, np.where(answer < 0, 0, scores[counts]).astype(np.float32)
+
+
+def choose_answers(texts: Texts, chosen: Sequence[npt.NDArray[np.int32]], most: int, least: int) -> AnswerSet:
+    """The answers to choose among, the most frequent first, those as frequent in alphabetical order.
+
+    chosen: numbers of the most frequent answers of the questions that are counted. most: how many answers,
+    0 for no limit. least: questions that an answer must be given to.
+    """
+    counts = np.bincount(np.concatenate(chosen), minlength=len(texts.answers))
+    normal = np.array(texts.normal, np.int64)
+    totals = np.zeros(len(normal), np.int64)
+    np.add.at(totals, normal, counts)
+    called: dict[int, tuple[int, str, int]] = {}  # by normal form: the most frequent text
+    for text in np.flatnonzero(counts).tolist():
+        form, found = int(normal[text]), (-int(counts[text]), texts.answers[text], text)
+        if texts.answers[text]:  # nothing at all is no answer
+            called[form] = min(called.get(form, found), found)
+    frequent = [
+        (-int(totals[form]), it[1], form, it[2]) for form, it in called.items() if totals[form] >= least
+    ]
+    frequent.sort()
+    frequent = frequent[: most or None]
+    exact, of_form = np.full(len(normal), -1, np.int32), np.full(len(normal), -1, np.int32)
+    for answer, (_, _, form, text) in enumerate(frequent):
+        exact[text] = of_form[form] = answer
+    return AnswerSet(answers=tuple(it[1] for it in frequent), exact=exact, alike=of_form[normal])

@@ -1,0 +1,143 @@
+"""Questions and annotations of a split as columns of numbers, and what is wrong with them."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from hacore_vqa.findings import Findings
+from hacore_vqa.metric import strip
+from hacore_vqa.official import COCO, Split
+from hacore_vqa.records import PEOPLE, Annotation, Question, read_records
+from hacore_vqa.words import Numbering, split_words
+
+
+@attrs.define(kw_only=True)
+class Texts:
+    """Texts by number, the same in all splits: words, stripped answers, types."""
+
+    words: Numbering = attrs.Factory(Numbering)
+    answers: Numbering = attrs.Factory(Numbering)
+    question_types: Numbering = attrs.Factory(Numbering)
+    answer_types: Numbering = attrs.Factory(Numbering)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Columns:
+    """The questions of a split, Q of them, in the order of the questions file.
+
+    words: (total,) int32 numbers, end to end; question q is words[offsets[q]:offsets[q + 1]], offsets
+    (Q + 1,) int64. coco: (Q,) int8 index into ``official.COCO``, image: (Q,) int64 id in there. ids: (Q,)
+    int64 question_id. given: (Q, 10) int32 numbers of the people's answers, chosen: (Q,) int32 that of
+    multiple_choice_answer; question_type: (Q,) int16; answer_type: (Q,) int8; all -1 without annotations.
+    """
+
+    words: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    coco: npt.NDArray[np.int8]
+    image: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]
+    given: npt.NDArray[np.int32]
+    chosen: npt.NDArray[np.int32]
+    question_type: npt.NDArray[np.int16]
+    answer_type: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[str]]:
+    """The columns of a split, and everything that is wrong with its files, a line each.
+
+    DataError when a file cannot be opened.
+    """
+    asked = Findings(root / split.questions)
+    words, lengths, coco, image, ids = (array(code) for code in "iqbqq")
+    folder_of = {name: number for number, name in enumerate(COCO)}
+    for it in read_records(asked.path, Question, asked):
+        folder = folder_of.get(split.coco or it.coco_split, -1)
+        if folder < 0 or it.image_id < 0:
+            asked.note(_misplaced(it), it.question_id)
+            continue
+        found = split_words(it.question)
+        words.extend(map(texts.words.__getitem__, found))
+        lengths.append(len(found))
+        coco.append(folder)
+        image.append(it.image_id)
+        ids.append(it.question_id)
+    count = len(ids)
+    columns = Columns(
+        words=np.array(words, np.int32),
+        offsets=np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))]).astype(np.int64),
+        coco=np.array(coco, np.int8),
+        image=np.array(image, np.int64),
+        ids=np.array(ids, np.int64),
+        given=np.full((count, PEOPLE), -1, np.int32),
+        chosen=np.full(count, -1, np.int32),
+        question_type=np.full(count, -1, np.int16),
+        answer_type=np.full(count, -1, np.int8),
+    )
+    problems = asked.lines()
+    if split.annotations:
+        problems += _annotate(Findings(root / split.annotations), columns, texts, asked)
+    return columns, problems
+
+
+def _misplaced(it: Question) -> str:
+    if it.image_id < 0:
+        return f"image_id is {it.image_id}; must not be negative"
+    return f"coco_split is {it.coco_split!r}; must be {' or '.join(COCO[:2])}"
+
+
+def _annotate(findings: Findings, columns: Columns, texts: Texts, asked: Findings) -> list[str]:
+    """Fills in what the annotations say. asked: what is wrong with the questions, which is named there."""
+    noted = asked.records()
+    row_of = {number: row for row, number in enumerate(columns.ids.tolist())}
+    images, number = columns.image.tolist(), _Stripped(texts.answers).__getitem__
+    rows, given, chosen, question_types, answer_types = (array(code) for code in "qiihb")
+    for it in read_records(findings.path, Annotation, findings):
+        row = row_of.get(it.question_id, -1)
+        if row < 0:
+            if not asked.broken and it.question_id not in noted:
+                findings.note("is not in the questions file", it.question_id)
+            continue
+        if it.image_id != images[row]:
+            what = f"is about image {it.image_id}, in the questions file about {images[row]}"
+            findings.note(what, it.question_id)
+        if it.people() is not None:
+            findings.note("has two answers of the same answer_id; they must be ten people's", it.question_id)
+        if it.multiple_choice_answer is None:
+            findings.note("has no 'multiple_choice_answer'", it.question_id)
+            continue
+        rows.append(row)
+        given.extend([number(one.answer) for one in it.answers])
+        chosen.append(number(it.multiple_choice_answer))
+        question_types.append(texts.question_types[it.question_type])
+        answer_types.append(texts.answer_types[it.answer_type])
+    place = np.array(rows, np.int64)
+    columns.given[place] = np.array(given, np.int32).reshape(-1, PEOPLE)
+    columns.chosen[place] = np.array(chosen, np.int32)
+    columns.question_type[place] = np.array(question_types, np.int16)
+    columns.answer_type[place] = np.array(answer_types, np.int8)
+    if not findings.broken:  # every question would be named
+        noted = findings.records()
+        for question in columns.ids[columns.chosen < 0].tolist():
+            if question not in noted:
+                findings.note("has no annotation", question)
+    return findings.lines()
+
+
+class _Stripped(dict[str, int]):
+    """Numbers of answers as they were given: that of the stripped text."""
+
+    def __init__(self, numbers: Numbering) -> None:
+        super().__init__()
+        self._numbers = numbers
+
+    def __missing__(self, answer: str) -> int:
+        number = self[answer] = self._numbers[strip(answer)]
+        return number

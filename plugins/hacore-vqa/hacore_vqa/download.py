@@ -1,0 +1,152 @@
+"""Fetching VQA v2 and the photographs of COCO: goes on where it stopped, and is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hacore.data import cache_folder
+from hacore.errors import DataError
+from hacore.packing.archive import unpack
+from hacore.packing.folders import only_one
+from hacore.packing.retrieve import retrieve
+from hacore.tools import Outcome, Tell
+from hacore_vqa import DownloadConfig
+from hacore_vqa.official import V2
+
+_MB = 10**6
+MEMORY = "downloaded.json"
+"""File in the folder that remembers each archive that was unpacked, with its MD5."""
+
+
+@attrs.frozen(kw_only=True)
+class Archive:
+    """An archive of the official data.
+
+    holds: the file or folder in it that is wanted. test: belongs to test2015. md5: "" where no published one
+    is known; it is then computed once and remembered.
+    """
+
+    name: str
+    holds: tuple[str, ...]
+    image: bool = False
+    test: bool = False
+    md5: str = ""
+
+
+def _archives() -> tuple[Archive, ...]:
+    splits = V2.splits
+    texts = [
+        Archive(name="v2_Questions_Train_mscoco.zip", holds=(splits["train"].questions,)),
+        Archive(name="v2_Questions_Val_mscoco.zip", holds=(splits["val"].questions,)),
+        Archive(
+            name="v2_Questions_Test_mscoco.zip",
+            holds=(splits["test"].questions, splits["test-dev"].questions),
+            test=True,
+        ),
+        Archive(name="v2_Annotations_Train_mscoco.zip", holds=(splits["train"].annotations,)),
+        Archive(name="v2_Annotations_Val_mscoco.zip", holds=(splits["val"].annotations,)),
+    ]
+    images = [
+        Archive(
+            name="train2014.zip", holds=("train2014",), image=True, md5="0da8c0bd3d6becc4dcb32757491aca88"
+        ),
+        Archive(name="val2014.zip", holds=("val2014",), image=True, md5="a3d79f5ed8d289b7a7554ce06a5782b3"),
+        Archive(name="test2015.zip", holds=("test2015",), image=True, test=True),
+    ]
+    return (*texts, *images)
+
+
+ARCHIVES = _archives()
+
+
+def download(config: DownloadConfig, tell: Tell) -> Outcome:
+    """Fetches, checks and unpacks what is not there yet.
+
+    Interrupted at any point, the next call goes on: with a transfer where it stopped, with unpacking an
+    archive from its beginning. A file or folder is there only when it is complete. DataError when a
+    server fails, an MD5 is another, there is no room, or an archive is damaged or unsafe.
+    """
+    output = Path(config.output).expanduser() if config.output else cache_folder() / V2.name
+    wanted = [it for it in ARCHIVES if (config.images or not it.image) and (config.test or not it.test)]
+    started = time.monotonic()
+    told: dict[str, str] = {}
+    with only_one(output, tell):
+        memory = _Memory(output / MEMORY)
+        for it in wanted:
+            if all((output / name).exists() for name in it.holds):
+                told[it.name] = "already there"
+                continue
+            told[it.name] = _bring(it, output, memory, config, tell)
+    return Outcome(
+        summary={
+            "folder": str(output),
+            "archives": told,
+            "seconds": round(time.monotonic() - started, 1),
+            "next": f"hacore data prepare {V2.name} {output}",
+        }
+    )
+
+
+class _Memory:
+    """What is known of archives that were fetched before."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._known: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            self._known = {}
+
+    def md5(self, url: str) -> str:
+        held = self._known.get(url)
+        return held if isinstance(held, str) else ""
+
+    def keep(self, url: str, md5: str) -> None:
+        self._known[url] = md5
+        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        temporary.write_text(json.dumps(self._known, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, self._path)
+
+
+def _bring(it: Archive, output: Path, memory: _Memory, config: DownloadConfig, tell: Tell) -> str:
+    """Fetches and unpacks one archive; returns what is to be said of it."""
+    url = f"{(config.images_url if it.image else config.url).rstrip('/')}/{it.name}"
+    known = it.md5 or memory.md5(url)
+    archive = output / it.name
+    found = retrieve(url, archive, known, tell, "--images-url" if it.image else "--url")
+    memory.keep(url, found)
+    tell.message(f"unpacking {archive.name}")
+    work = output / f".{archive.stem}.files"
+    shutil.rmtree(work, ignore_errors=True)
+    unpack(
+        archive,
+        work,
+        lambda done, total: tell.progress(f"unpacking {it.name}, MB", done // _MB, total // _MB),
+    )
+    try:
+        _place(it, archive, work, output)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if not config.keep_archives:
+        archive.unlink()
+    return f"unpacked; MD5 {found}{', as expected' if known else ', now remembered'}"
+
+
+def _place(it: Archive, archive: Path, work: Path, output: Path) -> None:
+    """Gives what was unpacked its place."""
+    if it.image:  # the archive's one folder is the work folder
+        os.rename(work, output / it.holds[0])
+        return
+    if missing := [name for name in it.holds if not (work / name).is_file()]:
+        raise DataError(
+            f"{archive}: holds no {', '.join(missing)}; delete it, and give another address with --url"
+        )
+    for name in it.holds:
+        os.replace(work / name, output / name)

@@ -1,0 +1,49 @@
+"""What is wrong with a file: alike findings in one line, with the records that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+
+NAMED = 50
+"""Records that one line names before it only counts them."""
+
+
+class Findings:
+    """Collects what is wrong with the records of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._whole: list[str] = []
+        self._found: dict[str, list[Hashable]] = {}
+
+    def add(self, what: str) -> None:
+        """Something about the file as a whole, which could not be read."""
+        self._whole.append(f"{self.path}: {what}")
+
+    def note(self, what: str, record: Hashable) -> None:
+        """The same thing about one more record; ``what`` reads well after "question 7: "."""
+        self._found.setdefault(what, []).append(record)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the file as a whole could not be read."""
+        return bool(self._whole)
+
+    def records(self) -> set[Hashable]:
+        """Every record that something was noted about."""
+        return {record for records in self._found.values() for record in records}
+
+    def lines(self) -> list[str]:
+        """A line for each kind of finding, in the order of their first."""
+        return self._whole + [
+            f"{self.path}: {_places(records)}: {what}" for what, records in self._found.items()
+        ]
+
+
+def _places(records: list[Hashable]) -> str:
+    named = ", ".join(map(str, records[:NAMED]))
+    if len(records) == 1:
+        return f"question {named}"
+    more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
+    return f"{len(records):,} questions ({named}{more})"

@@ -1,0 +1,183 @@
+"""The VQA accuracy of the official evaluation (Antol et al. 2015, Goyal et al. 2017). Imports no torch.
+
+An answer scores min(1, n / 3) against each of the ten annotators, n being how many of the *others* gave
+the same answer, and the mean of that in all. What counts as the same is decided by the rules below, in two
+forms. ``current``, official since March 2021: answers are stripped, and all of them, the one to be scored
+too, are brought to their normal form unless the ten are the same. ``legacy``, which many published numbers
+used: the one to be scored always is, the ten only lose their punctuation, unless they are the same.
+
+The accidents of the official code are kept, as numbers are compared by it: at most 32 full stops are
+removed, contractions are looked up after lower-casing, so that those with a capital in the table never
+match, and two annotators whose entries are equal in everything count as one.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import attrs
+
+_TABLES = json.loads(files("hacore_vqa").joinpath("metric_tables.json").read_text(encoding="utf-8"))
+ARTICLES = frozenset(_TABLES["articles"])
+CONTRACTIONS: Mapping[str, str] = _TABLES["contractions"]
+NUMBER_WORDS: Mapping[str, str] = _TABLES["number_words"]
+PUNCTUATION: tuple[str, ...] = tuple(_TABLES["punctuation"])
+
+_ANY_MARK = re.compile("[" + re.escape("".join(PUNCTUATION)) + ".]")
+_COMMA_IN_NUMBER = re.compile(r"\d,\d")
+_FULL_STOP = re.compile(r"\.(?!\d)")
+_FULL_STOPS = 32
+PLACES = 2
+"""Decimals of reported percentages."""
+
+
+@attrs.frozen(kw_only=True)
+class Truth:
+    """What ten people answered to a question.
+
+    answers: their answers as they gave them. people: something for each answer that is another for
+    each person (the official files have ``answer_id`` and ``answer_confidence``); by default every
+    entry is a person of its own. question_type, answer_type: as the official annotations name them.
+    """
+
+    answers: Sequence[str]
+    people: Sequence[Hashable] | None = None
+    question_type: str = ""
+    answer_type: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """Percentages, rounded to ``PLACES`` decimals.
+
+    per_question: {question: percentage}. per_answer_type, per_question_type: of the types that occur, in
+    the order of their first question.
+    """
+
+    overall: float
+    per_answer_type: dict[str, float]
+    per_question_type: dict[str, float]
+    per_question: dict[int, float]
+
+    def table(self) -> dict[str, Any]:
+        """The official tool's result, under its names."""
+        return {
+            "overall": self.overall,
+            "perAnswerType": self.per_answer_type,
+            "perQuestionType": self.per_question_type,
+        }
+
+
+def strip(answer: str) -> str:
+    """The answer with line ends and tabs as spaces, and none at its ends."""
+    return answer.replace("\n", " ").replace("\t", " ").strip()
+
+
+def without_punctuation(answer: str) -> str:
+    """The answer without its marks.
+
+    A mark is deleted where it stands next to a space somewhere in the answer, or the answer has a comma
+    between digits; otherwise it becomes a space. Full stops go unless a digit follows, the first 32.
+    """
+    if not _ANY_MARK.search(answer):
+        return answer
+    text = answer
+    number = _COMMA_IN_NUMBER.search(answer) is not None
+    for mark in PUNCTUATION:
+        if mark in answer:
+            at_space = f"{mark} " in answer or f" {mark}" in answer
+            text = text.replace(mark, "" if at_space or number else " ")
+    return _FULL_STOP.sub("", text, count=_FULL_STOPS)
+
+
+def without_articles(answer: str) -> str:
+    """The answer in lower case, number words as digits, without articles, contractions restored."""
+    words = [NUMBER_WORDS.get(word, word) for word in answer.lower().split()]
+    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+
+
+@functools.lru_cache(maxsize=1 << 18)
+def normal(answer: str) -> str:
+    """A stripped answer after both steps, as the current form compares it."""
+    return without_articles(without_punctuation(answer))
+
+
+def agreement(matches: int, people: int = 10) -> float:
+    """Accuracy of an answer that ``matches`` of so many people, all different, gave."""
+    return _mean_agreement([True] * matches + [False] * (people - matches))
+
+
+def accuracy(truth: Truth, answer: str, *, legacy: bool = False) -> float:
+    """Accuracy in [0, 1] of an answer to a question. ValueError when nobody answered it."""
+    if not truth.answers:
+        raise ValueError("the question has no answers to compare with")
+    if legacy:
+        given, answer = list(truth.answers), normal(strip(answer))
+        if len(set(given)) > 1:
+            given = [without_punctuation(it) for it in given]
+    else:
+        given, answer = [strip(it) for it in truth.answers], strip(answer)
+        if len(set(given)) > 1:
+            given, answer = [normal(it) for it in given], normal(answer)
+    people = truth.people
+    if people is None or len(set(people)) == len(people):
+        return _mean_agreement([it == answer for it in given])
+    entries = list(zip(given, people, strict=True))
+    # Entries that are equal are one person, who is left out whole.
+    others = (sum(it != me and it[0] == answer for it in entries) for me in entries)
+    return float(sum(min(1, float(count) / 3) for count in others)) / len(entries)
+
+
+class Tally:
+    """Scores questions one after the other; their order is that of the sums."""
+
+    def __init__(self, *, legacy: bool = False) -> None:
+        self._legacy = legacy
+        self._scores: dict[int, float] = {}
+        self._by_answer: dict[str, list[float]] = {}
+        self._by_question: dict[str, list[float]] = {}
+
+    def add(self, question: int, truth: Truth, answer: str) -> None:
+        """One more question, which was not there before."""
+        score = self._scores[question] = accuracy(truth, answer, legacy=self._legacy)
+        self._by_answer.setdefault(truth.answer_type, []).append(score)
+        self._by_question.setdefault(truth.question_type, []).append(score)
+
+    def report(self) -> Report:
+        """What was scored so far. ValueError when that is nothing."""
+        if not self._scores:
+            raise ValueError("there are no questions to score")
+        return Report(
+            overall=_percent(list(self._scores.values())),
+            per_answer_type={name: _percent(them) for name, them in self._by_answer.items()},
+            per_question_type={name: _percent(them) for name, them in self._by_question.items()},
+            per_question={question: round(100 * score, PLACES) for question, score in self._scores.items()},
+        )
+
+
+def evaluate(truths: Mapping[int, Truth], answers: Mapping[int, str], *, legacy: bool = False) -> Report:
+    """Scores an answer to each question.
+
+    truths: {question: truth}. KeyError unless each has an answer, ValueError without any question.
+    """
+    tally = Tally(legacy=legacy)
+    for question, truth in truths.items():
+        tally.add(question, truth, answers[question])
+    return tally.report()
+
+
+def _mean_agreement(same: list[bool]) -> float:
+    """Accuracy of an answer that these people, all different, gave or not; in their order, as the sum is."""
+    matches = sum(same)
+    mine, others = min(1, float(matches - 1) / 3), min(1, float(matches) / 3)
+    return float(sum([mine if it else others for it in same])) / len(same)
+
+
+def _percent(scores: list[float]) -> float:
+    """The mean as the official code rounds it: the order of the operations decides about ties."""
+    return round(100 * float(sum(scores)) / len(scores), PLACES)

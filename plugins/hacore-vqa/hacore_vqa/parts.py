@@ -1,0 +1,84 @@
+"""Which images the splits ask about, in which row of which packed array each is, and which are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from hacore.packing.packs import file_stamp
+from hacore_vqa.columns import Columns
+from hacore_vqa.official import COCO, Layout, image_file
+
+_FOLDER = 10**13  # above every image id
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Part:
+    """Images that are packed together, in rows.
+
+    keys: (I,) int64, one for each image, see ``keys_of``. paths, stamps: of each file; a stamp is
+    another one when the file changes, "" when it is missing. measured: rows in front that training
+    questions are about.
+    """
+
+    name: str
+    keys: npt.NDArray[np.int64]
+    paths: list[str]
+    stamps: list[str]
+    measured: int
+
+    def rows(self, columns: Columns) -> npt.NDArray[np.int64]:
+        """(Q,) the row of each question's image."""
+        order = np.argsort(self.keys)
+        found: npt.NDArray[np.int64] = order[np.searchsorted(self.keys, keys_of(columns), sorter=order)]
+        return found
+
+
+def keys_of(columns: Columns) -> npt.NDArray[np.int64]:
+    """(Q,) a number for each question's image: ids are those of a folder."""
+    return columns.coco.astype(np.int64) * _FOLDER + columns.image
+
+
+def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> dict[str, Part]:
+    """The parts that the splits need.
+
+    Rows are in the order of folders and ids; in a part that training questions ask about, those images
+    come first. An image that is missing has an empty stamp.
+    """
+    asked: dict[str, list[npt.NDArray[np.int64]]] = {}
+    for split, it in columns.items():
+        asked.setdefault(layout.splits[split].part, []).append(np.unique(keys_of(it)))
+    parts = {}
+    for name, held in asked.items():
+        first = held[0] if name == layout.splits["train"].part else held[0][:0]
+        keys = np.concatenate([first, np.setdiff1d(np.concatenate(held), first)])
+        paths = [image_file(images, COCO[key // _FOLDER], key % _FOLDER) for key in keys.tolist()]
+        parts[name] = Part(
+            name=name,
+            keys=keys,
+            paths=[str(path) for path in paths],
+            stamps=[_stamp(path) for path in paths],
+            measured=len(first) or len(keys),
+        )
+    return parts
+
+
+def missing_folders(columns: Mapping[str, Columns], images: Path) -> list[str]:
+    """A line for each folder of images that is needed and not there."""
+    needed = sorted({number for it in columns.values() for number in np.unique(it.coco).tolist()})
+    return [
+        f"{images / COCO[number]}: the folder is missing; unpack it, or say with --images where it is"
+        for number in needed
+        if not (images / COCO[number]).is_dir()
+    ]
+
+
+def _stamp(path: Path) -> str:
+    try:
+        return f"{path.name} {' '.join(map(str, file_stamp(path)))}"
+    except OSError:
+        return ""

@@ -1,0 +1,146 @@
+"""The records of the official files, read fast and one by one. Imports no torch.
+
+A file is one list: of VQA v2 inside an object, under ``questions`` or ``annotations``; of VQA-CP v2 and of
+results files by itself. Both are taken. The text is scanned once for where records begin and end; each
+record is made into an object only when it is asked for, so that memory holds the text and one record.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from hacore.errors import DataError
+from hacore_vqa.findings import Findings
+
+PEOPLE = 10
+"""Answers to each question."""
+
+
+class Question(msgspec.Struct, gc=False):
+    """coco_split: ``train2014`` or ``val2014`` in VQA-CP, "" elsewhere."""
+
+    question_id: int
+    image_id: int
+    question: str
+    coco_split: str = ""
+
+
+class Answer(msgspec.Struct, gc=False):
+    """One person's answer."""
+
+    answer: str
+    answer_id: int | str | None = None
+    answer_confidence: str | None = None
+
+
+class Annotation(msgspec.Struct, gc=False):
+    """What ten people answered to a question; multiple_choice_answer: the most frequent of it."""
+
+    question_id: int
+    image_id: int
+    question_type: str
+    answer_type: str
+    answers: list[Answer]
+    multiple_choice_answer: str | None = None
+
+    def people(self) -> list[Hashable] | None:
+        """What tells entries with the same answer apart; None when ``answer_id`` does for all of them."""
+        if len({it.answer_id for it in self.answers}) == len(self.answers):
+            return None
+        return [(it.answer_id, it.answer_confidence) for it in self.answers]
+
+
+class Result(msgspec.Struct, gc=False):
+    """A model's answer to a question."""
+
+    question_id: int
+    answer: str
+
+
+RecordT = TypeVar("RecordT", Question, Annotation, Result)
+_KEYS = {Question: "questions", Annotation: "annotations", Result: ""}
+
+
+def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterator[RecordT]:
+    """The records of a file in order; those that are no such record are noted and left out.
+
+    Whatever is wrong goes into ``findings``: text that is cut off or no JSON, fields that are missing or of
+    another type, an id that was there before (the first one counts), answers by others than ten
+    people. A record is named by its id, or by its place in the file from 0 if it has none. DataError
+    when the file cannot be opened.
+    """
+    try:
+        with open(path, "rb") as file:
+            # Mapped, so that the text need not be in memory twice while it is scanned.
+            text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+    except OSError as error:
+        found = error.strerror or error
+        raise DataError(f"{path}: cannot be read ({found}); give the official file") from error
+    decode = msgspec.json.Decoder(kind).decode
+    seen: set[int] = set()
+    for place, raw in enumerate(_scan(text, _KEYS[kind], findings)):
+        try:
+            record = decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            findings.note(_words(error), _name(raw, place))
+            continue
+        if record.question_id in seen:
+            findings.note("is there more than once", record.question_id)
+            continue
+        seen.add(record.question_id)
+        if isinstance(record, Annotation) and len(record.answers) != PEOPLE:
+            count = len(record.answers)
+            findings.note(f"has {count} answers; must have {PEOPLE}", record.question_id)
+            continue
+        yield record
+
+
+class _Head(msgspec.Struct):
+    question_id: int
+
+
+def _name(raw: msgspec.Raw, place: int) -> int | str:
+    """The id of a record that is wrong elsewhere."""
+    try:
+        return msgspec.json.decode(raw, type=_Head).question_id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return f"in place {place}"
+
+
+def _scan(text: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec.Raw]:
+    """The records' texts; none when the file is not a list of them."""
+    allowed = f"a list, or an object with the list '{key}'" if key else "a list"
+    try:
+        top = text[:64].lstrip()[:1]
+        if top == b"[":
+            found = msgspec.json.decode(text, type=list[msgspec.Raw])
+        elif key and top == b"{":
+            held = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+            if key not in held:
+                findings.add(f"has no list '{key}'; must be {allowed}")
+                return []
+            found = msgspec.json.decode(held[key], type=list[msgspec.Raw])
+        else:
+            msgspec.json.decode(text, type=msgspec.Raw)  # cut off, or other JSON
+            findings.add(f"must be {allowed}")
+            return []
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if "truncated" in str(error):
+            findings.add(f"is cut off after {len(text):,} bytes; download or unpack it again")
+        else:
+            findings.add(f"is no such JSON file ({error}); must be {allowed}")
+        return []
+    if not found:
+        findings.add("holds no questions")
+    return found
+
+
+def _words(error: Exception) -> str:
+    """What msgspec found, in one line; ``$`` is the record."""
+    text = str(error).replace("`", "'")
+    return f"{text[:1].lower()}{text[1:]}"

@@ -1,0 +1,63 @@
+"""Word vectors from a text file as GloVe has them: a word and its numbers on each line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hacore.errors import DataError
+
+log = logging.getLogger("hacore")
+_WAY_OUT = "give word_vectors a text file of vectors, as GloVe has them"
+
+
+def read_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
+    """(words, C) float32, zeros for a word that the file does not have.
+
+    The first line of a word counts. A first line of two numbers, as in the format of word2vec and
+    fastText, is skipped. Only lines of these words are parsed. DataError names a line that is wrong, or
+    says that the file has none of the words.
+    """
+    row_of = {word.encode(): row for row, word in enumerate(words)}
+    found: dict[int, npt.NDArray[np.float32]] = {}
+    channels = 0
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if not channels:
+                    channels = len(line.split()) - 1
+                    if number == 1 and channels == 1:
+                        channels = 0
+                        continue
+                row = row_of.get(line[: line.find(b" ")])
+                if row is not None and row not in found:
+                    numbers = _numbers(path, number, line, channels)
+                    if numbers is not None:
+                        found[row] = numbers
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); {_WAY_OUT}") from error
+    if not found:
+        raise DataError(f"{path}: has none of the {len(words):,} words; {_WAY_OUT}")
+    vectors = np.zeros((len(words), channels), np.float32)
+    for row, numbers in found.items():
+        vectors[row] = numbers
+    log.info("%s: vectors of %d of %d words", path, len(found), len(words))
+    return vectors
+
+
+def _numbers(path: Path, number: int, line: bytes, channels: int) -> npt.NDArray[np.float32] | None:
+    """What follows the word; None for a longer word that has a space in it, as some files hold."""
+    fields = line.split()[1:]
+    try:
+        numbers = np.array(fields, np.float32)
+    except ValueError:
+        numbers = np.array([], np.float32)
+    if len(fields) > channels and len(numbers) != len(fields):
+        return None
+    if len(numbers) != channels or channels < 1 or not np.isfinite(numbers).all():
+        raise DataError(f"{path}:{number}: must be a word and {channels} finite numbers; get the file again")
+    return numbers

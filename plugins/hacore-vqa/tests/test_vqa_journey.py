@@ -1,0 +1,116 @@
+"""From official files to official numbers: prepare, train, evaluate, results file, score; by commands."""
+
+import json
+
+import pytest
+
+SPEC = """
+name = "mini"
+seed = 0
+image_encoder = {{ use = "small-cnn", channels = [8, 8, 8] }}
+question_encoder = {{ use = "lstm", embedding = {embedding}, hidden = 16 }}
+fuser = {{ use = "multiply", width = 16 }}
+selector = {{ use = "l2-topk", k = 4 }}
+aggregator = {{ use = "sum-pool" }}
+[data]
+use = "{use}"
+root = "{root}"
+images = "{images}"
+size = [32, 48]
+{more}
+[head]
+hidden = [16]
+[train]
+steps = 6
+batch_images = 4
+threads = 1
+precision = "float32"
+[eval]
+split = "val"
+final_split = "{final}"
+baseline_steps = 2
+"""
+
+
+@pytest.fixture
+def journey(hacore, tmp_path):
+    """Prepares and runs; gives the run folder and its result."""
+
+    def go(use, root, images, final="val", embedding=8, more=""):
+        prepared = hacore("data", "prepare", use, root, "--images", images, "--size", 32, 48, "--subset")
+        assert prepared[0] == 0, prepared
+        spec = tmp_path / "spec.toml"
+        table = {"use": use, "root": root, "images": images, "final": final}
+        spec.write_text(SPEC.format(**table, embedding=embedding, more=more))
+        status, _, err = hacore("run", spec, "--runs", tmp_path / "runs", "--device", "cpu")
+        assert status == 0, err
+        (folder,) = (tmp_path / "runs" / "mini").iterdir()
+        return folder, json.loads((folder / "result.json").read_text())
+
+    return go
+
+
+@pytest.fixture
+def official(hacore):
+    """The official numbers of a results file."""
+
+    def score(questions, annotations, results):
+        status, out, err = hacore(
+            *("score", "vqa", "--questions", questions, "--annotations", annotations),
+            *("--results", results, "--json"),
+        )
+        assert status == 0, err
+        return json.loads(out)
+
+    return score
+
+
+@pytest.mark.parametrize("more", ["", 'targets = "soft"\nloss = "binary"', 'targets = "soft"\nanswers = 4'])
+def test_v2(journey, official, hacore, v2, more):
+    folder, result = journey("vqa-v2", v2, v2, more=more)
+    found = official(
+        v2 / "v2_OpenEnded_mscoco_val2014_questions.json",
+        v2 / "v2_mscoco_val2014_annotations.json",
+        folder / "predictions" / "val.submission",
+    )
+    assert 100 * result["accuracy"] == pytest.approx(found["overall"], abs=0.0051)
+    for group, value in found["perAnswerType"].items():
+        assert 100 * result["by_group"][group]["accuracy"] == pytest.approx(value, abs=0.0051)
+    assert result["baselines"]["majority"]["accuracy"] > 0
+    lines = [json.loads(it) for it in (folder / "predictions" / "val.jsonl").read_text().splitlines()]
+    assert len(lines) == 24
+    assert sum(it["score"] for it in lines) / 24 == pytest.approx(result["accuracy"], abs=1e-6)
+
+
+def test_test_split_is_predicted_and_not_scored(journey, hacore, v2):
+    folder, result = journey("vqa-v2", v2, v2, final="test")
+    assert result["accuracy"] is None
+    written = json.loads((folder / "predictions" / "test.submission").read_text())
+    asked = json.loads((v2 / "v2_OpenEnded_mscoco_test2015_questions.json").read_text())["questions"]
+    assert [it["question_id"] for it in written] == [it["question_id"] for it in asked]
+    assert all(set(it) == {"question_id", "answer"} for it in written)
+    line = json.loads((folder / "predictions" / "test.jsonl").read_text().splitlines()[0])
+    assert line["score"] is None
+    assert hacore("eval", folder, "--split", "test-dev", "--device", "cpu")[0] == 0
+    assert len(json.loads((folder / "predictions" / "test-dev.submission").read_text())) == 5
+
+
+def test_cp(journey, official, v2, cp):
+    folder, result = journey("vqa-cp-v2", cp, v2, final="test", more="validation = 0.3")
+    found = official(
+        cp / "vqacp_v2_test_questions.json",
+        cp / "vqacp_v2_test_annotations.json",
+        folder / "predictions" / "test.submission",
+    )
+    assert 100 * result["accuracy"] == pytest.approx(found["overall"], abs=0.0051)
+
+
+def test_word_vectors_start_the_embedding(journey, hacore, v2, tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("discs 1 2 3 4\nthe 4 3 2 1\n")
+    more = f'word_vectors = "{path}"'
+    journey("vqa-v2", v2, v2, embedding=4, more=more)
+    spec = tmp_path / "spec.toml"
+    status, _, err = hacore("check", spec, "--set", "question_encoder.embedding=8")
+    assert status == 1
+    assert err[-1].endswith("the data's word vectors have 4 channels, embedding = 8; set embedding = 4")

@@ -1,0 +1,241 @@
+"""``hacore score vqa``: the official numbers, and everything that can be wrong with the files."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def paths(v2, tmp_path):
+    """Questions and annotations of val, and a results file that gives each question its common answer."""
+    questions = v2 / "v2_OpenEnded_mscoco_val2014_questions.json"
+    annotations = v2 / "v2_mscoco_val2014_annotations.json"
+    results = tmp_path / "results.json"
+    held = json.loads(annotations.read_text())["annotations"]
+    results.write_text(
+        json.dumps(
+            [{"question_id": it["question_id"], "answer": it["multiple_choice_answer"]} for it in held]
+        )
+    )
+    return questions, annotations, results
+
+
+@pytest.fixture
+def score(hacore, paths):
+    def run(*more):
+        questions, annotations, results = paths
+        given = ("--questions", questions, "--annotations", annotations, "--results", results)
+        return hacore("score", "vqa", *given, *more)
+
+    return run
+
+
+def wrong(answers):
+    """Changes some of the answers, so that numbers differ between types."""
+    for it in answers:
+        if it["question_id"] % 1000 == 0 and it["question_id"] < 104000:
+            it["answer"] = "pink"
+        elif it["question_id"] % 1000 == 1:
+            it["answer"] = {"1": "one", "2": "two", "3": "three"}[it["answer"]]
+
+
+def test_json_is_what_the_official_tool_gives(score, paths, change):
+    change(paths[2], wrong)
+    status, out, err = score("--json")
+    assert (status, err) == (0, [])
+    # Of 8 questions about colours 3 are answered as one person in ten did.
+    assert json.loads(out) == {
+        "overall": 91.25,
+        "perAnswerType": {"other": 73.75, "number": 100.0, "yes/no": 100.0},
+        "perQuestionType": {
+            "what is the": 65.0,
+            "what number": 100.0,
+            "are the": 100.0,
+            "what color are the": 82.5,
+            "how many": 100.0,
+            "is there a": 100.0,
+        },
+    }
+
+
+def test_text_and_the_score_of_each_question(score, paths, change, tmp_path):
+    change(paths[2], wrong)
+    status, out, _ = score("--per-question", tmp_path / "each" / "scores.json")
+    assert status == 0
+    assert out.splitlines()[:3] == ["overall: 91.25", "perAnswerType:", "  other: 73.75"]
+    each = json.loads((tmp_path / "each" / "scores.json").read_text())
+    assert len(each) == 24
+    assert (each["101000"], each["104000"], each["102001"]) == (30.0, 100.0, 100.0)
+
+
+def test_legacy(score, paths, change):
+    def articles(answers):
+        for it in answers:
+            if it["question_id"] % 1000 == 0:
+                it["answer"] = "the " + it["answer"]
+
+    change(paths[2], articles)
+    assert json.loads(score("--json")[1])["perAnswerType"]["other"] == 100.0
+
+    def shout(content):
+        for it in content["annotations"]:
+            for one in it["answers"]:
+                one["answer"] = one["answer"].upper()
+
+    change(paths[1], shout)
+    assert json.loads(score("--json")[1])["perAnswerType"]["other"] == 100.0
+    assert json.loads(score("--json", "--legacy")[1])["perAnswerType"]["other"] == 0.0
+
+
+def test_annotations_need_no_most_frequent_answer(score, paths, change):
+    def drop(content):
+        for it in content["annotations"]:
+            del it["multiple_choice_answer"]
+
+    change(paths[1], drop)
+    assert score()[1].startswith("overall: 100.0\n")
+
+
+def test_flat_lists_of_cp_are_taken(hacore, cp, tmp_path):
+    held = json.loads((cp / "vqacp_v2_test_annotations.json").read_text())
+    results = tmp_path / "results.json"
+    results.write_text(
+        json.dumps(
+            [{"question_id": it["question_id"], "answer": it["multiple_choice_answer"]} for it in held]
+        )
+    )
+    words = ["--questions", cp / "vqacp_v2_test_questions.json"]
+    words += ["--annotations", cp / "vqacp_v2_test_annotations.json", "--results", results]
+    status, out, _ = hacore("score", "vqa", *words)
+    assert status == 0
+    assert out.startswith("overall: 100.0\n")
+
+
+def test_results_with_missing_double_and_foreign_ids_are_all_named(score, paths, change, tmp_path):
+    results = paths[2]
+
+    def spoil(answers):
+        answers[0]["question_id"] = 5
+        answers.append({"question_id": 102000, "answer": "pink"})
+        answers[4]["answer"] = 3
+        answers[5]["question_id"] = "102002"
+        del answers[8]["answer"]
+        del answers[-3:-1]
+
+    change(results, spoil)
+    each = tmp_path / "each.json"
+    status, out, err = score("--per-question", each)
+    assert (status, out) == (1, "")
+    assert err == [
+        f"hacore: {results}: question 102001: expected 'str', got 'int' - at '$.answer'",
+        f"hacore: {results}: question in place 5: expected 'int', got 'str' - at '$.question_id'",
+        f"hacore: {results}: question 103002: object missing required field 'answer'",
+        f"hacore: {results}: question 102000: is there more than once",
+        f"hacore: {results}: 4 questions (101000, 102002, 108001, 108002): has no answer",
+        f"hacore: {results}: question 5: is not in the questions file",
+        "hacore: 6 problems found",
+    ]
+    assert not each.exists()
+
+
+def test_annotations_that_are_wrong_are_all_named(score, paths, change):
+    annotations = paths[1]
+
+    def spoil(content):
+        held = content["annotations"]
+        held[0]["answers"].pop()
+        held[1]["answers"].append(held[1]["answers"][0])
+        held.append(dict(held[2]))
+        held[3]["question_id"] = 9
+        held[4]["answers"] = "none"
+
+    change(annotations, spoil)
+    status, out, err = score("--json")
+    assert status == 1
+    expected = [
+        f"{annotations}: question 101000: has 9 answers; must have 10",
+        f"{annotations}: question 101001: has 11 answers; must have 10",
+        f"{annotations}: question 102001: expected 'array', got 'str' - at '$.answers'",
+        f"{annotations}: question 101002: is there more than once",
+        f"{annotations}: question 102000: has no annotation",
+        f"{annotations}: question 9: is not in the questions file",
+    ]
+    assert err == [*(f"hacore: {it}" for it in expected), "hacore: 6 problems found"]
+    assert json.loads(out) == {"summary": {}, "problems": expected}
+
+
+@pytest.mark.parametrize(
+    ("which", "text", "said"),
+    [
+        (
+            0,
+            '{"questions": [{"question_id": 101000, ',
+            "is cut off after 39 bytes; download or unpack it again",
+        ),
+        (1, '{"annotations": [], "x": ', "is cut off after 25 bytes; download or unpack it again"),
+        (2, '[{"question_id": 1', "is cut off after 18 bytes; download or unpack it again"),
+        (2, "", "is cut off after 0 bytes; download or unpack it again"),
+        (1, '{"questions": []}', "has no list 'annotations'; must be a list, or an object with the list"),
+        (2, '{"answers": []}', "must be a list"),
+        (2, "[]", "holds no questions"),
+        (2, "7", "must be a list"),
+        (1, '{"annotations": 7}', "is no such JSON file (Expected `array`, got `int`)"),
+        (2, "[1,]", "is no such JSON file (JSON is malformed: trailing comma in array (byte 3))"),
+    ],
+)
+def test_files_that_are_broken_as_a_whole_are_named_once(score, paths, which, text, said):
+    paths[which].write_text(text)
+    status, out, err = score()
+    assert (status, out) == (1, "")
+    assert err[0].startswith(f"hacore: {paths[which]}: {said}")
+    assert err[-1] == "hacore: 1 problem found"
+
+
+def test_text_that_is_no_utf8_is_named_with_its_question(score, paths):
+    paths[2].write_bytes(paths[2].read_bytes().replace(b'"red"', b'"r\xffd"', 1))
+    status, _, err = score()
+    assert status == 1
+    assert len(err) == 2
+    assert str(paths[2]) in err[0]
+
+
+def test_many_questions_are_counted(score, paths, change, tmp_path):
+    for which, key in ((0, "questions"), (1, "annotations")):
+
+        def many(content, key=key):
+            first = content[key][0]
+            content[key] += [{**first, "question_id": number} for number in range(1, 101)]
+
+        change(paths[which], many)
+    status, _, err = score()
+    assert status == 1
+    assert err[0].startswith(f"hacore: {paths[2]}: 100 questions (1, 2, 3, ")
+    assert err[0].endswith(" 49, 50 and 50 more): has no answer")
+
+
+def test_files_that_are_not_given_or_not_there(hacore, score, paths):
+    said = hacore("score", "vqa", "--questions", paths[0])[2]
+    assert said == [
+        "hacore: --annotations, --results not given; name the official files and the results file"
+    ]
+    paths[1].unlink()
+    status, _, err = score()
+    assert status == 1
+    assert err == [f"hacore: {paths[1]}: cannot be read (No such file or directory); give the official file"]
+
+
+def test_imports_neither_torch_nor_pillow(paths):
+    code = (
+        "import sys\n"
+        "from hacore.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as left:\n    assert not left.code\n"
+        "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))\n"
+    )
+    words = [str(it) for it in ("--questions", paths[0], "--annotations", paths[1], "--results", paths[2])]
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "score", "vqa", *words], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,45 @@
+"""Questions to words."""
+
+import pytest
+from hacore_vqa.words import UNK, split_words
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("What color is the man's T-shirt?", "what color is the man 's t shirt"),
+        ("Isn't it 5 o'clock?", "isn't it 5 o'clock"),
+        ("Is it 10.5 or 1,000?", "is it 10.5 or 1,000"),
+        ("Is this a 3d movie, or 2D?", "is this a 3d movie or 2d"),
+        ("What's 'this'?", "what 's this"),
+        ("Whose is it? The boys'.", "whose is it the boys"),
+        ("Does it say \u201cSTOP\u201d?", "does it say stop"),
+        ("What\u2019s the man\u2019s name", "what 's the man 's name"),
+        ("it'sy", "it'sy"),
+        ("Caf\u00e9 or na\u00efve?", "caf\u00e9 or na\u00efve"),
+        ("snake_case & more", "snake case more"),
+        ("v1.2.3.", "v1 2.3"),
+        ("???", UNK),
+        ("", UNK),
+    ],
+)
+def test_words_of_a_question(question, words):
+    assert split_words(question) == words.split()
+
+
+@given(st.lists(st.sampled_from(["is", "red,", "man's", "10.5", "?"]), max_size=300))
+def test_questions_are_never_cut(pieces):
+    expected = {"is": 1, "red,": 1, "man's": 2, "10.5": 1, "?": 0}
+    assert len(split_words(" ".join(pieces))) == max(1, sum(expected[it] for it in pieces))
+
+
+@given(st.text())
+def test_every_letter_and_digit_is_kept(question):
+    def kept(text):
+        return [c for c in text.lower() if c.isalnum()]
+
+    words = split_words(question)
+    assert words == [UNK] or kept("".join(words)) == kept(question)
+    assert all(words)
