@@ -15,6 +15,7 @@ from hacore.packing.images import LogTell, refuse
 from hacore.packing.packs import is_pack
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
+from hacore_clevr.official import find_splits
 from hacore_clevr.pack import Pack, Stored, open_pack
 from hacore_clevr.prepare import default_folder, is_current, prepare
 from hacore_clevr.words import UNKNOWN, split_words
@@ -134,6 +135,7 @@ def _open(config: Config) -> Pack:
 
 
 def _open_official(root: Path, size: tuple[int, int]) -> Pack:
+    find_splits(root)  # says what is wrong with the folder before anything is said to be prepared
     folder = default_folder(root, size)
     if is_pack(folder):
         pack = open_pack(folder)

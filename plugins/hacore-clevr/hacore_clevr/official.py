@@ -47,7 +47,7 @@ def find_splits(root: Path) -> tuple[str, ...]:
     inner = sorted(path.parent for path in root.glob("*/questions") if path.is_dir())
     hint = f"did you mean {inner[0]}?" if inner else "give the folder that holds questions and images"
     found = "has no questions/CLEVR_*_questions.json" if root.is_dir() else "is no folder"
-    raise DataError(f"{root}: {found}; {hint}, or get the data by 'hacore data download clevr'")
+    raise DataError(f"{root}: {found}; {hint}, or get the data by 'hacore data download clevr' or 'generate'")
 
 
 def image_names(root: Path, split: str) -> list[str]:
