@@ -87,7 +87,7 @@ def contents():
         for line in metrics:
             del line["seconds"]
         result = folder.result()
-        del result["training"]["seconds"]
+        del result["training"]["seconds"], result["training"]["questions_per_second"]
         predictions = folder.predictions_file("test").read_bytes()
         return Contents(last, best, states, metrics, result, predictions)
 
