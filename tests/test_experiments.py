@@ -181,7 +181,7 @@ def test_specs_differ_from_han_rn_only_in_what_they_are_about(path):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=named)
 def test_sweeps_are_han_rn_but_for_what_they_vary(path):
-    """Except for its number of epochs, a sweep has the recipe of its folder's han_rn.toml, or the main one."""
+    """Except for its epochs, a sweep has the recipe of its folder's han_rn.toml, or of the main one."""
     own = path.with_name("han_rn.toml")
     base = tomllib.loads(dump_spec(load_spec(own if own.exists() else EXPERIMENTS / "han_rn.toml")))
     found = set()
