@@ -1,4 +1,4 @@
-"""Where the runs of a sweep are worked on: what ``hacore sweep --on NAME`` asks of a plugin. Imports no torch.
+"""Where runs of a sweep are worked on: what ``hacore sweep --on NAME`` asks of a plugin. Imports no torch.
 
 A plugin declares a class of ``Workers`` as a ``hacore.plugin.Executor``. It is made once for a sweep, as
 ``cls(config, demand)``, and raises ``hacore.errors.HacoreError`` where it cannot work. The sweep gives it

@@ -133,7 +133,10 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     elif rows:
         print_table("", list(rows[0]), [list(row.values()) for row in rows])
     else:
-        click.echo("no components are installed; try 'pip install hacore-l2-topk'")
+        what = "executors are installed; try 'pip install hacore-ray'"
+        if kind != "executor":
+            what = "components are installed; try 'pip install hacore-l2-topk'"
+        click.echo(f"no {what}")
 
 
 def _row(it: Installed | InstalledExecutor) -> dict[str, Any]:

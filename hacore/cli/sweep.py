@@ -109,7 +109,8 @@ def sweep(
     if missing > len(failed):
         lines.append(f"stopped before the end, {missing} of {len(chosen)} runs are missing")
     if missing:
-        raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {made.path}"]))
+        place = "" if on == "local" else " ".join(["", "--on", on, *(f"--with {it}" for it in options)])
+        raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {made.path}{place}"]))
 
 
 def _list(found: Sweep, folder: Path, as_json: bool) -> None:

@@ -31,7 +31,7 @@ class Job:
         self._folder = folder
         spec = outcome.combination.spec
         if outcome.folder is not None:
-            what = ("--resume", str(outcome.folder.path))
+            what: tuple[str, ...] = ("--resume", str(outcome.folder.path))
         else:
             what = (str(folder.spec_of(spec)), "--runs", str(folder.runs))
         self._log = folder.log_of(spec)

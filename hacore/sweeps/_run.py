@@ -40,8 +40,8 @@ def run_sweep(
     repeated, others go on from their last checkpoint. seeds: run only these of the sweep's. jobs: runs
     at a time; default: as many as the cores, or the GPUs, have room for. on: ``local``, this machine, or
     an executor of a plugin, with its ``options``. A run that fails does not stop the others; one that
-    loses its machine goes on at another. SIGTERM and Ctrl-C are passed on, the runs save their state and leave, and their outcome
-    is "interrupted".
+    loses its machine goes on at another. SIGTERM and Ctrl-C are passed on, the runs save their state and
+    leave, and their outcome is "interrupted".
     Raises HacoreError when nothing can be run.
     """
     from hacore.train.distributed import launched
@@ -60,7 +60,9 @@ def run_sweep(
     executor = None if on == "local" else registry().find_executor(on)
     config = structure_config(executor.executor.config, dict(options or {}), on) if executor else None
     if executor is None and options:
-        raise HacoreError(f"local.{next(iter(options))}: local takes no options; leave it out, or name an executor")
+        raise HacoreError(
+            f"local.{next(iter(options))}: local takes no options; leave it out, or name an executor"
+        )
     reporter = reporter or SilentSweep()
     folder = SweepFolder(output or Path("sweeps", sweep.name))
     with folder.locked() as lock:

@@ -60,6 +60,7 @@ def _die_with_parent() -> None:
 if __name__ == "__main__":
     status = main(sys.argv[1:])
     if status < 0:  # end as the command did
-        signal.signal(-status, signal.SIG_DFL)
+        if -status == signal.SIGTERM:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)

@@ -29,18 +29,23 @@ class Trainer:
     """Starts the training, waits for its end, and passes signals on."""
 
     def __init__(self, task: Task) -> None:
+        import ray
+
         self._task = task
+        self._node = ray.get_runtime_context().get_node_id()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
         """Begin. Returns what is wrong with this machine, or an empty text."""
         task = self._task
-        if problem := _unfit(task):
+        if problem := unfit(task):
             return problem
         with open(Path(task.folder, task.log), "ab") as log:
+            log.write(f"on {socket.gethostname()}, node {self._node} of Ray\n".encode())
+            log.flush()
+            training = [sys.executable, "-m", "hacore", *task.arguments]
             self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("guard.py"))]
-                + [sys.executable, "-m", "hacore", *task.arguments],
+                [sys.executable, str(Path(__file__).with_name("guard.py")), *training],
                 cwd=task.folder,
                 env={**os.environ, **task.environment},
                 stdin=subprocess.DEVNULL,
@@ -67,7 +72,8 @@ class Trainer:
             self._process.send_signal(number)
 
 
-def _unfit(task: Task) -> str:
+def unfit(task: Task) -> str:
+    """What keeps a run from this machine, or an empty text."""
     try:
         same = Path(task.folder, task.spec_file).read_text(encoding="utf-8") == task.spec_text
     except OSError:

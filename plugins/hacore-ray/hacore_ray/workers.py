@@ -19,8 +19,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Told by Ray for every actor that is given no GPU, on every start.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import ray  # noqa: E402
-from ray.exceptions import RayActorError, RayError  # noqa: E402
+import ray
+from ray.exceptions import RayActorError, RayError
 
 _PASSED_ON = ("PYTHONPATH", "TORCH_HOME", "XDG_CACHE_HOME")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -57,8 +57,8 @@ class RayWorkers:
         self.jobs = min(demand.jobs or room, room, len(demand.specs))
         if not room:
             demand.tell(
-                f"no machine of the Ray cluster has room for a run, which takes {_words(*largest)}; runs wait "
-                "until one joins, or take less with --with cpus= and gpus="
+                f"no machine of the Ray cluster has room for a run, which takes {_words(*largest)}; runs "
+                "wait until one joins, or take less with --with cpus= and gpus="
             )
 
     def room(self) -> bool:
@@ -149,10 +149,11 @@ def _connect(address: str) -> None:
             **({"include_dashboard": False} if local else {}),
         )
     except Exception as error:  # Ray raises errors of many kinds
-        text = one_line(" ".join(str(error).split()))
+        text = one_line(" ".join(str(error).split())).rstrip(".")
+        found = "no Ray cluster is found" if address == "auto" else f"no Ray cluster at '{address}': {text}"
         raise HacoreError(
-            f"no Ray cluster at address '{address}': {text}; start one with 'ray start --head', or name it "
-            "with --with address=HOST:6379"
+            f"{found}; start one with 'ray start --head', name another as in --with address=10.0.0.1:6379, "
+            "or use this machine alone with --with address=local"
         ) from error
 
 
