@@ -91,13 +91,16 @@ def component_options(kind: str) -> str:
 
 
 def published() -> str:
-    """Every published component, what it is and the package that has it."""
+    """Every published component and executor, what it is and the package that has it."""
     sections = {kind: section for section, kind in SECTIONS.items()}
     rows = []
     for kind in KINDS:
         for name, distribution in catalogue().get(kind, {}).items():
             summary = registry().find(kind, name).component.summary
             rows.append([f"`{sections[kind]}`", f"`{name}`", f"`{distribution}`", summary])
+    for name, distribution in catalogue()["executor"].items():
+        summary = registry().find_executor(name).executor.summary
+        rows.append(["`hacore sweep --on`", f"`{name}`", f"`{distribution}`", summary])
     return table(["section of a spec", "name", "package", "what it is"], rows)
 
 

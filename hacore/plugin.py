@@ -41,6 +41,11 @@ def _check_name(_: Any, __: Any, value: str) -> None:
         raise ValueError(f"name {value!r} must be lower-case words joined by '-', as in 'l2-topk'")
 
 
+def _check_not_local(_: Any, __: Any, value: str) -> None:
+    if value == "local":
+        raise ValueError("name 'local' is this machine; choose another")
+
+
 def _check_target(_: Any, __: Any, value: str) -> None:
     if not isinstance(value, str) or not _TARGET.fullmatch(value):
         raise ValueError(f"target {value!r} must be 'module:Class', as in 'hacore_rn.rn:RN'")
@@ -150,6 +155,22 @@ def option(
     return attrs.field(default=default, validator=validate, metadata={"help": help})
 
 
+@attrs.frozen(kw_only=True)
+class Executor:
+    """A declared place where the runs of a sweep can be worked on: ``hacore sweep SPEC --on NAME``.
+
+    name: not ``local``, which is this machine. target: ``module:Class`` of a ``hacore.executors.Workers``,
+    imported only when a sweep asks for it, and called with the config and a ``hacore.executors.Demand``.
+    config: attrs class, every field made by ``option``; the fields are the keys of ``--with``. summary: one
+    line.
+    """
+
+    name: str = attrs.field(validator=[_check_name, _check_not_local])
+    target: str = attrs.field(validator=_check_target)
+    config: type = attrs.field(validator=_check_config)
+    summary: str
+
+
 class Hooks:
     """The whole contract between the core and its plugins."""
 
@@ -161,4 +182,9 @@ class Hooks:
     @hookspec
     def hacore_data_tools(self) -> Iterable[DataTool]:
         """Return the tools for this plugin's datasets, if it has any. Must not import torch."""
+        raise AssertionError
+
+    @hookspec
+    def hacore_executors(self) -> Iterable[Executor]:
+        """Return other places for the runs of a sweep, if this plugin has any. Must not import torch."""
         raise AssertionError

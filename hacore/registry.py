@@ -13,14 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import pluggy
 
 from hacore.errors import HacoreError, PluginError, one_line
-from hacore.plugin import GROUP, KINDS, Component, DataTool, Hooks
+from hacore.plugin import GROUP, KINDS, Component, DataTool, Executor, Hooks
 from hacore.tools import Outcome, Tell
+
+if TYPE_CHECKING:
+    from hacore.executors import Demand, Workers
 
 T = TypeVar("T")
 
@@ -58,6 +61,21 @@ class InstalledTool:
         """The tool's function; imports its module."""
         what = f"'{self.tool.action} {self.tool.name}' of {self.distribution} {self.version}"
         loaded: Callable[[Any, Tell], Outcome] = _load(self.tool.target, what, self.distribution)
+        return loaded
+
+
+@attrs.frozen(kw_only=True)
+class InstalledExecutor:
+    """An executor with the distribution that provides it."""
+
+    executor: Executor
+    distribution: str
+    version: str
+
+    def load(self) -> Callable[[Any, Demand], Workers]:
+        """The class of its workers; imports its module."""
+        what = f"executor '{self.executor.name}' of {self.distribution} {self.version}"
+        loaded: Callable[[Any, Demand], Workers] = _load(self.executor.target, what, self.distribution)
         return loaded
 
 
@@ -106,11 +124,12 @@ class Registry:
         self.broken: list[BrokenPlugin] = []
         self._found: dict[tuple[str, str], list[Installed]] = {}
         self._tools: dict[tuple[str, str], list[InstalledTool]] = {}
+        self._executors: dict[str, list[InstalledExecutor]] = {}
         for entry_point in sorted(plugins, key=lambda plugin: (plugin.name, plugin.value)):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
-                components, tools = _declared_by(entry_point)
+                components, tools, executors = _declared_by(entry_point)
             except Exception as error:
                 self.broken.append(
                     BrokenPlugin(
@@ -126,6 +145,10 @@ class Registry:
                 self._tools.setdefault((tool.action, tool.name), []).append(
                     InstalledTool(tool=tool, distribution=distribution, version=version)
                 )
+            for executor in executors:
+                self._executors.setdefault(executor.name, []).append(
+                    InstalledExecutor(executor=executor, distribution=distribution, version=version)
+                )
 
     def components(self, kind: str | None = None) -> list[Installed]:
         """Every usable component (of a kind), by kind in the order of ``KINDS``, then by name."""
@@ -140,7 +163,8 @@ class Registry:
         """Broken plugins and names declared twice, a line each."""
         twice = [_collision(_label(*key), them) for key, them in self._found.items() if len(them) > 1]
         tools = [_collision(_tool_label(*key), it) for key, it in self._tools.items() if len(it) > 1]
-        return [str(broken) for broken in self.broken] + twice + tools
+        executors = [_collision(f"executor '{it}'", them) for it, them in self._executors.items() if them[1:]]
+        return [str(broken) for broken in self.broken] + twice + tools + executors
 
     def find(self, kind: str, name: str) -> Installed:
         """The component of that kind and name.
@@ -174,6 +198,19 @@ class Registry:
             f"dataset '{name}' has nothing to {action}; datasets that do: {', '.join(names) or 'none'}"
         )
 
+    def executors(self) -> list[InstalledExecutor]:
+        """Every usable executor, by name."""
+        return [them[0] for _, them in sorted(self._executors.items()) if len(them) == 1]
+
+    def find_executor(self, name: str) -> InstalledExecutor:
+        """The executor of that name. Raises PluginError saying which exist, or what to install."""
+        providers = self._executors.get(name, [])
+        if len(providers) == 1:
+            return providers[0]
+        if providers:
+            raise PluginError(_collision(f"executor '{name}'", providers))
+        raise PluginError(self._missing("executor", name))
+
     def _missing(self, kind: str, name: str) -> str:
         label = kind.replace("_", " ")
         published = catalogue().get(kind, {})
@@ -184,6 +221,8 @@ class Registry:
                     return f"{label} '{name}' cannot be used: {broken}"
             return f"{label} '{name}' is not installed; run 'pip install {distribution}'"
         installed = [it.component.name for it in self.components(kind)]
+        if kind == "executor":
+            installed = ["local", *(it.executor.name for it in self.executors())]
         known = sorted({*installed, *published})
         text = f"unknown {label} '{name}'{did_you_mean(name, known)}"
         elsewhere = [k for k in KINDS if (k, name) in self._found or name in catalogue().get(k, {})]
@@ -202,12 +241,12 @@ def _tool_label(action: str, name: str) -> str:
     return f"'score {name}'" if action == "score" else f"'data {action} {name}'"
 
 
-def _collision(what: str, providers: Sequence[Installed | InstalledTool]) -> str:
+def _collision(what: str, providers: Sequence[Installed | InstalledTool | InstalledExecutor]) -> str:
     names = " and ".join(it.distribution for it in providers)
     return f"{what} is declared by {names}; uninstall all but one of them"
 
 
-def _declared_by(entry_point: EntryPoint) -> tuple[list[Component], list[DataTool]]:
+def _declared_by(entry_point: EntryPoint) -> tuple[list[Component], list[DataTool], list[Executor]]:
     """Load one plugin and check what it declares."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
@@ -225,12 +264,13 @@ def _declared_by(entry_point: EntryPoint) -> tuple[list[Component], list[DataToo
         raise PluginError(
             f"unknown hook {', '.join(map(repr, wrong))}{did_you_mean(wrong[0], known)}"
         ) from None
-    if not any(caller.name == "hacore_components" for caller in manager.get_hookcallers(plugin) or ()):
-        raise PluginError("no hook named 'hacore_components'; mark the function with hacore.plugin.hookimpl")
+    if not manager.get_hookcallers(plugin):
+        raise PluginError("no hook, as 'hacore_components'; mark the function with hacore.plugin.hookimpl")
     assert name is not None
     return (
         _each(manager.hook.hacore_components(), "hacore_components", Component),
         _each(manager.hook.hacore_data_tools(), "hacore_data_tools", DataTool),
+        _each(manager.hook.hacore_executors(), "hacore_executors", Executor),
     )
 
 

@@ -43,6 +43,8 @@ def test_the_catalogue_is_what_the_plugins_declare():
         for tool in declared(folder, "data_tools"):
             if tool.action == "score":
                 found.setdefault("score", {})[tool.name] = project(folder)["name"]
+        for executor in declared(folder, "executors"):
+            found.setdefault("executor", {})[executor.name] = project(folder)["name"]
     assert found == catalogue()
 
 
@@ -66,7 +68,10 @@ def test_the_readme_names_every_component_and_how_to_install_it(folder):
     assert re.search(rf"^ +pip install (.* )?{folder.name}$", text, re.MULTILINE)
     for component in declared(folder):
         assert re.search(rf'[`"]{component.name}[`"]', text), component.name
-    assert 'use = "' in text, "give an example in TOML"
+    for executor in declared(folder, "executors"):
+        assert f"--on {executor.name}" in text
+    if declared(folder):
+        assert 'use = "' in text, "give an example in TOML"
 
 
 def test_test_files_have_names_of_their_own():
@@ -77,6 +82,7 @@ def test_test_files_have_names_of_their_own():
 def test_every_plugin_here_is_installed_and_found_by_the_common_door():
     held = {(it.component.kind, it.component.name): it.distribution for it in registry().components()}
     held |= {("score", it.tool.name): it.distribution for it in registry().tools("score")}
+    held |= {("executor", it.executor.name): it.distribution for it in registry().executors()}
     for kind, names in catalogue().items():
         for name, distribution in names.items():
             assert held.get((kind, name)) == distribution

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
+from hacore_vqa.miniature import write_cp, write_v2
 
 from hacore.files import load_tensors
-from hacore.spec import dump_spec, load_spec, load_sweep
+from hacore.spec import dump_spec, load_spec, load_sweep, resolve, set_values
 from hacore.tools import Silent
 from hacore.workflow import check, run
 
@@ -17,7 +18,7 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SPECS = sorted(EXPERIMENTS.rglob("*.toml"))
 SWEEPS = [path for path in SPECS if "sweep" in tomllib.loads(path.read_text(encoding="utf-8"))]
 
-# What each spec beside han_rn.toml is about; everything else is han_rn.toml's.
+# What each spec is about; everything else is that of the han_rn.toml in its folder.
 ABOUT = {
     "han_rn": set(),
     "han_sum": {"aggregator", "fuser"},
@@ -28,15 +29,48 @@ ABOUT = {
     "rn": {"selector"},
     "han_non_local": {"aggregator", "fuser"},
     "han_rn_full": {"train", "eval"},
+    "clevr/han_rn": set(),
+    "clevr/han_sum": {"aggregator"},
+    "clevr/adahan_rn": {"selector"},
+    "clevr/san": {"selector", "aggregator"},
+    "clevr/han_rn_plus": {"image_encoder", "question_encoder", "fuser"},
+    "clevr/han_sum_plus": {"image_encoder", "question_encoder", "fuser", "aggregator"},
+    "clevr/han_rn_plus_plus": {"image_encoder", "question_encoder", "fuser", "selector", "data", "train"},
+    "clevr/small/han_rn": set(),
+    "clevr/small/han_sum": {"aggregator", "fuser"},
+    "clevr/small/adahan_rn": {"selector"},
+    "clevr/small/san": {"selector", "aggregator", "fuser"},
+    "clevr/small/sum": {"selector", "aggregator", "fuser"},
+    "clevr/small/rn": {"selector"},
+    "vqa/han_rn": set(),
 }
 
-# What the combinations of each sweep may be about.
+# The Relation Network of its own paper, which is no variant of han_rn.toml.
+ITS_OWN = {"clevr/rn"}
+
+# What the combinations of each sweep are about, and the spec that they share the rest with.
 SWEPT = {
-    "table1": {"selector", "aggregator", "fuser"},
-    "table2": {"selector", "aggregator", "fuser"},
-    "table3": {"selector", "image_encoder"},
-    "k": {"selector"},
+    "tables/table1": ("han_rn", {"selector", "aggregator", "fuser"}),
+    "tables/table2": ("han_rn", {"selector", "aggregator", "fuser"}),
+    "tables/table3": ("han_rn", {"selector", "image_encoder"}),
+    "clevr/small/k": ("clevr/small/han_rn", {"selector"}),
+    "vqa_cp/table1": ("vqa/han_rn", {"data", "eval", "selector", "aggregator", "fuser"}),
+    "vqa_cp/table2": ("vqa/han_rn", {"data", "eval", "selector", "aggregator", "fuser"}),
+    "vqa_cp/table3": ("vqa/han_rn", {"data", "eval", "selector", "image_encoder"}),
 }
+
+# A few steps on one core, whatever the spec's own images and network.
+SMALL_RESNET = (
+    "data.size=[64, 64]",
+    "image_encoder.depth=18",
+    "image_encoder.stage=2",
+    "image_encoder.pool=none",
+    "image_encoder.weights=none",
+    "question_encoder.embedding=8",
+    "question_encoder.hidden=16",
+    "fuser.width=16",
+    "head.hidden=[16]",
+)
 
 
 def named(path):
@@ -67,7 +101,8 @@ def load(path, number, overrides=()):
 
 def test_there_are_specs():
     assert EXPERIMENTS / "han_rn.toml" in SPECS
-    assert {path.stem for path in SWEEPS} == set(SWEPT)
+    assert {named(path) for path in SWEEPS} == set(SWEPT)
+    assert {named(path) for path in SPECS} == {*SWEPT, *ABOUT, *ITS_OWN}
 
 
 def test_run_folders_of_two_specs_have_two_names():
@@ -99,20 +134,34 @@ def clevr(tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="session")
+def vqa(tmp_path_factory):
+    """The options of the data that make it the miniature in the official format, for both data sets."""
+    v2 = write_v2(tmp_path_factory.mktemp("vqa") / "v2")
+    cp = write_cp(v2, tmp_path_factory.mktemp("vqa") / "cp")
+    return {
+        "vqa-v2": [f"data.root={v2}"],
+        "vqa-cp-v2": [f"data.root={cp}", f"data.images={v2}", "data.validation=0.3"],
+    }
+
+
 @pytest.fixture
-def small(tiny, clevr):
+def small(tiny, clevr, vqa):
     """Overrides that make a spec run in a second, those of the data apart."""
 
     def overrides(path):
         spec = tomllib.loads(path.read_text(encoding="utf-8"))
         data = [override for override in tiny if override.startswith("data.")]
         rest = [override for override in tiny if not override.startswith("data.")]
+        if spec["data"]["use"] in vqa:
+            data = vqa[spec["data"]["use"]]
         if spec["data"]["use"] == "clevr":
             data = [f"data.root={clevr(tuple(spec['data'].get('size', (128, 128))))}"]
             # With a split dev the final one is val, and both have five images.
             data += ["data.dev_images=5"] if "dev_images" in spec["data"] else []
         if spec["image_encoder"]["use"] != "small-cnn":
             rest = [override for override in rest if not override.startswith("image_encoder.")]
+            rest += SMALL_RESNET
         return data, rest
 
     return overrides
@@ -128,23 +177,43 @@ def test_a_spec_resolves_and_says_what_it_is(path):
     assert text == text.strip() + "\n"
 
 
+def changed(spec, overrides):
+    """The spec with other values; of a combination, whose own values came last, too."""
+    table = tomllib.loads(dump_spec(spec))
+    set_values(table, overrides)
+    return resolve(table)
+
+
+def asked(spec):
+    """How many questions the final split of the test's data has."""
+    if not spec.data.use.startswith("vqa"):
+        return 100
+    name = {"vqa-v2": "v2_OpenEnded_mscoco_val2014", "vqa-cp-v2": "vqacp_v2_test"}[spec.data.use]
+    held = json.loads(Path(spec.data.options.root, f"{name}_questions.json").read_text(encoding="utf-8"))
+    return len(held["questions"] if isinstance(held, dict) else held)
+
+
 @each_run
 def test_a_spec_composes_at_its_own_size(path, number, small):
     spec = load(path, number, small(path)[0])
+    if spec.image_encoder.use == "resnet":
+        # Without the weights, which the test does not have; only one combination with all layers.
+        depth = () if number in (None, 0) else ("image_encoder.depth=18",)
+        spec = changed(spec, ["image_encoder.weights=none", *depth])
     found = check(spec)
     assert sum(stage.multiply_adds for stage in found.stages) > 10_000
-    assert found.questions[spec.eval.final_split] == 100
+    assert found.questions[spec.eval.final_split] == asked(spec)
 
 
 @each_run
 def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, tmp_path):
     data, rest = small(path)
-    spec = load(path, number, [*data, *rest])
+    spec = changed(load(path, number, data), rest)
     folder, result = run(spec, runs=tmp_path, device="cpu")
     assert result == json.loads(folder.result_file.read_text(encoding="utf-8"))
     assert result["name"] == spec.name
     assert result["training"]["steps"] == 3
-    assert result["questions"] == 100
+    assert result["questions"] == asked(spec)
     assert 0 <= result["accuracy"] <= 1
     assert 0 < result["kept"] <= 1
     assert set(result["baselines"]) == {"majority", "question_only"}
@@ -156,8 +225,11 @@ def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, tmp_path):
     assert [line["kind"] for line in lines[-2:]] == ["train", "eval"]
     assert lines[-1]["step"] == 3
     predictions = folder.predictions_file(spec.eval.final_split).read_text(encoding="utf-8").splitlines()
-    assert len(predictions) == 100
-    right = [json.loads(line)["answer"] == json.loads(line)["prediction"] for line in predictions]
+    assert len(predictions) == asked(spec)
+    lines = [json.loads(line) for line in predictions]
+    right = [line["answer"] == line["prediction"] for line in lines]
+    if spec.data.use.startswith("vqa"):  # ten people's answers, of which several may score
+        right = [line["score"] for line in lines]
     assert sum(right) / len(right) == pytest.approx(result["accuracy"], abs=1e-6)
     _, state = load_tensors(folder.last)
     assert state["step"] == 3
@@ -165,30 +237,37 @@ def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, tmp_path):
     assert not list(folder.path.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda path: path.stem)
-def test_specs_differ_from_han_rn_only_in_what_they_are_about(path):
+def sections(spec):
+    """The spec as its file has it, by section."""
+    return tomllib.loads(dump_spec(spec))
+
+
+@pytest.mark.parametrize("name", ABOUT)
+def test_specs_differ_from_han_rn_only_in_what_they_are_about(name):
     """So that a difference in accuracy is that of selector and aggregator, and recipes do not drift."""
-    assert path.stem in ABOUT, "say in ABOUT what this spec is about, or put it into a folder"
-    base = tomllib.loads(dump_spec(load_spec(EXPERIMENTS / "han_rn.toml")))
-    spec = tomllib.loads(dump_spec(load_spec(path)))
+    path = EXPERIMENTS / f"{name}.toml"
+    base, spec = sections(load_spec(path.with_name("han_rn.toml"))), sections(load_spec(path))
     different = {key for key in base if base[key] != spec[key]}
-    name = set() if path.stem == "han_rn" else {"name"}
+    own_name = set() if path.stem == "han_rn" else {"name"}
     if path.stem == "han_rn_full":
-        assert name <= different <= name | ABOUT[path.stem]
+        assert own_name <= different <= own_name | ABOUT[name]
     else:
-        assert different == name | ABOUT[path.stem]
+        assert different == own_name | ABOUT[name]
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=named)
-def test_sweeps_are_han_rn_but_for_what_they_vary(path):
-    """Except for its epochs, a sweep has the recipe of its folder's han_rn.toml, or of the main one."""
-    own = path.with_name("han_rn.toml")
-    base = tomllib.loads(dump_spec(load_spec(own if own.exists() else EXPERIMENTS / "han_rn.toml")))
+@pytest.mark.parametrize("name", SWEPT)
+def test_sweeps_are_han_rn_but_for_what_they_vary(name):
+    """Except for its number of epochs, a shortened sweep has the recipe of its han_rn.toml."""
+    of, about = SWEPT[name]
+    base = sections(load_spec(EXPERIMENTS / f"{of}.toml"))
+    combinations = load_sweep(EXPERIMENTS / f"{name}.toml").combinations
     found = set()
-    for it in load_sweep(path).combinations:
-        spec = tomllib.loads(dump_spec(it.spec))
+    for it in combinations:
+        spec = sections(it.spec)
         spec["train"]["epochs"] = base["train"]["epochs"]
         found |= {key for key in base if base[key] != spec[key]}
-    assert found - {"seed"} == {"name"} | SWEPT[path.stem]
-    if path.parent.name == "tables":
-        assert len({it.seed for it in load_sweep(path).combinations}) == 3
+        data = {key for key, value in base["data"].items() if spec["data"][key] != value}
+        assert data <= {"use", "root", "images"}
+    seeds = {it.seed for it in combinations}
+    assert found == {"name"} | ({"seed"} if len(seeds) > 1 else set()) | about
+    assert len(seeds) == (1 if name == "clevr/small/k" else 3)

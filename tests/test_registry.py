@@ -70,7 +70,7 @@ def test_components_come_by_kind_and_name():
         ),
         (
             "def hacore_components():\n    return []\n",
-            "no hook named 'hacore_components'; mark the function with hacore.plugin.hookimpl",
+            "no hook, as 'hacore_components'; mark the function with hacore.plugin.hookimpl",
         ),
         (
             "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_components(kind):\n    return []\n",
@@ -203,7 +203,7 @@ def test_did_you_mean():
 
 
 def test_the_catalogue_has_every_kind():
-    assert set(catalogue()) == {*KINDS, "score"}
+    assert set(catalogue()) == {*KINDS, "executor", "score"}
 
 
 def test_finding_every_plugin_imports_no_torch():

@@ -10,7 +10,7 @@ import click
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError
 from hacore.plugin import KINDS
-from hacore.registry import Installed, did_you_mean, registry
+from hacore.registry import Installed, InstalledExecutor, did_you_mean, registry
 from hacore.spec import Combination, Sweep, is_sweep, load_spec, load_sweep
 from hacore.spec import needs as needed_by
 
@@ -103,6 +103,8 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
 def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """List installed components, those of KIND, or the options of the component NAME.
 
+    KIND may also be executor: places where sweeps can run.
+
     \b
     Examples:
       hacore plugins
@@ -111,22 +113,19 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """
     if kind is not None:
         kind = kind.replace("-", "_")
-        if kind not in KINDS:
-            raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, KINDS)}; kinds: {', '.join(KINDS)}")
+        known = [*KINDS, "executor"]
+        if kind not in known:
+            raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, known)}; kinds: {', '.join(known)}")
     found = registry()
     if kind and name:
-        _show(found.find(kind, name), as_json)
+        _show(found.find_executor(name) if kind == "executor" else found.find(kind, name), as_json)
         return
-    rows = [
-        {
-            "kind": it.component.kind,
-            "name": it.component.name,
-            "distribution": it.distribution,
-            "version": it.version,
-            "summary": it.component.summary,
-        }
-        for it in found.components(kind)
-    ]
+    listed: list[Installed | InstalledExecutor] = []
+    if kind != "executor":
+        listed += found.components(kind)
+    if kind in (None, "executor"):
+        listed += found.executors()
+    rows = [_row(it) for it in listed]
     for problem in found.problems():
         click.echo(f"hacore: {problem}", err=True)
     if as_json:
@@ -134,14 +133,30 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     elif rows:
         print_table("", list(rows[0]), [list(row.values()) for row in rows])
     else:
-        click.echo("no components are installed; try 'pip install hacore-l2-topk'")
+        what = "executors are installed; try 'pip install hacore-ray'"
+        if kind != "executor":
+            what = "components are installed; try 'pip install hacore-l2-topk'"
+        click.echo(f"no {what}")
 
 
-def _show(it: Installed, as_json: bool) -> None:
+def _row(it: Installed | InstalledExecutor) -> dict[str, Any]:
+    what = it.executor if isinstance(it, InstalledExecutor) else it.component
+    return {
+        "kind": it.component.kind if isinstance(it, Installed) else "executor",
+        "name": what.name,
+        "distribution": it.distribution,
+        "version": it.version,
+        "summary": what.summary,
+    }
+
+
+def _show(it: Installed | InstalledExecutor, as_json: bool) -> None:
     from hacore.spec._structure import describe_type, shown
 
+    row = _row(it)
+    config = it.executor.config if isinstance(it, InstalledExecutor) else it.component.config
     options: list[dict[str, Any]] = []
-    for field in attrs.fields(attrs.resolve_types(it.component.config)):
+    for field in attrs.fields(attrs.resolve_types(config)):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         options.append(
             {
@@ -152,20 +167,9 @@ def _show(it: Installed, as_json: bool) -> None:
             }
         )
     if as_json:
-        print_json(
-            {
-                "kind": it.component.kind,
-                "name": it.component.name,
-                "distribution": it.distribution,
-                "version": it.version,
-                "summary": it.component.summary,
-                "options": options,
-            }
-        )
+        print_json({**row, "options": options})
         return
-    title = (
-        f"{it.component.kind} '{it.component.name}' ({it.distribution} {it.version}): {it.component.summary}"
-    )
+    title = f"{row['kind']} '{row['name']}' ({row['distribution']} {row['version']}): {row['summary']}"
     if not options:
         click.echo(f"{title}\nno options")
         return

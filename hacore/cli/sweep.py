@@ -10,7 +10,8 @@ from rich.console import Console
 
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.errors import HacoreError
-from hacore.spec import Sweep, load_sweep
+from hacore.registry import registry
+from hacore.spec import Sweep, load_sweep, set_values
 
 
 @click.command(no_args_is_help=True)
@@ -25,6 +26,14 @@ from hacore.spec import Sweep, load_sweep
 )
 @click.option("--jobs", type=click.IntRange(1), help="Runs at a time; default: what cores or GPUs allow.")
 @device_option
+@click.option("--on", default="local", show_default=True, help="Where the runs are: local, or an executor.")
+@click.option(
+    "--with",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the executor; 'hacore plugins executor NAME' lists them. May be repeated.",
+)
 @click.option("--output", metavar="FOLDER", help="The sweep folder; default: sweeps/NAME.")
 @click.option("--dry-run", is_flag=True, help="List the combinations and stop; nothing is done.")
 @json_option
@@ -34,6 +43,8 @@ def sweep(
     seeds: tuple[int, ...],
     jobs: int | None,
     device: str,
+    on: str,
+    options: tuple[str, ...],
     output: str | None,
     dry_run: bool,
     as_json: bool,
@@ -49,9 +60,14 @@ def sweep(
       hacore sweep experiments/tables/table1.toml --dry-run
       hacore sweep experiments/tables/table1.toml --seed 0 --jobs 2
       hacore sweep sweeps/table1
+      hacore sweep sweeps/table1 --on ray --with address=10.0.0.1:6379
     """
     from hacore.sweeps import SweepFolder
 
+    table: dict[str, Any] = {}
+    set_values(table, options, "--with address=10.0.0.1:6379")
+    if on != "local":
+        registry().find_executor(on)  # a mistake is told before torch is loaded
     if SweepFolder.is_sweep(spec):
         if overrides or output:
             raise click.UsageError("a sweep folder goes on as it began; --set and --output need its SPEC")
@@ -70,7 +86,14 @@ def sweep(
     console = Console(stderr=True)
     show_log(console)
     made, outcomes = run_sweep(
-        found, output=folder, seeds=seeds, jobs=jobs, device=device, reporter=sweep_reporter_for(console)
+        found,
+        output=folder,
+        seeds=seeds,
+        jobs=jobs,
+        device=device,
+        on=on,
+        options=table,
+        reporter=sweep_reporter_for(console),
     )
     if as_json:
         print_json({"sweep": str(made.path), "runs": made.index()["runs"]})
@@ -86,7 +109,8 @@ def sweep(
     if missing > len(failed):
         lines.append(f"stopped before the end, {missing} of {len(chosen)} runs are missing")
     if missing:
-        raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {made.path}"]))
+        place = "" if on == "local" else " ".join(["", "--on", on, *(f"--with {it}" for it in options)])
+        raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {made.path}{place}"]))
 
 
 def _list(found: Sweep, folder: Path, as_json: bool) -> None:

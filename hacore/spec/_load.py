@@ -118,24 +118,27 @@ def _lines(text: str) -> dict[str, int]:
     return lines
 
 
-def set_values(table: dict[str, Any], overrides: Sequence[str]) -> list[tuple[str, str]]:
+def set_values(
+    table: dict[str, Any], overrides: Sequence[str], example: str = "--set selector.k=8"
+) -> list[tuple[str, str]]:
     """Apply ``key.path=value`` in place; values are TOML, a bare word is a string, none removes a key.
 
-    Returns (dotted key, the override's words) in order.
+    example: how errors show it. Returns (dotted key, the override's words) in order.
     """
+    flag = example.split()[0]
     applied = []
     for words in overrides:
         if words.encode(errors="replace").decode() != words:
-            raise HacoreError(f"--set {words!a}: must be UTF-8")
+            raise HacoreError(f"{flag} {words!a}: must be UTF-8")
         key, equals, text = (part.strip() for part in words.partition("="))
         if not equals or not all(re.fullmatch(r"[A-Za-z0-9_\-]+", part) for part in key.split(".")):
-            raise HacoreError(one_line(f"--set {words}: must be key=value, as in --set selector.k=8"))
+            raise HacoreError(one_line(f"{flag} {words}: must be key=value, as in {example}"))
         *parents, last = key.split(".")
         inner = table
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
-                raise HacoreError(one_line(f"--set {words}: '{parent}' is a value, not a table"))
+                raise HacoreError(one_line(f"{flag} {words}: '{parent}' is a value, not a table"))
         if text == "none":
             inner.pop(last, None)
         else:

@@ -1,4 +1,4 @@
-"""One run of a sweep as a process of its own, and the places where such processes can work."""
+"""One run of a sweep, from the moment it is given to workers until what became of it is known."""
 
 from __future__ import annotations
 
@@ -6,98 +6,54 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
-import attrs
-
 from hacore.errors import one_line
+from hacore.executors import Ended, Work, Workers
 from hacore.runs import RunFolder
-from hacore.spec import Spec, dump_spec
+from hacore.spec import dump_spec
 from hacore.sweeps._folder import Outcome, SweepFolder
 from hacore.sweeps._progress import State
 
 _TAIL = 16_384
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-@attrs.frozen(kw_only=True)
-class Slot:
-    """Where a run can work: the device it is told, and what its environment adds."""
-
-    device: str
-    environment: dict[str, str]
-
-
-def slots(device: str, specs: Sequence[Spec], jobs: int | None) -> list[Slot]:
-    """A place for each of the runs that work at a time.
-
-    jobs: how many; by default as many as the cores that this process may use have room for, or one
-    for each GPU (for each group of as many as the runs have processes). More jobs than GPUs share them.
-    Raises HacoreError when the device cannot be used.
-    """
-    import torch
-
-    from hacore.workflow import choose_device
-
-    processes = max(spec.train.processes for spec in specs)
-    gpus = 0 if device == "cpu" else torch.cuda.device_count()
-    one_thread = {name: os.environ.get(name, "1") for name in _THREADS}
-    if device == "cpu" or (device == "auto" and not gpus):
-        count = jobs or max(1, _cores() // max(map(_threads, specs)))
-        return [Slot(device="cpu", environment=one_thread)] * count
-    if device not in ("auto", "cuda") or not gpus:
-        # Asked only where it is not known to be there: asking takes memory of the device.
-        known = re.fullmatch(r"cuda:(\d+)", device)
-        name = device if known and int(known[1]) < gpus else str(choose_device(device))
-        return [Slot(device=name, environment=one_thread)] * (jobs or 1)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    names = visible if len(visible) >= gpus and all(visible) else [str(index) for index in range(gpus)]
-    groups = [names[first : first + processes] for first in range(0, gpus - processes + 1, processes)]
-    groups = groups or [names]
-    return [
-        Slot(
-            device="cuda",
-            environment={**one_thread, "CUDA_VISIBLE_DEVICES": ",".join(groups[index % len(groups)])},
-        )
-        for index in range(jobs or len(groups))
-    ]
+# A network file system may show what another machine has written only after a while.
+_SHOWN_SECONDS = 60.0
 
 
 class Job:
-    """A training at work. Its session is its own, so that a Ctrl-C of the terminal does not reach it."""
+    """A run that is at work, or waits for its place at the workers'."""
 
-    def __init__(self, folder: SweepFolder, outcome: Outcome, slot: Slot, lock: int) -> None:
-        """Start it: from its run folder where there is one, else from its spec."""
+    def __init__(self, folder: SweepFolder, outcome: Outcome, workers: Workers) -> None:
+        """Give it to them: from its run folder where there is one, else from its spec."""
         self.outcome = outcome
-        self.slot = slot
+        self.begun = False
         self._folder = folder
         spec = outcome.combination.spec
         if outcome.folder is not None:
-            what = ["--resume", str(outcome.folder.path)]
+            what: tuple[str, ...] = ("--resume", str(outcome.folder.path))
         else:
-            what = [str(folder.spec_of(spec)), "--runs", str(folder.runs)]
+            what = (str(folder.spec_of(spec)), "--runs", str(folder.runs))
         self._log = folder.log_of(spec)
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._log, "ab") as log:
-            self._said = log.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "hacore", "run", *what, "--device", slot.device],
-                env={**os.environ, **slot.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=(lock,),
-            )
-        self._started = time.monotonic()
+        self._said = self._log.stat().st_size if self._log.exists() else 0
+        work = Work(spec=spec, spec_file=folder.spec_of(spec), arguments=("run", *what), log=self._log)
+        self._process = workers.start(work)
+        self._end: Ended | None = None
+        self._noticed = 0.0
+
+    def begins(self) -> bool:
+        """Whether it has found its place since this was last asked."""
+        if self.begun or not self._process.begun():
+            return False
+        self.begun = True
+        return True
 
     def ended(self) -> bool:
         """Whether it has; then the outcome's folder is known."""
-        running = self._process.poll() is None
+        if self._end is None:
+            self._end = self._process.ended()
+            self._noticed = time.monotonic()
         if self.outcome.folder is None:
             spec = self.outcome.combination.spec
             text = dump_spec(spec)
@@ -105,23 +61,27 @@ class Job:
             for file in self._folder.runs.glob(f"{spec.name}/[!.]*/spec.toml"):
                 if file.read_text(encoding="utf-8") == text:
                     self.outcome.folder = RunFolder(file.parent)
-        return not running
+        if self._end is not None and self._end.status == 0 and not self._finished():
+            return time.monotonic() - self._noticed > _SHOWN_SECONDS
+        return self._end is not None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended with its machine, and can go on at another."""
+        return self._end is not None and self._end.status is None and not self._finished()
 
     def ask_to_stop(self) -> None:
         """It saves its state and leaves."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self._process.ask_to_stop()
 
     def kill(self) -> None:
         """End it and all that it started, now."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.kill()
 
     def note(self, stopped: bool) -> None:
         """Say in the outcome how it ended; ``stopped``: it had been asked to."""
         outcome = self.outcome
-        if outcome.folder is not None and outcome.folder.result_file.is_file():
+        if self._finished():
             outcome.status, outcome.error = "finished", None
         elif stopped:
             outcome.status = "interrupted"
@@ -145,19 +105,27 @@ class Job:
             seconds_left=seconds / done * (1 - done) if 0 < done <= 1 else None,
         )
 
+    def _finished(self) -> bool:
+        return self.outcome.folder is not None and self.outcome.folder.result_file.is_file()
+
     def _error(self) -> str:
         """The one line that says why, from what it said since it was started."""
-        with open(self._log, "rb") as log:
-            log.seek(self._said)
-            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        code = self._process.returncode
+        assert self._end is not None
+        status = self._end.status
+        lines: list[str] = []
+        if self._log.exists():
+            with open(self._log, "rb") as log:
+                log.seek(self._said)
+                lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         told = [line for line in lines if line.startswith("hacore: ")]
-        if code < 0:
-            cause = f"ended by signal {-code} ({signal.Signals(-code).name})"
+        if self._end.cause or status is None:
+            cause = self._end.cause
+        elif status < 0:
+            cause = f"ended by signal {-status} ({signal.Signals(-status).name})"
         elif told:
             cause = "; ".join(line.removeprefix("hacore: ") for line in told)
         else:
-            cause = lines[-1].strip() if lines else f"ended with status {code}"
+            cause = lines[-1].strip() if lines else f"ended with status {status}"
         return one_line(cause)
 
 
@@ -174,18 +142,3 @@ def _last_line(folder: RunFolder) -> dict[str, Any]:
         if values.get("kind") == "train":
             return values
     return {}
-
-
-def _threads(spec: Spec) -> int:
-    """Threads of a run on the CPU; several processes share the cores unless the spec says otherwise."""
-    train = spec.train
-    if train.threads is None and train.processes > 1:
-        return max(_cores(), train.processes)
-    return (train.threads or 1) * train.processes
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

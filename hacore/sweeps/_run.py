@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from hacore.errors import HacoreError
+from hacore.executors import Demand, Workers
 from hacore.files import write_whole
-from hacore.spec import Sweep, dump_spec, unstructure_config
+from hacore.registry import registry
+from hacore.spec import Sweep, dump_spec, structure_config, unstructure_config
 from hacore.sweeps._folder import Outcome, SweepFolder
-from hacore.sweeps._jobs import Job, Slot, slots
+from hacore.sweeps._jobs import Job
+from hacore.sweeps._local import LocalWorkers
 from hacore.sweeps._progress import SilentSweep, SweepReporter
 
 _LOOK_SECONDS = 0.2
+_LOSSES = 3  # of machines, by one run, before it counts as failed
 
 
 def run_sweep(
@@ -24,15 +30,18 @@ def run_sweep(
     seeds: Collection[int] | None = None,
     jobs: int | None = None,
     device: str = "auto",
+    on: str = "local",
+    options: Mapping[str, Any] | None = None,
     reporter: SweepReporter | None = None,
 ) -> tuple[SweepFolder, list[Outcome]]:
     """Run what the sweep folder does not have yet; returns it and what became of every run.
 
     output: the sweep folder, ``sweeps/NAME`` by default; what it holds is used: finished runs are not
     repeated, others go on from their last checkpoint. seeds: run only these of the sweep's. jobs: runs
-    at a time; default: as many as the cores, or the GPUs, have room for. A run that fails does not stop
-    the others. SIGTERM and Ctrl-C are passed on, the runs save their state and leave, and their outcome
-    is "interrupted".
+    at a time; default: as many as the cores, or the GPUs, have room for. on: ``local``, this machine, or
+    an executor of a plugin, with its ``options``. A run that fails does not stop the others; one that
+    loses its machine goes on at another. SIGTERM and Ctrl-C are passed on, the runs save their state and
+    leave, and their outcome is "interrupted".
     Raises HacoreError when nothing can be run.
     """
     from hacore.train.distributed import launched
@@ -47,6 +56,12 @@ def run_sweep(
         raise HacoreError(
             f"seed {strange[0]} is none of the sweep's, which are {', '.join(map(str, known))}; "
             "add it to seeds in the spec"
+        )
+    executor = None if on == "local" else registry().find_executor(on)
+    config = structure_config(executor.executor.config, dict(options or {}), on) if executor else None
+    if executor is None and options:
+        raise HacoreError(
+            f"local.{next(iter(options))}: local takes no options; leave it out, or name an executor"
         )
     reporter = reporter or SilentSweep()
     folder = SweepFolder(output or Path("sweeps", sweep.name))
@@ -63,17 +78,21 @@ def run_sweep(
         waiting = [outcome for outcome in chosen if outcome.status != "finished"]
         if not waiting:
             return folder, outcomes
-        places = slots(device, [outcome.combination.spec for outcome in waiting], jobs)[: len(waiting)]
-        _prepare(waiting)
-        for outcome in waiting:
-            spec = outcome.combination.spec
-            write_whole(folder.spec_of(spec), dump_spec(spec).encode())
-        reporter.start(len(chosen) - len(waiting), len(chosen), len(places))
+        specs = [outcome.combination.spec for outcome in waiting]
+        demand = Demand(device=device, jobs=jobs, specs=specs, tell=reporter.message)
+        workers = executor.load()(config, demand) if executor else LocalWorkers(demand, lock)
         try:
-            _work(folder, sweep, outcomes, waiting, places, lock, reporter)
+            _prepare(waiting)
+            for spec in specs:
+                write_whole(folder.spec_of(spec), dump_spec(spec).encode())
+            reporter.start(len(chosen) - len(waiting), len(chosen), workers.jobs)
+            try:
+                _work(folder, sweep, outcomes, waiting, workers, reporter)
+            finally:
+                folder.write(sweep, outcomes)
+                reporter.stop()
         finally:
-            folder.write(sweep, outcomes)
-            reporter.stop()
+            workers.close()
     return folder, outcomes
 
 
@@ -82,15 +101,15 @@ def _work(
     sweep: Sweep,
     outcomes: list[Outcome],
     waiting: list[Outcome],
-    places: list[Slot],
-    lock: int,
+    workers: Workers,
     reporter: SweepReporter,
 ) -> None:
-    """Run what is waiting on the places, until nothing is left or a signal came; leaves no process."""
+    """Run what is waiting, until nothing is left or a signal came; leaves no process."""
     from hacore.train.interrupt import Interrupts
 
     running: list[Job] = []
     asked = False
+    losses: Counter[str] = Counter()
     try:
         with Interrupts() as interrupts:
             while running or (waiting and not interrupts.requested):
@@ -98,36 +117,35 @@ def _work(
                     asked = True
                     reporter.message("stopping: the runs save their state; Ctrl-C again stops at once")
                     for job in running:
-                        job.ask_to_stop()
-                ended = [job for job in running if job.ended()]
+                        if job.begun:
+                            job.ask_to_stop()
+                        else:
+                            job.kill()
+                    running = [job for job in running if job.begun]
+                while waiting and not asked and workers.room():
+                    running.append(Job(folder, waiting.pop(0), workers))
+                began = [job for job in running if job.begins()]
+                for job in began:
+                    job.outcome.status = "running"
+                    reporter.started(job.outcome)
+                ended = [job for job in running if job.begun and job.ended()]
                 for job in ended:
                     running.remove(job)
-                    places.append(job.slot)
                     job.note(stopped=asked)
+                    if job.lost and not asked and losses[job.outcome.combination.label] < _LOSSES:
+                        losses[job.outcome.combination.label] += 1
+                        job.outcome.status = "interrupted"
+                        waiting.append(job.outcome)
                     reporter.ended(job.outcome)
-                started = [] if interrupts.requested else _start(folder, waiting, places, lock, reporter)
-                running += started
-                if ended or started:
+                if ended or began:
                     folder.write(sweep, outcomes)
-                reporter.progress([job.state() for job in running])
+                reporter.progress([job.state() for job in running if job.begun])
                 time.sleep(_LOOK_SECONDS)
     finally:
         for job in running:
             job.kill()
-            job.note(stopped=True)
-
-
-def _start(
-    folder: SweepFolder, waiting: list[Outcome], places: list[Slot], lock: int, reporter: SweepReporter
-) -> list[Job]:
-    """A run on every free place, in the order of the sweep."""
-    started = []
-    while waiting and places:
-        outcome = waiting.pop(0)
-        reporter.started(outcome)
-        outcome.status = "running"
-        started.append(Job(folder, outcome, places.pop(0), lock))
-    return started
+            if job.begun:
+                job.note(stopped=True)
 
 
 def _prepare(waiting: list[Outcome]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hacore.errors import HacoreError
-from hacore.sweeps._jobs import slots
+from hacore.sweeps._local import slots
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""Where runs of a sweep are worked on: what ``hacore sweep --on NAME`` asks of a plugin. Imports no torch.
+
+A plugin declares a class of ``Workers`` as a ``hacore.plugin.Executor``. It is made once for a sweep, as
+``cls(config, demand)``, and raises ``hacore.errors.HacoreError`` where it cannot work. The sweep gives it
+runs as long as it has room, looks after them several times a second, and closes it whatever happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from hacore.spec import Spec
+
+
+@attrs.frozen(kw_only=True)
+class Demand:
+    """What is wanted of workers.
+
+    device: ``--device`` as typed. jobs: runs at a time; None: as many as there is room for. specs: of
+    the runs to come. tell: shows the person who waits a line.
+    """
+
+    device: str
+    jobs: int | None
+    specs: Sequence[Spec]
+    tell: Callable[[str], None]
+
+
+@attrs.frozen(kw_only=True)
+class Work:
+    """One run, to be worked on by ``python -m hacore ARGUMENTS --device DEVICE`` in the working directory.
+
+    spec, spec_file: the resolved spec and the file that holds it. log: what the process writes to standard
+    output and error is appended here; its folder exists.
+    """
+
+    spec: Spec
+    spec_file: Path
+    arguments: tuple[str, ...]
+    log: Path
+
+
+@attrs.frozen(kw_only=True)
+class Ended:
+    """How a process ended.
+
+    status: its exit status, negative for a signal; None when its machine was lost, and the run can go on at
+    another. cause: what else is known of a failure; empty: what the process said last.
+    """
+
+    status: int | None
+    cause: str = ""
+
+
+class Process(Protocol):
+    """A run that was given to workers."""
+
+    def begun(self) -> bool:
+        """Whether it has found a place, or has ended."""
+
+    def ended(self) -> Ended | None:
+        """How it ended; None while it waits or works."""
+
+    def ask_to_stop(self) -> None:
+        """It saves its state and leaves."""
+
+    def kill(self) -> None:
+        """End it and all that it started, at once, or see that it never begins."""
+
+
+class Workers(Protocol):
+    """A place with room for some runs at a time."""
+
+    @property
+    def jobs(self) -> int:
+        """How many runs there is room for at a time, as far as is known now."""
+
+    def room(self) -> bool:
+        """Whether it takes another run; a process may still have to wait for its place."""
+
+    def start(self, work: Work) -> Process:
+        """Begin a run, or queue it."""
+
+    def close(self) -> None:
+        """No run is left; give back what was taken."""
