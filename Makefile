@@ -44,8 +44,9 @@ $(INSTALLED): pyproject.toml $(PLUGINS:=/pyproject.toml)
 run: install
 	$(BIN)/hacore run $(SPEC)
 
+# Two processes, a file of tests at a time.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/pytest -m slow
