@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,11 +133,10 @@ def ask(trained: Trained, pairs: Sequence[tuple[Any, str]], *, top: int, batch: 
 
     Raises HacoreError, all problems of the questions at once, DataError for an image that cannot be used.
     """
-    try:
-        from hacore.packing.decode import fit
-        from hacore.pictures import open_picture
-    except ImportError:
-        raise HacoreError("a question about an image needs Pillow; run 'pip install hacore[report]'") from None
+    needs_pillow()
+    from hacore.packing.decode import fit
+    from hacore.pictures import open_picture
+
     if top < 1 or batch < 1:
         raise HacoreError(f"top = {top}, batch = {batch}: must be at least 1")
     words, unknown, problems = [], [], []
@@ -167,6 +167,12 @@ def ask(trained: Trained, pairs: Sequence[tuple[Any, str]], *, top: int, batch: 
             for (image, question), strange, it in zip(part, unknown[start : start + batch], seen, strict=True)
         ]
     return replies
+
+
+def needs_pillow() -> None:
+    """Raise HacoreError where Pillow is not installed."""
+    if importlib.util.find_spec("PIL") is None:
+        raise HacoreError("a question about an image needs Pillow; run 'pip install hacore[report]'")
 
 
 def _key(image: Any) -> Any:

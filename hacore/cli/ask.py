@@ -54,8 +54,10 @@ def ask(
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png --json < questions.txt
     """
+    from hacore.asking import needs_pillow
     from hacore.workflow import load
 
+    needs_pillow()
     trained = load(run, device=device)
     folder = Path(output) if picture else None
     if not questions and sys.stdin.isatty() and not as_json:
