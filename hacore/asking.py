@@ -102,19 +102,20 @@ class Reply:
         rows, columns = self.seen.presence.shape
         return rows, columns
 
-    def draw(self, width: int = 480, *, caption: bool = True) -> Image:
-        """The picture, ``width`` pixels wide, with the kept cells bright and the rest darkened.
+    def draw(self, side: int = 480, *, caption: bool = True) -> Image:
+        """The picture, its longer side of ``side`` pixels, with the kept cells bright and the rest darkened.
 
         caption: the question and the answer below it.
         """
         from hacore.pictures import draw_kept, with_caption
 
-        height = max(1, round(self.picture.height * width / self.picture.width))
+        scale = side / max(self.picture.size)
+        width, height = (max(1, round(scale * length)) for length in self.picture.size)
         drawn = draw_kept(self.picture.resize((width, height)), self.seen.brightness)
         if not caption:
             return drawn
-        best = self.answers[0]
-        said = f"{best.answer} ({best.probability:.0%}), {len(self.kept)} of {self.seen.presence.size} cells kept"
+        best, cells = self.answers[0], self.seen.presence.size
+        said = f"{best.answer} ({best.probability:.0%}), {len(self.kept)} of {cells} cells kept"
         return with_caption(drawn, [(self.question, "black"), (said, "#0b4f8a")])
 
     def as_dict(self) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def read_question(trained: Trained, question: str) -> tuple[list[int], tuple[str
     if not isinstance(question, str):
         raise HacoreError(f"a question is a text, found {type(question).__name__}")
     if not question.strip():
-        raise HacoreError("the question is empty; ask one as in \"what color is the ball?\"")
+        raise HacoreError('the question is empty; ask one as in "what color is the ball?"')
     if (rough := len(question.split())) > MOST_WORDS:
         raise HacoreError(f"the question has {rough:,} words; at most {MOST_WORDS:,} are read, shorten it")
     cls = trained.dataset_class
@@ -208,7 +209,11 @@ def read_question(trained: Trained, question: str) -> tuple[list[int], tuple[str
 
 @torch.no_grad()
 def look(
-    trained: Trained, images: torch.Tensor, words: Sequence[Sequence[int]], image_index: Sequence[int], top: int
+    trained: Trained,
+    images: torch.Tensor,
+    words: Sequence[Sequence[int]],
+    image_index: Sequence[int],
+    top: int,
 ) -> list[Seen]:
     """What the model makes of questions, given as vocabulary indices, about images (I, 3, H, W) uint8."""
     lengths = [len(it) for it in words]
@@ -217,7 +222,10 @@ def look(
         words_QT[row, : len(ids)] = torch.tensor(ids)
     device = trained.device
     output = trained.model(
-        images.to(device), words_QT.to(device), torch.tensor(lengths), torch.tensor(image_index, device=device)
+        images.to(device),
+        words_QT.to(device),
+        torch.tensor(lengths),
+        torch.tensor(image_index, device=device),
     )
     return read_output(output, trained.inputs.answers, top)
 
@@ -231,7 +239,9 @@ def read_output(output: Output, answers: Sequence[str], top: int) -> list[Seen]:
     positions_N2 = selection.positions_N2.float().cpu().numpy()
     bright = brightness(selection)
     found = []
-    for q, (probabilities, chosen) in enumerate(zip(probability_QA.tolist(), answer_QA.tolist(), strict=True)):
+    for q, (probabilities, chosen) in enumerate(
+        zip(probability_QA.tolist(), answer_QA.tolist(), strict=True)
+    ):
         kept = tuple(
             KeptCell(
                 index=int(cell),
@@ -265,8 +275,8 @@ def brightness(selection: Selection) -> Floats:
     # The maximum, as an entry that is not valid may name a cell that another entry keeps.
     np.maximum.at(bright_QN, (np.arange(len(index_QK))[:, None], index_QK), np.abs(weight_QK) * valid_QK)
     largest_Q1 = bright_QN.max(1, keepdims=True)
-    shares: Floats = bright_QN / np.where(largest_Q1 > 0, largest_Q1, 1)
-    return shares.reshape(-1, *selection.grid)
+    np.divide(bright_QN, largest_Q1, out=bright_QN, where=largest_Q1 > 0)
+    return bright_QN.reshape(-1, *selection.grid)
 
 
 def question_text(words: Sequence[str]) -> str:

@@ -55,7 +55,8 @@ class Inputs:
         names = {field.name for field in attrs.fields(cls)}
         if not isinstance(held, dict) or set(held) != names:
             raise RunError(f"{path}: is not what hacore wrote; {way_out}")
-        return cls(**{name: tuple(it) if isinstance(it, list) else it for name, it in held.items()})
+        values: dict[str, Any] = {key: tuple(it) if isinstance(it, list) else it for key, it in held.items()}
+        return cls(**values)
 
     def write(self, path: Path) -> None:
         """Write the file, whole."""

@@ -25,8 +25,8 @@ def open_picture(image: Any) -> Image.Image:
 
     Arrays are (H, W), (H, W, 1, 3 or 4) or, as datasets hold them, (1 or 3, H, W); uint8, or float in
     [0, 1]. Of files and Pillow images: turned as EXIF says, transparency put on white, 16-bit grey
-    scaled, the first frame of an animation. Raises DataError in one line for what is no image, and for files of
-    more than ``MOST_PIXELS``.
+    scaled, the first frame of an animation. Raises DataError in one line for what is no image, and for
+    files of more than ``MOST_PIXELS``.
     """
     if isinstance(image, Image.Image):
         return _rgb(image)
@@ -50,14 +50,12 @@ def draw_kept(picture: Image.Image, brightness: Floats) -> Image.Image:
 
 
 def with_caption(picture: Image.Image, lines: list[tuple[str, str]]) -> Image.Image:
-    """The picture on white with lines of (text, colour) below, folded to its width."""
+    """The picture on white with lines of (text, colour) below, folded to its width or 280 pixels."""
     font = ImageFont.load_default(size=14)
-    margin, step = 10, 19
+    margin, step, width = 10, 19, max(picture.width, 280)
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    folded = [
-        (line, colour) for text, colour in lines for line in fold(pen, text, font, picture.width)
-    ]
-    size = (picture.width + 2 * margin, picture.height + step * len(folded) + 3 * margin)
+    folded = [(line, colour) for text, colour in lines for line in fold(pen, text, font, width)]
+    size = (width + 2 * margin, picture.height + step * len(folded) + 3 * margin)
     sheet = Image.new("RGB", size, "white")
     sheet.paste(picture, (margin, margin))
     pen = ImageDraw.Draw(sheet)
@@ -128,7 +126,9 @@ def _from_array(image: Any) -> Image.Image:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in shape:
         what = f"an array {shape}" if shape and array.dtype != object else type(image).__name__
-        raise DataError(f"image: found {what}; give a path, a Pillow image, or an array (H, W, 3) or (3, H, W)")
+        raise DataError(
+            f"image: found {what}; give a path, a Pillow image, or an array (H, W, 3) or (3, H, W)"
+        )
     if np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise DataError("image: an array of floats must lie in [0, 1]; divide by 255, or give uint8")

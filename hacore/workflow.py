@@ -14,7 +14,7 @@ import torch
 
 from hacore.cost import StageCost, mean_multiply_adds, stage_costs
 from hacore.data import Dataset
-from hacore.datasets import open_dataset
+from hacore.datasets import open_dataset as open_dataset  # known by this name too
 from hacore.errors import HacoreError, RunError
 from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
 from hacore.files import load_tensors, write_json
@@ -153,7 +153,8 @@ def run(
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
         folder = _folder(spec, runs, resume, chosen, here)
         if here.leads:
-            Inputs.of(dataset).write(folder.inputs_file)
+            if not folder.inputs_file.is_file():
+                Inputs.of(dataset).write(folder.inputs_file)
             if resume is None:
                 created(folder)
         at, finished = train(spec, dataset, model, folder, device=chosen, world=here, reporter=reporter)

@@ -43,9 +43,9 @@ def ask(
 ) -> None:
     """Ask the trained model of RUN, a run folder, about any image.
 
-    Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION.png with the kept cells bright and the
-    rest darkened. Without a QUESTION they are asked for one after the other, or read from standard input,
-    one a line. The data that the model was trained on are not needed. Needs Pillow:
+    Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION.png with the kept cells bright and
+    the rest darkened. Without a QUESTION they are asked for one after the other, or read from standard
+    input, one a line. The data that the model was trained on are not needed. Needs Pillow:
     pip install hacore[report].
 
     \b

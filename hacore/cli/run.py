@@ -38,7 +38,8 @@ def run(
     """Train and measure the experiment of SPEC, a TOML file.
 
     Leaves a folder RUNS/NAME/TIME-ID with the resolved spec, metrics, checkpoints, predictions,
-    result.json and the page report/index.html, which needs pip install hacore[report]. Ctrl-C or SIGTERM save the state and leave; --resume goes on where it stopped.
+    result.json and a page to look at, report/index.html (which needs pip install hacore[report]).
+    Ctrl-C or SIGTERM save the state and leave; --resume goes on where it stopped.
     Several processes: torchrun --nproc-per-node 2 -m hacore run SPEC.
 
     \b

@@ -37,7 +37,9 @@ class Decoded:
 def read_image(path: str | Path, size: tuple[int, int]) -> Bytes:
     """(3, height, width): the file in RGB, resized by ``fit``."""
     with Image.open(path) as file:
-        return fit(file.convert("RGB"), size)  # official files have an alpha channel that is opaque everywhere
+        return fit(
+            file.convert("RGB"), size
+        )  # official files have an alpha channel that is opaque everywhere
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Bytes:

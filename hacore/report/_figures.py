@@ -104,13 +104,13 @@ def against_cost(rows: Sequence[Any]) -> Figure | None:
         return None
 
     def draw(axes: Any) -> None:
-        for ax, label, x_of in (
-            (axes[0], "multiply-adds a question (millions)", lambda it: (it.multiply_adds or 0) / 1e6),
-            (axes[1], "cells kept (%)", lambda it: 100 * it.kept),
+        for ax, label, key, factor in (
+            (axes[0], "multiply-adds a question (millions)", "multiply_adds", 1e-6),
+            (axes[1], "cells kept (%)", "kept", 100),
         ):
             for number, it in enumerate(drawn):
                 ax.errorbar(
-                    x_of(it),
+                    factor * (getattr(it, key) or 0),
                     100 * it.accuracy,
                     yerr=[[100 * (it.accuracy - it.low)], [100 * (it.high - it.accuracy)]],
                     marker=MARKERS[number % len(MARKERS)],

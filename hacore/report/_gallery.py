@@ -90,16 +90,14 @@ def choose(
     shuffled = [[them[i] for i in random.permutation(len(them))] for _, them in sorted(cells.items())]
     turns = [them[turn] for turn in range(each) for them in shuffled if turn < len(them)]
     note = (
-        f"{min(len(turns), most):,} of {len(outcomes):,} questions, drawn at random: up to {each} of each type and "
-        "outcome. So wrong answers are more frequent here than they are."
+        f"{min(len(turns), most):,} of {len(outcomes):,} questions, drawn at random: up to {each} of each "
+        "type and outcome, so that the share of right answers here is not the accuracy."
     )
     place = {number: at for at, number in enumerate(types)}
     return sorted(turns[:most], key=lambda number: (types[number], place[number])), note
 
 
-def gallery(
-    runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *, most: int = 240
-) -> Gallery:
+def gallery(runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *, most: int = 240) -> Gallery:
     """The gallery of one run, or of several on the same questions. Opens the data of the first."""
     from hacore.asking import question_text
 

@@ -165,7 +165,9 @@ def _names(runs: Sequence[Run]) -> list[str]:
     for keys in (distinguishing(runs), ("seed",)):
         twice = {name for name, count in Counter(names).items() if count > 1}
         names = [
-            f"{name} ({', '.join(f'{key} = {label(run.get(key))}' for key in keys)})" if name in twice else name
+            f"{name} ({', '.join(f'{key} = {label(run.get(key))}' for key in keys)})"
+            if name in twice
+            else name
             for name, run in zip(names, runs, strict=True)
         ]
     return names
