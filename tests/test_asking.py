@@ -51,7 +51,9 @@ def test_replies_are_the_model_s_own(trained):
     with torch.no_grad():
         output = trained.model(batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
     texts = [
-        " ".join(dataset.vocabulary[word] for word in asked.words[asked.offsets[row] : asked.offsets[row + 1]])
+        " ".join(
+            dataset.vocabulary[word] for word in asked.words[asked.offsets[row] : asked.offsets[row + 1]]
+        )
         for row in rows
     ]
     pairs = [(images[asked.image[row]], text) for row, text in zip(rows, texts, strict=True)]
@@ -61,7 +63,9 @@ def test_replies_are_the_model_s_own(trained):
         probability_A = output.logits_QA[number].softmax(-1)
         order = probability_A.argsort(descending=True)[:4].tolist()
         assert [it.answer for it in reply.answers] == [dataset.answers[answer] for answer in order]
-        assert [it.probability for it in reply.answers] == pytest.approx(probability_A[order].tolist(), abs=1e-5)
+        assert [it.probability for it in reply.answers] == pytest.approx(
+            probability_A[order].tolist(), abs=1e-5
+        )
         valid = slice(None) if selection.valid_QK is None else selection.valid_QK[number]
         index = selection.index_QK[number][valid].tolist()
         assert [it.index for it in reply.kept] == index
@@ -111,7 +115,9 @@ def test_a_file_is_resized_as_the_data_are(han, tmp_path):
 
 
 def test_words_never_seen_are_named_once_in_their_order(han):
-    reply = hacore.load(han, device="cpu").ask(np.zeros((75, 75, 3), np.uint8), "Is the ZEBRA near the red zebra, or zoo?")
+    reply = hacore.load(han, device="cpu").ask(
+        np.zeros((75, 75, 3), np.uint8), "Is the ZEBRA near the red zebra, or zoo?"
+    )
     assert reply.unknown == ("zebra", "near", "or", "zoo")
     assert reply.as_dict()["unknown_words"] == ["zebra", "near", "or", "zoo"]
 
@@ -136,7 +142,9 @@ def test_a_run_of_before_opens_its_data(han):
         trained = hacore.load(han, device="cpu")
         assert trained.ask(np.zeros((75, 75, 3), np.uint8), "is the zebra red?").unknown == ("zebra",)
         han.inputs_file.write_text("{}")
-        with pytest.raises(RunError, match="inputs.json: is not what hacore wrote; remove it, and the data"):
+        with pytest.raises(
+            RunError, match=r"inputs\.json: is not what hacore wrote; remove it, and the data"
+        ):
             hacore.load(han, device="cpu")
     finally:
         han.inputs_file.write_bytes(held)
@@ -160,7 +168,7 @@ def test_a_dataset_with_a_tokenizer_of_its_own_is_asked(han, monkeypatch):
 def test_data_with_other_words_are_refused(han):
     trained = hacore.load(han, device="cpu")
     other = attrs.evolve(trained.inputs, vocabulary=(*trained.inputs.vocabulary[:-1], "zebra"))
-    with pytest.raises(RunError, match="the words or answers of dataset 'sort-of-clevr' are not those of the"):
+    with pytest.raises(RunError, match="the words or answers of dataset 'sort-of-clevr' are not"):
         _ = attrs.evolve(trained, inputs=other).dataset
 
 
@@ -200,5 +208,5 @@ def test_without_pillow_the_way_out_is_named(han, monkeypatch):
 
 
 def test_words_are_joined_as_one_writes():
-    words = "there is a cube ; is it red , or blue ?".split()
-    assert asking.question_text(words) == "there is a cube; is it red, or blue?"
+    words = ["is", "it", ";", "red", ",", "or", "blue", "?"]
+    assert asking.question_text(words) == "is it; red, or blue?"

@@ -214,22 +214,26 @@ def _metrics(folder: RunFolder) -> list[dict[str, Any]]:
 def _cost(result: dict[str, Any], cells: int) -> list[tuple[str, str]]:
     """What the run cost, in words."""
     training = result.get("training", {})
-    rows = [("cells kept", f"{result['kept']:.1%} of {cells}" if cells else f"{result['kept']:.1%}")]
-    if "seconds" in training:
-        rows += [
-            ("training", _duration(training["seconds"])),
-            ("questions per second in training", f"{training['questions_per_second']:,.0f}"),
-            ("steps", f"{training['steps']:,}"),
-            ("device", training["device"]),
-            ("processes and threads", f"{training['processes']} of {training['threads']} threads"),
-        ]
-    rows.append(("parameters", f"{result['parameters']:,}"))
-    if "multiply_adds" in result:
-        rows.append(("multiply-adds of a question", f"{result['multiply_adds']:,}"))
-    for stage, count in result.get("multiply_adds_by_stage", {}).items():
-        rows.append((f"of these: {stage.replace('_', ' ')}", f"{count:,}"))
-    rows.append(("weights of step", f"{result['checkpoint']['step']:,}"))
-    return rows
+    stages = result.get("multiply_adds_by_stage", {})
+    processes, threads = training.get("processes"), training.get("threads")
+    # Runs of earlier versions measured less.
+    rows = [
+        ("cells kept", f"{result['kept']:.1%} of {cells}" if cells else f"{result['kept']:.1%}"),
+        ("training", _duration(training["seconds"]) if "seconds" in training else None),
+        ("questions per second in training", _number(training.get("questions_per_second"))),
+        ("steps", _number(training.get("steps"))),
+        ("weights of step", _number(result["checkpoint"]["step"])),
+        ("device", training.get("device")),
+        ("processes, threads of each", f"{processes}, {threads}" if processes else None),
+        ("parameters", _number(result.get("parameters"))),
+        ("multiply-adds of a question", _number(result.get("multiply_adds"))),
+        *((f"of these: {stage.replace('_', ' ')}", _number(count)) for stage, count in stages.items()),
+    ]
+    return [(name, value) for name, value in rows if value is not None]
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.0f}"
 
 
 def _duration(seconds: float) -> str:

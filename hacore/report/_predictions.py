@@ -51,7 +51,9 @@ def wilson(right: float, questions: int, z: float = 1.959964) -> tuple[float, fl
     share, z2 = right / questions, z * z
     centre = (share + z2 / (2 * questions)) / (1 + z2 / questions)
     half = z / (1 + z2 / questions) * math.sqrt(share * (1 - share) / questions + z2 / (4 * questions**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not part a bound from the share that it is equal to.
+    low = max(0.0, centre - half) if right > 0 else 0.0
+    return low, min(1.0, centre + half) if right < questions else 1.0
 
 
 @attrs.frozen(kw_only=True)
