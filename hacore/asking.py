@@ -135,8 +135,7 @@ def ask(trained: Trained, pairs: Sequence[tuple[Any, str]], *, top: int, batch: 
     Raises HacoreError, all problems of the questions at once, DataError for an image that cannot be used.
     """
     needs_pillow()
-    from hacore.packing.decode import fit
-    from hacore.pictures import open_picture
+    from hacore.pictures import fit, open_picture
 
     if top < 1 or batch < 1:
         raise HacoreError(f"top = {top}, batch = {batch}: must be at least 1")

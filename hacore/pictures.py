@@ -1,4 +1,7 @@
-"""Pictures in and out: any image as a model takes it, and kept cells drawn over it. Needs Pillow."""
+"""Pictures in and out: any image as a model takes it, and kept cells drawn over it.
+
+Needs Pillow; imports no torch, so that processes that decode start fast.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from hacore.errors import DataError
 
+Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 MOST_PIXELS = 89_478_485
 """Of an image file: Pillow's own limit, 256 MiB of RGB. A small file can unpack to any size."""
@@ -33,6 +37,19 @@ def open_picture(image: Any) -> Image.Image:
     if isinstance(image, (str, Path)):
         return _read(Path(image))
     return _from_array(image)
+
+
+def fit(image: Image.Image, size: tuple[int, int]) -> Bytes:
+    """(3, height, width): an RGB image, resized to (height, width) unless it has the size already.
+
+    By Pillow's bicubic filter, whose support grows with the reduction, so that every source pixel counts
+    by its distance. A box has no weights, and the 3.75 by 2.5 from 480x320 to 128x128 does not divide
+    evenly; Lanczos costs more and rings more at the edges of objects.
+    """
+    height, width = size
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image).transpose(2, 0, 1)
 
 
 def draw_kept(picture: Image.Image, brightness: Floats) -> Image.Image:

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     chosen = parser.parse_args(arguments)
     image = photograph(chosen.page, chosen.section, tuple(chosen.size))
-    image.quantize(128).save(chosen.output, optimize=True)
+    image.save(chosen.output, optimize=True)  # a palette would change the colours of objects
     print(f"{chosen.output}: {chosen.output.stat().st_size / 1000:.0f} kB")
 
 

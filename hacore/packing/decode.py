@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hacore.pictures import fit
+
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -40,19 +42,6 @@ def read_image(path: str | Path, size: tuple[int, int]) -> Bytes:
         return fit(
             file.convert("RGB"), size
         )  # official files have an alpha channel that is opaque everywhere
-
-
-def fit(image: Image.Image, size: tuple[int, int]) -> Bytes:
-    """(3, height, width): an RGB image, resized to (height, width) unless it has the size already.
-
-    By Pillow's bicubic filter, whose support grows with the reduction, so that every source pixel counts
-    by its distance. A box has no weights, and the 3.75 by 2.5 from 480x320 to 128x128 does not divide
-    evenly; Lanczos costs more and rings more at the edges of objects.
-    """
-    height, width = size
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image).transpose(2, 0, 1)
 
 
 def decode(job: Job) -> Decoded:

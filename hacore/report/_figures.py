@@ -121,7 +121,8 @@ def against_cost(rows: Sequence[Any]) -> Figure | None:
                 )
             ax.set_xlabel(label)
             ax.set_ylabel("accuracy (%)")
-            ax.set_xlim(left=0)
+            # Far enough that a marker is not cut.
+            ax.set_xlim(0, 1.08 * max(factor * (getattr(it, key) or 0) for it in drawn) or 1)
             ax.grid(color="#DDDDDD", linewidth=0.5)
         axes[0].figure.legend(
             *axes[0].get_legend_handles_labels(),
