@@ -4,6 +4,7 @@
     spec = hacore.load_spec("experiments/han_rn.toml", ["train.epochs=1"])
     folder, result = hacore.run(spec)
     trained = hacore.load(folder)
+    print(trained.ask("scene.png", "what is the shape of the red object ?").answer)
 
 Importing this package imports no torch; the functions below do when they need it.
 """
@@ -14,14 +15,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hacore.datasets import open_dataset
     from hacore.errors import HacoreError
     from hacore.evaluation import evaluate
     from hacore.model import compose
-    from hacore.report import plot, read_runs, tabulate, write_table
+    from hacore.report import plot, read_runs, tabulate, write_comparison, write_report, write_table
     from hacore.runs import RunFolder
     from hacore.spec import Spec, load_spec, load_sweep, resolve
     from hacore.sweeps import run_sweep
-    from hacore.workflow import check, evaluate_run, load, open_dataset, run
+    from hacore.workflow import check, evaluate_run, load, run
 
 __version__ = "0.1.0"
 
@@ -36,13 +38,15 @@ _HOMES = {
     "load": "hacore.workflow",
     "load_spec": "hacore.spec",
     "load_sweep": "hacore.spec",
-    "open_dataset": "hacore.workflow",
+    "open_dataset": "hacore.datasets",
     "plot": "hacore.report",
     "read_runs": "hacore.report",
     "resolve": "hacore.spec",
     "run": "hacore.workflow",
     "run_sweep": "hacore.sweeps",
     "tabulate": "hacore.report",
+    "write_comparison": "hacore.report",
+    "write_report": "hacore.report",
     "write_table": "hacore.report",
 }
 
@@ -65,6 +69,8 @@ __all__ = [
     "run",
     "run_sweep",
     "tabulate",
+    "write_comparison",
+    "write_report",
     "write_table",
 ]
 

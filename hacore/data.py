@@ -6,6 +6,7 @@ Letters as in ``hacore.interfaces``: Q questions, I images, T words, A answers.
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -138,9 +139,23 @@ class Dataset(ABC, Generic[ConfigT]):
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         """(I, 3, H, W), possibly memory-mapped."""
 
-    @abstractmethod
+    @staticmethod
+    def split_words(question: str) -> list[str]:
+        """The words of a question, spelled as the vocabulary spells them.
+
+        By default the lower-cased words and question marks; other punctuation is dropped. It must need
+        no data: a trained model splits questions by it where the data are not at hand.
+        """
+        return re.findall(r"[\w'-]+|\?", question.lower())
+
     def tokenize(self, question: str) -> list[int]:
-        """Vocabulary indices of a question's words, ``UNKNOWN`` for words never seen."""
+        """Vocabulary indices of a question's words, ``UNKNOWN`` for words never seen.
+
+        A dataset of which this says too little, as its words are not looked up one by one, replaces it;
+        its trained models then open the data when they are asked a question.
+        """
+        index = {word: number for number, word in enumerate(self.vocabulary)}
+        return [index.get(word, UNKNOWN) for word in self.split_words(question)]
 
     def submission(self, split: str, answers: Sequence[str]) -> str | None:
         """The file that the data set's official evaluation takes, as text; None where there is none.

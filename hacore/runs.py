@@ -1,7 +1,8 @@
 """The run folder: everything needed to trust, repeat and reuse a result.
 
-``runs/<name>/<time>-<id>/`` holds ``spec.toml`` (resolved), ``environment.json``, ``metrics.jsonl``,
-``checkpoints/{last,best}.safetensors``, ``predictions/<split>.jsonl`` and ``result.json``.
+``runs/<name>/<time>-<id>/`` holds ``spec.toml`` (resolved), ``environment.json``, ``inputs.json``,
+``metrics.jsonl``, ``checkpoints/{last,best}.safetensors``, ``predictions/<split>.jsonl``, ``result.json``
+and ``report/index.html``.
 Reading a folder imports no torch.
 """
 
@@ -38,8 +39,10 @@ class RunFolder:
         self.path = Path(path)
         self.spec_file = self.path / "spec.toml"
         self.environment_file = self.path / "environment.json"
+        self.inputs_file = self.path / "inputs.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.result_file = self.path / "result.json"
+        self.report_file = self.path / "report" / "index.html"
         self.last = self.path / "checkpoints" / "last.safetensors"
         self.best = self.path / "checkpoints" / "best.safetensors"
 

@@ -1,4 +1,4 @@
-"""The three things one does with a spec or a run: run it, load it, evaluate it."""
+"""What one does with a spec or a run: check it, run it, load it, evaluate it."""
 
 from __future__ import annotations
 
@@ -14,33 +14,22 @@ import torch
 
 from hacore.cost import StageCost, mean_multiply_adds, stage_costs
 from hacore.data import Dataset
+from hacore.datasets import open_dataset as open_dataset  # known by this name too
 from hacore.errors import HacoreError, RunError
 from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
 from hacore.files import load_tensors, write_json
+from hacore.inputs import Inputs
 from hacore.launch import run_processes
 from hacore.memory import keep_freed_memory
-from hacore.model import VQAModel, compose, compose_question_only, label
-from hacore.registry import registry
+from hacore.model import VQAModel, compose, compose_question_only
 from hacore.runs import RunFolder, describe_environment, device_name
-from hacore.spec import Spec, Use
+from hacore.spec import Spec
 from hacore.train.checkpoint import load_model
 from hacore.train.distributed import World, barrier, broadcast_text, launched, world
 from hacore.train.loop import make_sampler, precision_of, total_steps, train
 from hacore.train.metrics import Scores
 from hacore.train.progress import Reporter, Silent
-
-
-@attrs.frozen(kw_only=True)
-class Trained:
-    """A model with everything it came with; ``model`` is in evaluation mode."""
-
-    folder: RunFolder
-    spec: Spec
-    dataset: Dataset[Any]
-    model: VQAModel
-    device: torch.device
-    step: int
-    """The training step of the weights."""
+from hacore.trained import Trained
 
 
 @attrs.frozen(kw_only=True)
@@ -73,18 +62,6 @@ def choose_device(name: str = "auto") -> torch.device:
             f"device '{name}' cannot be used: {reason}; choose auto, cpu, cuda or cuda:INDEX"
         ) from None
     return device
-
-
-def open_dataset(use: Use) -> Dataset[Any]:
-    """The dataset of a spec; generates or prepares it when that was not done before."""
-    cls = registry().find("dataset", use.use).load()
-    try:
-        dataset = cls(use.options)
-    except ValueError as error:
-        raise HacoreError(f"dataset '{use.use}': {error}") from error
-    if not isinstance(dataset, Dataset):
-        raise HacoreError(f"{label('dataset', use)}: {cls!r} is not a subclass of hacore.data.Dataset")
-    return dataset
 
 
 def _open_checked(spec: Spec) -> Dataset[Any]:
@@ -132,11 +109,13 @@ def run(
     resume: RunFolder | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
+    report: bool = True,
     created: Callable[[RunFolder], None] = lambda folder: None,
 ) -> tuple[RunFolder, dict[str, Any] | None]:
     """Train and measure a spec; returns the run folder and the content of its result.json.
 
-    runs: folder that holds run folders. resume: go on with this run. created: called once with the
+    runs: folder that holds run folders. resume: go on with this run. report: write report/index.html at
+    the end, where what it needs is installed. created: called once with the
     folder before training. The result is None when the training was interrupted; resuming a finished
     run returns its result as it is. In a process started by torchrun this joins the others; only
     rank 0 reports and returns a result.
@@ -173,8 +152,11 @@ def run(
         if here.rank:
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
         folder = _folder(spec, runs, resume, chosen, here)
-        if here.leads and resume is None:
-            created(folder)
+        if here.leads:
+            if not folder.inputs_file.is_file():
+                Inputs.of(dataset).write(folder.inputs_file)
+            if resume is None:
+                created(folder)
         at, finished = train(spec, dataset, model, folder, device=chosen, world=here, reporter=reporter)
     # Measured by one process that has left the others: a sum over all of them would wait for ever.
     if not finished or not here.leads:
@@ -189,7 +171,30 @@ def run(
         "device": device_name(chosen),
     }
     write_json(folder.result_file, result)
+    if report:
+        _report(
+            Trained(
+                folder=folder,
+                spec=spec,
+                inputs=Inputs.of(dataset),
+                model=model.eval(),
+                device=chosen,
+                step=result["checkpoint"]["step"],
+                opened=dataset,
+            ),
+            reporter,
+        )
     return folder, result
+
+
+def _report(trained: Trained, reporter: Reporter) -> None:
+    """The page about a run; what stops it does not take the result away."""
+    from hacore.report import write_report
+
+    try:
+        write_report(trained.folder, trained=trained)
+    except HacoreError as error:
+        reporter.message(f"no report: {error}")
 
 
 def _questions_seen(spec: Spec, dataset: Dataset[Any], steps: int) -> int:
@@ -271,22 +276,29 @@ def _measured(scores: Scores, dataset: Dataset[Any], split: str) -> dict[str, An
     return {**scores.table(), "baselines": {"majority": attrs.asdict(majority_baseline(dataset, split))}}
 
 
-def load(folder: RunFolder, *, device: str = "auto") -> Trained:
-    """The best model of a run, ready to be used."""
+def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
+    """The best model of a run, ready to be used. The data are not opened before they are needed.
+
+    run: a run folder or its path. Raises RunError when it is none or has no checkpoint.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     chosen = choose_device(device)
-    spec = folder.spec()
-    dataset = open_dataset(spec.data)
-    model = compose(spec, dataset.sizes())
     path = folder.checkpoint()
+    spec = folder.spec()
+    # Runs of before there was such a file open their data.
+    dataset = None if folder.inputs_file.is_file() else open_dataset(spec.data)
+    inputs = Inputs.read(folder.inputs_file) if dataset is None else Inputs.of(dataset)
+    model = compose(spec, inputs.sizes())
     tensors, state = load_tensors(path)
     load_model(path, tensors, model)
     return Trained(
         folder=folder,
         spec=spec,
-        dataset=dataset,
+        inputs=inputs,
         model=model.to(chosen).eval(),
         device=chosen,
         step=state["step"],
+        opened=dataset,
     )
 
 

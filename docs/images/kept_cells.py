@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import hacore
+from hacore.asking import brightness, question_text
 from hacore.data import Ints, Questions, make_batch
-from hacore.workflow import Trained
+from hacore.pictures import draw_kept, fold
+from hacore.trained import Trained
 
-DARK = 0.3
 MARGIN = 12
 COLOURS = {"right": (20, 130, 50), "partly": (215, 120, 0), "wrong": (195, 30, 40)}
 
@@ -40,7 +40,7 @@ def draw(trained: Trained, split: str, rows: Ints, *, columns: int, side: int) -
     batch = make_batch(asked, trained.dataset.images(split), rows).to(trained.device)
     with torch.no_grad():
         output = trained.model(batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
-    kept_Q = kept_cells(output.selection)
+    bright_Q = brightness(output.selection)
     score_Q = trained.dataset.score(output.logits_QA.float(), batch).tolist()
     chosen_Q = output.logits_QA.argmax(-1).tolist()
 
@@ -48,17 +48,18 @@ def draw(trained: Trained, split: str, rows: Ints, *, columns: int, side: int) -
     height = round(side * batch.images.shape[2] / batch.images.shape[3])
     tiles = []
     for number, row in enumerate(rows):
-        picture = batch.images[batch.image_index_Q[number]].cpu().numpy()
+        pixels = batch.images[batch.image_index_Q[number]].cpu().numpy().transpose(1, 2, 0)
+        picture = Image.fromarray(pixels).resize((side, height), Image.Resampling.LANCZOS)
         words = asked.words[asked.offsets[row] : asked.offsets[row + 1]]
-        question = " ".join(trained.dataset.vocabulary[word] for word in words).replace(" ?", "?")
+        question = question_text([trained.dataset.vocabulary[word] for word in words])
         state = "right" if score_Q[number] >= 1 else "partly" if score_Q[number] > 0 else "wrong"
         answer = trained.dataset.answers[chosen_Q[number]]
         if state != "right" and asked.answer[row] >= 0:
             answer += f" (right: {trained.dataset.answers[asked.answer[row]]})"
-        tiles.append((darken(picture, kept_Q[number], (side, height)), question, answer, COLOURS[state]))
+        tiles.append((draw_kept(picture, bright_Q[number]), question, answer, COLOURS[state]))
 
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    questions = [wrap(pen, question, font, side) for _, question, _, _ in tiles]
+    questions = [fold(pen, question, font, side) for _, question, _, _ in tiles]
     text_height = 18 * (max(len(lines) for lines in questions) + 1)
     step = (side + MARGIN, height + text_height + MARGIN)
     columns = min(columns, len(tiles))
@@ -74,41 +75,6 @@ def draw(trained: Trained, split: str, rows: Ints, *, columns: int, side: int) -
     return sheet
 
 
-def kept_cells(selection: Any) -> np.ndarray[Any, Any]:
-    """(Q, rows, columns) bool: which cells of the grid each question kept."""
-    kept_QN = torch.zeros(selection.presence_QN.shape, device=selection.index_QK.device)
-    valid_QK = torch.ones_like(selection.index_QK) if selection.valid_QK is None else selection.valid_QK
-    # amax: an entry that is not valid may name a cell that another entry keeps.
-    kept_QN.scatter_reduce_(1, selection.index_QK, valid_QK.float(), "amax")
-    return kept_QN.bool().view(-1, *selection.grid).cpu().numpy()
-
-
-def darken(image: np.ndarray[Any, Any], kept: np.ndarray[Any, Any], size: tuple[int, int]) -> Image.Image:
-    """The image (3, H, W) at ``size``, with the cells that were not kept darkened.
-
-    A pixel belongs to the cell whose position is nearest; the outer cells lie on the border.
-    """
-    picture = Image.fromarray(image.transpose(1, 2, 0)).resize(size, Image.Resampling.LANCZOS)
-    row, column = (
-        np.linspace(0, cells - 1, pixels).round().astype(int)
-        for cells, pixels in zip(kept.shape, reversed(size), strict=True)
-    )
-    mask = Image.fromarray(kept[row][:, column].astype(np.uint8) * 255)
-    return Image.composite(picture, Image.eval(picture, lambda value: int(value * DARK)), mask)
-
-
-def wrap(pen: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> list[str]:
-    """The text in lines that fit the width."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and pen.textlength(longer, font=font) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -121,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="which questions are drawn")
     parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args(arguments)
-    trained = hacore.load(hacore.RunFolder.open(chosen.run), device=chosen.device)
+    trained = hacore.load(chosen.run, device=chosen.device)
     rows = choose(trained, trained.dataset.questions(chosen.split), chosen.questions, chosen.seed)
     sheet = draw(trained, chosen.split, rows, columns=chosen.columns, side=chosen.side)
     sheet.save(chosen.output, optimize=True)

@@ -14,6 +14,8 @@ from hacore.errors import HacoreError
 _COMMANDS = {
     "run": ("hacore.cli.run", "Train and measure the experiment of a spec."),
     "eval": ("hacore.cli.run", "Measure a finished run again, on any split."),
+    "ask": ("hacore.cli.ask", "Ask a trained model about an image."),
+    "report": ("hacore.cli.report", "Write the page about a run, or one that compares runs."),
     "sweep": ("hacore.cli.sweep", "Run every combination of a spec with a [sweep]."),
     "table": ("hacore.cli.table", "Make a table of runs: mean and deviation over seeds."),
     "plot": ("hacore.cli.plot", "Draw accuracy, time and cost against the share of kept cells."),

@@ -23,6 +23,7 @@ from hacore.spec import dump_spec, load_spec
 @click.option(
     "--dry-run", is_flag=True, help="Print the resolved spec and stop; nothing is trained or written."
 )
+@click.option("--report/--no-report", default=True, help="Write report/index.html; on by default.")
 @json_option
 def run(
     spec: str | None,
@@ -31,12 +32,14 @@ def run(
     device: str,
     runs: str,
     dry_run: bool,
+    report: bool,
     as_json: bool,
 ) -> None:
     """Train and measure the experiment of SPEC, a TOML file.
 
-    Leaves a folder RUNS/NAME/TIME-ID with the resolved spec, metrics, checkpoints, predictions and
-    result.json. Ctrl-C or SIGTERM save the state and leave; --resume goes on where it stopped.
+    Leaves a folder RUNS/NAME/TIME-ID with the resolved spec, metrics, checkpoints, predictions,
+    result.json and a page to look at, report/index.html (which needs pip install hacore[report]).
+    Ctrl-C or SIGTERM save the state and leave; --resume goes on where it stopped.
     Several processes: torchrun --nproc-per-node 2 -m hacore run SPEC.
 
     \b
@@ -78,6 +81,7 @@ def run(
         resume=folder,
         device=device,
         reporter=reporter,
+        report=report,
         created=lambda made: reporter.message(f"run folder: {made.path}"),
     )
     if result is None:
@@ -91,6 +95,8 @@ def run(
         return
     print_result(result)
     click.echo(f"\nrun folder: {folder.path}")
+    if folder.report_file.is_file():
+        click.echo(f"report: {folder.report_file}")
 
 
 @click.command("eval", no_args_is_help=True)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hacore.pictures import fit
+
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -35,18 +37,11 @@ class Decoded:
 
 
 def read_image(path: str | Path, size: tuple[int, int]) -> Bytes:
-    """(3, height, width): the file in RGB, resized unless it has the size already.
-
-    By Pillow's bicubic filter, whose support grows with the reduction, so that every source pixel counts
-    by its distance. A box has no weights, and the 3.75 by 2.5 from 480x320 to 128x128 does not divide
-    evenly; Lanczos costs more and rings more at the edges of objects.
-    """
+    """(3, height, width): the file in RGB, resized by ``fit``."""
     with Image.open(path) as file:
-        image = file.convert("RGB")  # official files have an alpha channel that is opaque everywhere
-    height, width = size
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image).transpose(2, 0, 1)
+        return fit(
+            file.convert("RGB"), size
+        )  # official files have an alpha channel that is opaque everywhere
 
 
 def decode(job: Job) -> Decoded:

@@ -1,6 +1,7 @@
-"""Tables and plots of finished runs. Importing this imports neither torch nor a plotting library."""
+"""Tables, plots and pages of finished runs. Importing this imports neither torch nor a plotting library."""
 
 from hacore.report._formats import FORMATS, write_table
+from hacore.report._page import write_comparison, write_report
 from hacore.report._plot import plot
 from hacore.report._runs import Run, Runs, read_runs
 from hacore.report._table import Table, tabulate
@@ -15,5 +16,7 @@ __all__ = [
     "plot",
     "read_runs",
     "tabulate",
+    "write_comparison",
+    "write_report",
     "write_table",
 ]

@@ -20,13 +20,13 @@ from hacore.report._table import differing, distinguishing, explained, machine, 
 from hacore.report._values import BASELINES, Cell, Value, baseline, order, summary, value_named
 
 SUFFIXES = (".svg", ".png", ".pdf")
-_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = "osD^vPX"
-_DASHES: tuple[Any, ...] = (
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = "osD^vPX"
+DASHES: tuple[Any, ...] = (
     "-",
     *((0, dashes) for dashes in ((5, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (9, 2), (2, 2))),
 )
-_SETTINGS: Any = {
+SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.size": 8,
     "axes.labelsize": 8,
@@ -87,7 +87,7 @@ def plot(
     lines = _lines(runs.runs, series, panels)
     if not any(point.cells[0] for points in lines.values() for point in points):
         raise HacoreError(f"no run has a number for '{value}', so there is nothing to draw")
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(2.35 * len(panels), 2.5), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for index, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
@@ -139,7 +139,7 @@ def _lines(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
 
 def _draw(ax: Any, name: str, points: Sequence[Point], panel: int, number: int, factor: float) -> None:
     having = [(point.kept, cell) for point in points if (cell := point.cells[panel]) is not None]
-    colour = _COLOURS[number % len(_COLOURS)]
+    colour = COLOURS[number % len(COLOURS)]
     ax.errorbar(
         [100 * kept.mean for kept, _ in having],
         [factor * cell.mean for _, cell in having],
@@ -147,8 +147,8 @@ def _draw(ax: Any, name: str, points: Sequence[Point], panel: int, number: int, 
         yerr=_bars([cell for _, cell in having], factor),
         label=name or "all runs",
         color=colour,
-        linestyle=_DASHES[number % len(_DASHES)] if len(having) > 1 else "none",
-        marker=_MARKERS[number % len(_MARKERS)],
+        linestyle=DASHES[number % len(DASHES)] if len(having) > 1 else "none",
+        marker=MARKERS[number % len(MARKERS)],
         markersize=4.2,
         markerfacecolor="white" if number % 2 else colour,
         markeredgewidth=1.0,

@@ -26,7 +26,10 @@ for arguments in json.loads(sys.argv[1]):
 print(json.dumps(told))
 """
 
-COMMANDS = ["run", "eval", "sweep", "table", "plot", "check", "plugins", "needs", "data", "score", "new"]
+COMMANDS = [
+    *("run", "eval", "ask", "report", "sweep", "table", "plot", "check", "plugins", "needs", "data"),
+    *("score", "new"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,8 @@ def told(tmp_path_factory, request):
         ["chek"],
         ["run", "--no-such-option"],
         ["new", "selector", "brand-new", "--output", "plugins"],
+        ["report", "bad.toml"],
+        ["report", "made", "--output", "it.html"],
     ]
     lines = [[str(word) for word in line] for line in lines]
     ran = subprocess.run(
@@ -82,7 +87,9 @@ def test_torch_is_not_imported(told):
 
 def test_exit_statuses_and_where_things_are_written(told):
     usage = {"", "chek", "run --no-such-option", "data generate no-such-data", "score no-such-metric"}
+    usage |= {"report made --output it.html"}
     failed = {"check bad.toml", "run bad.toml", "sweep bad.toml", "run SWEEP", "table bad.toml"}
+    failed |= {"report bad.toml"}
     for line, (status, out, err, _) in told.items():
         assert status == (2 if line in usage else 1 if line in failed else 0), line
         assert bool(err) == (line in usage | failed), line
@@ -121,7 +128,7 @@ def test_a_sweep_is_listed_and_is_no_single_run(told):
 def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
-        "commands: run, eval, sweep, table, plot, check, plugins, needs, data, score, new\n"
+        "commands: run, eval, ask, report, sweep, table, plot, check, plugins, needs, data, score, new\n"
     )
 
 
@@ -153,7 +160,19 @@ def test_a_run_imports_no_torchvision_and_no_plugin_that_it_does_not_use(tmp_pat
     )
     spec = request.config.rootpath / "experiments" / "han_rn.toml"
     ran = subprocess.run(
-        [sys.executable, "-c", code, "run", spec, "--runs", tmp_path, "--device", "cpu", *flags],
+        [
+            sys.executable,
+            "-c",
+            code,
+            "run",
+            spec,
+            "--runs",
+            tmp_path,
+            "--device",
+            "cpu",
+            "--no-report",
+            *flags,
+        ],
         capture_output=True,
         text=True,
     )

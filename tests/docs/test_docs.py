@@ -340,37 +340,6 @@ def test_files_of_the_run_folder_are_documented(finished):
 # The picture
 
 
-def test_kept_cells_are_bright_and_others_dark():
-    np = pytest.importorskip("numpy")
-    pytest.importorskip("PIL")
-    torch = pytest.importorskip("torch")
-    picture = program(DOCS / "images" / "kept_cells.py")
-    selection = interfaces.Selection(
-        features_QKC=torch.zeros(2, 2, 1),
-        index_QK=torch.tensor([[5, 0], [0, 3]]),
-        presence_QN=torch.zeros(2, 6),
-        positions_N2=interfaces.grid_positions((2, 3)),
-        grid=(2, 3),
-        valid_QK=torch.tensor([[True, True], [False, True]]),
-    )
-    kept = picture.kept_cells(selection)
-    assert kept.tolist() == [
-        [[True, False, False], [False, False, True]],
-        [[False] * 3, [True, False, False]],
-    ]
-    image = np.full((3, 20, 30), 200, np.uint8)
-    drawn = np.asarray(picture.darken(image, kept[0], (60, 40)))
-    assert drawn.shape == (40, 60, 3)
-    # A pixel belongs to the nearest cell position; those of the outer cells lie on the border.
-    y, x = np.mgrid[-1:1:40j, -1:1:60j]
-    distance_N = (x[..., None] - selection.positions_N2[:, 0].numpy()) ** 2
-    distance_N = distance_N + (y[..., None] - selection.positions_N2[:, 1].numpy()) ** 2
-    bright = kept[0].reshape(-1)[distance_N.argmin(-1)]
-    assert bright.any()
-    assert (drawn[bright] == 200).all()
-    assert (drawn[~bright] == int(200 * picture.DARK)).all()
-
-
 def test_a_picture_of_a_run(finished, tmp_path, capsys):
     image = pytest.importorskip("PIL.Image")
     picture = program(DOCS / "images" / "kept_cells.py")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hacore.data import Dataset, Questions, cache_folder
 from hacore_sort_of_clevr import Config
-from hacore_sort_of_clevr.questions import ANSWERS, GROUPS, TYPES, VOCABULARY, tokenize, word_columns
+from hacore_sort_of_clevr.questions import ANSWERS, GROUPS, TYPES, VOCABULARY, word_columns
 from hacore_sort_of_clevr.scenes import COLOURS, SHAPES, SIZE, SceneObject, pixel_statistics
 from hacore_sort_of_clevr.store import Generated, open_store
 
@@ -68,9 +68,6 @@ class SortOfClevr(Dataset[Config]):
 
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         return self._arrays.images[self._range(split)]
-
-    def tokenize(self, question: str) -> list[int]:
-        return tokenize(question)
 
     def scene(self, split: str, image: int) -> list[SceneObject]:
         """The objects of an image of a split, in the order of ``COLOURS``."""

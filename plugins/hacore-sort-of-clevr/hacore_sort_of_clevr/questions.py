@@ -6,7 +6,6 @@ an English sentence, one wording a kind, that names one colour.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,11 +42,6 @@ _WORDS = np.zeros((len(TYPES), len(COLOURS), _LENGTHS.max()), np.uint8)
 for _type, _row in enumerate(_SENTENCES):
     for _colour, _words in enumerate(_row):
         _WORDS[_type, _colour, : len(_words)] = [_INDEX[_word] for _word in _words]
-
-
-def tokenize(question: str) -> list[int]:
-    """Vocabulary indices of the lower-cased words and question marks; other punctuation is dropped."""
-    return [_INDEX.get(word, _INDEX["<unk>"]) for word in re.findall(r"[\w'-]+|\?", question.lower())]
 
 
 def word_columns(types: Ints, colours: Ints) -> tuple[Bytes, Ints]:

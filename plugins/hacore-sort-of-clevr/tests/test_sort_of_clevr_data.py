@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hacore_sort_of_clevr import Config, hacore_components
 from hacore_sort_of_clevr.dataset import SortOfClevr
-from hacore_sort_of_clevr.questions import ANSWERS, TYPES, answer, tokenize
+from hacore_sort_of_clevr.questions import ANSWERS, TYPES, answer
 from hacore_sort_of_clevr.scenes import SceneObject
 
 from hacore.data import UNKNOWN, make_batch
@@ -220,7 +220,7 @@ def test_batch_reads_as_asked(data):
 
 
 def test_tokenize(data):
-    words = [data.vocabulary[index] for index in tokenize("Is the RED object, on the left?")]
+    words = [data.vocabulary[index] for index in data.tokenize("Is the RED object, on the left?")]
     assert words == ["is", "the", "red", "object", "on", "the", "left", "?"]
     assert data.tokenize("is the purple object left?").count(UNKNOWN) == 1
     for _, _, _, sentence, _ in asked(data, "val"):

@@ -84,8 +84,8 @@ class VqaV2(Dataset[Config]):
         kept = np.flatnonzero(counts >= config.min_word_count)
         named = sorted({texts.words[it] for it in kept} - {PAD, UNK})
         self.vocabulary = (PAD, UNK, *named)
-        self._index = {word: number for number, word in enumerate(self.vocabulary)}
-        self._number = np.array([self._index.get(word, UNKNOWN) for word in texts.words], np.int32)
+        index = {word: number for number, word in enumerate(self.vocabulary)}
+        self._number = np.array([index.get(word, UNKNOWN) for word in texts.words], np.int32)
         self.image_size = (3, *pack.size)
         self.image_mean, self.image_std = pack.mean, pack.std
         self._parts["train"] = self._parts["train"][: _limit(config, "train_images", self._parts["train"])]
@@ -126,8 +126,9 @@ class VqaV2(Dataset[Config]):
         self._require(split)
         return self._parts[split]
 
-    def tokenize(self, question: str) -> list[int]:
-        return [self._index.get(word, UNKNOWN) for word in split_words(question)]
+    @staticmethod
+    def split_words(question: str) -> list[str]:
+        return split_words(question)
 
     def word_vectors(self) -> npt.NDArray[np.float32] | None:
         if self.config.word_vectors and self._vectors is None:

@@ -1,0 +1,142 @@
+"""``hacore ask``."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hacore.cli.tables import device_option, percent, print_json
+from hacore.errors import HacoreError
+from hacore.files import write_whole
+
+if TYPE_CHECKING:
+    from hacore.asking import Reply
+    from hacore.trained import Trained
+
+
+@click.command(no_args_is_help=True)
+@click.argument("run", type=click.Path())
+@click.argument("image", type=click.Path())
+@click.argument("questions", nargs=-1, metavar="[QUESTION]...")
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="Answers to show.")
+@click.option(
+    "--output", default=".", show_default=True, metavar="FOLDER", help="Where the pictures are written."
+)
+@click.option("--picture/--no-picture", default=True, help="Draw the kept cells; on by default.")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ask(
+    run: str,
+    image: str,
+    questions: tuple[str, ...],
+    top: int,
+    output: str,
+    picture: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Ask the trained model of RUN, a run folder, about any image.
+
+    Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION.png with the kept cells bright and
+    the rest darkened. Without a QUESTION they are asked for one after the other, or read from standard
+    input, one a line. The data that the model was trained on are not needed. Needs Pillow:
+    pip install hacore[report].
+
+    \b
+    Examples:
+      hacore ask runs/han_rn/20260101-120000-abc123 scene.png "is the red object on the left?"
+      hacore ask runs/han_rn/20260101-120000-abc123 scene.png
+      hacore ask runs/han_rn/20260101-120000-abc123 scene.png --json < questions.txt
+    """
+    from hacore.asking import needs_pillow
+    from hacore.workflow import load
+
+    needs_pillow()
+    trained = load(run, device=device)
+    folder = Path(output) if picture else None
+    if not questions and sys.stdin.isatty() and not as_json:
+        _converse(trained, image, top, folder)
+        return
+    asked = list(questions) or [line for line in _lines(sys.stdin) if line.strip()]
+    if not asked:
+        raise HacoreError("no question was given; give one after the image, or one a line on standard input")
+    from hacore.pictures import open_picture
+
+    replies = trained.ask(open_picture(image), asked, top=top)
+    files = [_draw(reply, image, folder) for reply in replies]
+    if as_json:
+        print_json(
+            {
+                "run": run,
+                "image": image,
+                "replies": [
+                    {**reply.as_dict(), "picture": file and str(file)}
+                    for reply, file in zip(replies, files, strict=True)
+                ],
+            }
+        )
+        return
+    for number, (reply, file) in enumerate(zip(replies, files, strict=True)):
+        if number:
+            click.echo()
+        _show(reply, file)
+
+
+def _converse(trained: Trained, image: str, top: int, folder: Path | None) -> None:
+    """Question after question at a terminal; a mistake does not end it."""
+    from hacore.pictures import open_picture
+
+    picture = open_picture(image)
+    click.echo(f"{image}: ask away; an empty line or Ctrl-D ends")
+    while True:
+        try:
+            question = input("> ")
+        except EOFError:
+            click.echo()
+            return
+        if not question.strip():
+            return
+        try:
+            reply = trained.ask(picture, question, top=top)
+            _show(reply, _draw(reply, image, folder), title=False)
+        except HacoreError as error:
+            click.echo(f"hacore: {error}", err=True)
+
+
+def _lines(file: Iterable[str]) -> Iterator[str]:
+    try:
+        yield from (line.rstrip("\r\n") for line in file)
+    except UnicodeDecodeError as error:
+        raise HacoreError(f"standard input is not text: {error}; give questions, one a line") from None
+
+
+def _show(reply: Reply, file: Path | None, *, title: bool = True) -> None:
+    if title:
+        click.secho(reply.question, bold=True)
+    if reply.unknown:
+        click.echo(f"words that the model never saw: {', '.join(reply.unknown)}")
+    width = max(len(it.answer) for it in reply.answers)
+    for it in reply.answers:
+        bar = "█" * round(30 * it.probability)
+        click.echo(f"  {it.answer:<{width}}  {percent(it.probability):>5}%  {bar}".rstrip())
+    rows, columns = reply.grid
+    where = f"; picture: {file}" if file else ""
+    click.echo(f"{len(reply.kept)} of {rows * columns} cells kept{where}")
+
+
+def _draw(reply: Reply, image: str, folder: Path | None) -> Path | None:
+    """Write the picture of a reply, named by image and question."""
+    if folder is None:
+        return None
+    words = re.sub(r"\W+", "-", reply.question.lower()).strip("-")[:60].strip("-")
+    file = folder / f"{Path(image).stem}-{words}.png"
+    png = io.BytesIO()
+    reply.draw().save(png, "PNG")
+    write_whole(file, png.getvalue(), option="--output")
+    return file

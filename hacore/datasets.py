@@ -1,0 +1,27 @@
+"""Datasets by the name that a spec gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hacore.data import Dataset
+from hacore.errors import HacoreError
+from hacore.model import label
+from hacore.registry import registry
+from hacore.spec import Use
+
+
+def dataset_class(use: Use) -> type[Dataset[Any]]:
+    """The class of a spec's dataset; opens nothing."""
+    cls = registry().find("dataset", use.use).load()
+    if not (isinstance(cls, type) and issubclass(cls, Dataset)):
+        raise HacoreError(f"{label('dataset', use)}: {cls!r} is not a subclass of hacore.data.Dataset")
+    return cls
+
+
+def open_dataset(use: Use) -> Dataset[Any]:
+    """The dataset of a spec; generates or prepares it when that was not done before."""
+    try:
+        return dataset_class(use)(use.options)
+    except ValueError as error:
+        raise HacoreError(f"dataset '{use.use}': {error}") from error

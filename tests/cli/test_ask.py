@@ -1,0 +1,90 @@
+"""``hacore ask`` as a user meets it."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import hacore
+from hacore.cli import ask as command
+from hacore.spec import load_spec
+
+Image = pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture
+def run(tmp_path, request, tiny, monkeypatch):
+    """A run folder of a second, in the folder where commands run, with an image beside it."""
+    spec = load_spec(request.config.rootpath / "experiments" / "han_rn.toml", tiny)
+    folder, _ = hacore.run(spec, runs=tmp_path / "runs", device="cpu", report=False)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.full((60, 80, 3), 200, np.uint8)).save("scene.png")
+    return folder.path.relative_to(tmp_path)
+
+
+def test_answers_unknown_words_and_a_picture(cli, run, tmp_path):
+    ran = cli("ask", run, "scene.png", "is the RED zebra on the left?", "how many objects", "--top", 3)
+    assert (ran.status, ran.err) == (0, "")
+    first, second = ran.out.split("\n\n")
+    lines = first.splitlines()
+    assert lines[0] == "is the RED zebra on the left?"
+    assert lines[1] == "words that the model never saw: zebra"
+    shares = [float(line.split("%")[0].split()[-1]) for line in lines[2:5]]
+    assert shares == sorted(shares, reverse=True)
+    assert lines[5] == "10 of 25 cells kept; picture: scene-is-the-red-zebra-on-the-left.png"
+    assert "never saw" not in second
+    with Image.open("scene-is-the-red-zebra-on-the-left.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))[10:370, 10:490]
+    assert set(np.unique(pixels)) == {60, 200}  # kept cells as bright as they were, others at 0.3 of it
+    # Of 5x5 cells the inner ones are a 16th of the picture each, the outer ones half of that or less.
+    assert 0.1 < (pixels == 200).mean() <= 10 / 16 + 0.02
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [
+        *("scene-how-many-objects.png", "scene-is-the-red-zebra-on-the-left.png", "scene.png"),
+    ]
+
+
+def test_json_of_questions_from_standard_input(cli, run, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("is it red?\r\n\n  \nhow many objects\n"))
+    ran = cli("ask", run, "scene.png", "--json", "--output", "pictures", "--top", 2)
+    assert (ran.status, ran.err) == (0, "")
+    said = json.loads(ran.out)
+    assert (said["run"], said["image"]) == (str(run), "scene.png")
+    assert [it["question"] for it in said["replies"]] == ["is it red?", "how many objects"]
+    reply = said["replies"][0]
+    assert reply["unknown_words"] == ["it"]
+    assert len(reply["answers"]) == 2
+    assert len(reply["kept"]) == 10
+    assert set(reply["kept"][0]) == {"index", "row", "column", "x", "y", "presence", "weight"}
+    assert (tmp_path / reply["picture"]).is_file()
+
+
+def test_a_conversation_goes_on_after_a_mistake(cli, run, monkeypatch):
+    said = iter(["is it red?", "...", "how many objects", ""])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(said))
+    monkeypatch.setattr(command.sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    ran = cli("ask", run, "scene.png", "--no-picture")
+    assert ran.status == 0
+    assert ran.out.count("10 of 25 cells kept\n") == 2
+    assert ran.err == "hacore: the question '...' has no words\n"
+
+
+def test_what_goes_wrong_is_one_line(cli, run, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    (tmp_path / "notes.png").write_text("no picture")
+    for arguments, said in {
+        (run, "notes.png", "is it red?"): "notes.png: is not an image; Pillow reads",
+        (run, "none.png", "is it red?"): "none.png: no such image file",
+        (run, "scene.png", ""): "the question is empty; ask one as in",
+        (run, "scene.png", "word " * 10_000): "the question has 10,000 words; at most 1,000 are read",
+        (run, "scene.png"): "no question was given; give one after the image, or one a line",
+        ("none", "scene.png", "is it red?"): "none: no such run folder; ",
+        (run, "scene.png", "why?", "--output", "notes.png"): "notes.png/scene-why.png: cannot be written: ",
+    }.items():
+        assert cli("ask", *arguments).error.startswith(said)
+    for checkpoint in (tmp_path / run / "checkpoints").iterdir():
+        checkpoint.unlink()
+    assert cli("ask", run, "scene.png", "is it red?").error == (
+        f"{run}: has no checkpoint yet; continue it with 'hacore run --resume {run}'"
+    )
