@@ -18,7 +18,7 @@ from hacore_clevr.domain import ANSWERS, GROUPS
 from hacore_clevr.official import find_splits
 from hacore_clevr.pack import Pack, Stored, open_pack
 from hacore_clevr.prepare import default_folder, is_current, prepare
-from hacore_clevr.words import UNKNOWN, split_words
+from hacore_clevr.words import split_words
 
 log = logging.getLogger("hacore")
 _COGENT = {"trainA": "train", "valA": "val", "testA": "test"}
@@ -50,7 +50,6 @@ class Clevr(Dataset[Config]):
         self.splits = tuple(self._stored)
         self.unanswered = tuple(it for it, name in self._stored.items() if not pack.splits[name].answered)
         self.vocabulary = pack.vocabulary
-        self._index = {word: number for number, word in enumerate(pack.vocabulary)}
         self.question_types = pack.types
         self.groups = _groups(pack)
         self.image_size = (3, *pack.size)
@@ -96,8 +95,9 @@ class Clevr(Dataset[Config]):
         self._name(split)
         return self._images[split]
 
-    def tokenize(self, question: str) -> list[int]:
-        return [self._index.get(word, UNKNOWN) for word in split_words(question)]
+    @staticmethod
+    def split_words(question: str) -> list[str]:
+        return split_words(question)
 
     def submission(self, split: str, answers: Sequence[str]) -> str:
         """One answer a line, in the order of the questions file, as the official evaluation takes it.
