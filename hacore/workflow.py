@@ -16,6 +16,8 @@ from hacore.cost import StageCost, mean_multiply_adds, stage_costs
 from hacore.data import Dataset
 from hacore.errors import HacoreError, RunError
 from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
+from hacore.features.describe import open_features
+from hacore.features.store import FeatureStore
 from hacore.files import load_tensors, write_json
 from hacore.launch import run_processes
 from hacore.memory import keep_freed_memory
@@ -54,6 +56,8 @@ class Check:
     steps_per_epoch: int
     questions: dict[str, int]
     """Questions by split."""
+    features: str | None
+    """What the store holds that the spec names, in words."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -113,6 +117,7 @@ def check(spec: Spec) -> Check:
     dataset = _open_checked(spec)
     torch.manual_seed(spec.seed)
     model = compose(spec, dataset.sizes())
+    store = open_features(spec, dataset, model)
     questions = {split: dataset.questions(split) for split in dataset.splits}
     words = max(1, round(float(np.diff(questions["train"].offsets).mean())))
     sampler = make_sampler(spec, questions["train"])
@@ -122,6 +127,7 @@ def check(spec: Spec) -> Check:
         steps=total_steps(spec.train, sampler),
         steps_per_epoch=sampler.steps_per_epoch,
         questions={split: len(columns) for split, columns in questions.items()},
+        features=str(store) if store else None,
     )
 
 
@@ -150,7 +156,9 @@ def run(
         return resume, resume.result()
     if spec.train.processes > 1 and not launched():
         # Here first, so that data and components that do not fit are reported once, before a folder is made.
-        compose(spec, _open_checked(spec).sizes())
+        dataset = _open_checked(spec)
+        torch.manual_seed(spec.seed)
+        open_features(spec, dataset, compose(spec, dataset.sizes()))
         environment = describe_environment(spec, chosen, spec.train.processes)
         folder = resume or RunFolder.create(spec, runs, environment)
         created(folder)
@@ -170,16 +178,26 @@ def run(
         dataset = _open_together(spec, here)
         torch.manual_seed(spec.seed)
         model = compose(spec, dataset.sizes())
+        features = open_features(spec, dataset, model)
         if here.rank:
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
         folder = _folder(spec, runs, resume, chosen, here)
         if here.leads and resume is None:
             created(folder)
-        at, finished = train(spec, dataset, model, folder, device=chosen, world=here, reporter=reporter)
+        at, finished = train(
+            spec,
+            dataset,
+            model,
+            folder,
+            device=chosen,
+            world=here,
+            reporter=reporter,
+            features=features,
+        )
     # Measured by one process that has left the others: a sum over all of them would wait for ever.
     if not finished or not here.leads:
         return folder, None
-    result = measure(spec, dataset, model, folder, chosen)
+    result = measure(spec, dataset, model, folder, chosen, features)
     result["training"] = {
         "seconds": round(at.seconds, 1),
         "steps": at.step,
@@ -219,7 +237,12 @@ def _folder(
 
 
 def measure(
-    spec: Spec, dataset: Dataset[Any], model: VQAModel, folder: RunFolder, device: torch.device
+    spec: Spec,
+    dataset: Dataset[Any],
+    model: VQAModel,
+    folder: RunFolder,
+    device: torch.device,
+    features: FeatureStore | None = None,
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint on the final split, with baselines; writes the predictions."""
     path = folder.checkpoint()
@@ -234,6 +257,7 @@ def measure(
         batch_images=spec.eval.batch_images,
         precision=precision_of(spec.train, device),
         predictions=folder.predictions_file(split),
+        source=features,
     )
     result: dict[str, Any] = {
         "name": spec.name,
@@ -244,6 +268,8 @@ def measure(
         "checkpoint": {"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+    if features:
+        result["data"]["features"] = features.fingerprint
     costs = mean_multiply_adds(model, dataset, split)
     result["multiply_adds"], result["multiply_adds_by_stage"] = sum(costs.values()), costs
     if spec.eval.baseline_steps and split not in dataset.unanswered:
@@ -272,7 +298,7 @@ def _measured(scores: Scores, dataset: Dataset[Any], split: str) -> dict[str, An
 
 
 def load(folder: RunFolder, *, device: str = "auto") -> Trained:
-    """The best model of a run, ready to be used."""
+    """The best model of a run, ready to be used on images; features that it was trained on are not needed."""
     chosen = choose_device(device)
     spec = folder.spec()
     dataset = open_dataset(spec.data)
@@ -299,6 +325,7 @@ def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "
             f"{folder.path}: dataset '{trained.spec.data.use}' has no split '{split}'; "
             f"it has {', '.join(trained.dataset.splits)}"
         )
+    features = open_features(trained.spec, trained.dataset, trained.model)
     scores = evaluate(
         trained.model,
         trained.dataset,
@@ -307,6 +334,7 @@ def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "
         batch_images=trained.spec.eval.batch_images,
         precision=precision_of(trained.spec.train, trained.device),
         predictions=folder.predictions_file(split),
+        source=features,
     )
     return {
         "name": trained.spec.name,
