@@ -120,7 +120,7 @@ def pool_cells(cells: Cells, grid: tuple[int, int], positions_N2: Tensor) -> Cel
 
     positions_N2: those of the smaller grid.
     """
-    features_ICHW = cells.features.transpose(1, 2).unflatten(2, cells.grid)
+    features_ICHW = cells.features.transpose(1, 2).reshape(*cells.features.shape[::2], *cells.grid)
     pooled_ICN = F.adaptive_avg_pool2d(features_ICHW, grid).flatten(2)
     return Cells(features=pooled_ICN.transpose(1, 2), positions=positions_N2, grid=grid)
 

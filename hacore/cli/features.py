@@ -115,11 +115,11 @@ def _print(made: Made, spec: str) -> None:
         shards = list(it.shards(part))
         size = sum(it.shard_bytes(first, last) for _, first, last in shards)
         shared = "" if split == part else f", those of {part}"
-        rows.append([split + shared, f"{it.images[part]:,}", f"{len(shards):,}", f"{size / 1e9:,.3f}"])
+        rows.append([split + shared, f"{it.images[part]:,}", f"{len(shards):,}", f"{size / 1e6:,.0f}"])
     grid = "x".join(map(str, it.grid))
     print_table(
         f"{made.root}: {grid} cells of {it.channels} channels, {it.dtype}",
-        ["split", "images", "shards", "GB"],
+        ["split", "images", "shards", "MB"],
         rows,
     )
     speed = f", {made.images / made.seconds:,.1f} a second" if made.images else ""

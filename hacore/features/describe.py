@@ -56,8 +56,8 @@ def require_frozen(spec: Spec, model: VQAModel) -> None:
     if hasattr(use.options, "frozen"):
         way_out = "set image_encoder.frozen = true"
     raise ComposeError(
-        f"{label('image_encoder', use)}: has {trained:,} trained parameters, so its features change with every "
-        f"step and cannot be stored; {way_out}, or leave features.root out"
+        f"{label('image_encoder', use)}: has {trained:,} trained parameters, so its features change with "
+        f"every step and cannot be stored; {way_out}, or leave features.root out"
     )
 
 
@@ -104,7 +104,7 @@ def differences(held: Description, wanted: Description) -> list[str]:
         for key in dict.fromkeys((*held.options, *wanted.options)):
             here, there = held.options.get(key), wanted.options.get(key)
             if here != there and held.encoder == wanted.encoder:
-                found.append(f"image_encoder.{key} is {here!r} in the store and {there!r} in the spec")
+                found.append(_option(key, here, there))
     for field, name in (
         ("encoder", "image_encoder"),
         ("weights", "the digest of the encoder's weights"),
@@ -122,15 +122,17 @@ def differences(held: Description, wanted: Description) -> list[str]:
             found.append(f"{name} is {_shown(here)} in the store and {_shown(there)} in the spec")
     for split, part in wanted.splits.items():
         if split in held.splits and held.images[held.splits[split]] < wanted.images[part]:
-            here = held.images[held.splits[split]]
-            found.append(
-                f"split {split} has {here:,} images in the store and {wanted.images[part]:,} in the data"
-            )
+            found.append(fewer_images(split, held.images[held.splits[split]], wanted.images[part]))
     return found
 
 
+def fewer_images(split: str, held: int, wanted: int) -> str:
+    """Says that a store has another number of images than the data."""
+    return f"split {split} has {held:,} images in the store and {wanted:,} in the data"
+
+
 def other_images(store: FeatureStore, dataset: Dataset[Any], splits: Iterable[str]) -> list[str]:
-    """Splits of which images, spread evenly, are not those that the store was made from."""
+    """Whether some images of the splits, spread evenly, are not those that the store was made from."""
     found = []
     for split in splits:
         images = dataset.images(split)
@@ -142,13 +144,13 @@ def other_images(store: FeatureStore, dataset: Dataset[Any], splits: Iterable[st
             if store.image_digest(split, row) != digest
         ]
         if other:
-            fingerprint = store.description.fingerprint
-            found.append(
-                f"{len(other)} of {len(rows)} images of split {split} that were looked at, the first of them "
-                f"image {other[0]}, are others than those in the store, which is of data {fingerprint}; the "
-                f"spec's are {dataset.fingerprint}"
-            )
-    return found
+            found.append(f"{len(other)} of {len(rows)} in split {split} from image {other[0]} on")
+    if not found:
+        return []
+    return [
+        f"images that were compared are others ({', '.join(found)}), the data are "
+        f"{store.description.fingerprint} in the store and {dataset.fingerprint} in the spec"
+    ]
 
 
 def looked_at(count: int) -> npt.NDArray[np.int64]:
@@ -171,7 +173,7 @@ def _other_features(
 ) -> list[str]:
     """Compare the first training image's features; the model keeps the positions of the cells."""
     training = model.training
-    images = torch.from_numpy(np.ascontiguousarray(dataset.images("train")[:1]))
+    images = torch.from_numpy(np.array(dataset.images("train")[:1]))
     cells = model.eval().encode(images.to(model.positions_N2.device))
     model.train(training)
     model.positions_N2.copy_(cells.positions)
@@ -181,7 +183,7 @@ def _other_features(
     if apart <= _TOLERANCE * largest:
         return []
     options = [
-        f"image_encoder.{key} is {store.description.options.get(key)!r} in the store and {value!r} in the spec"
+        _option(key, store.description.options.get(key), value)
         for key, value in wanted.options.items()
         if store.description.options.get(key) != value
     ]
@@ -190,6 +192,10 @@ def _other_features(
         f"the features of training image 0 differ by up to {apart:.3g} from what the encoder gives now, "
         f"whose largest is {largest:.3g}",
     ]
+
+
+def _option(key: str, here: Any, there: Any) -> str:
+    return f"image_encoder.{key} is {here!r} in the store and {there!r} in the spec"
 
 
 def _weights_digest(encoder: nn.Module) -> str:
@@ -207,6 +213,8 @@ def _place(images: npt.NDArray[np.uint8]) -> tuple[Any, ...]:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
     if isinstance(value, str):
         return value[:12] if len(value) == 64 else value
     if isinstance(value, tuple):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import attrs
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hacore.data import Dataset
 from hacore.errors import DataError, HacoreError
-from hacore.features.describe import describe, differences, other_images, refuse, require_frozen
+from hacore.features.describe import describe, differences, fewer_images, other_images, refuse, require_frozen
 from hacore.features.store import (
     Description,
     FeatureStore,
@@ -34,8 +34,6 @@ from hacore.model import VQAModel, compose
 from hacore.spec import Spec
 from hacore.workflow import choose_device, open_dataset
 
-DType = Literal["float16", "float32"]
-DTYPES: tuple[str, ...] = get_args(DType)
 SHARD_BYTES = 1 << 28
 _MOST_SHARDS = 128  # of a part; each is a file that is open while it is read
 
@@ -135,14 +133,14 @@ def _begin(root: Path, wanted: Description, shard_bytes: int) -> Description:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise DataError(f"{root}: holds other files than features; choose another folder with --output")
         most = max(wanted.images.values())
-        row = wanted.shard_bytes(0, 1)
-        description = attrs.evolve(wanted, shard_images=max(1, shard_bytes // row, -(-most // _MOST_SHARDS)))
+        rows = max(1, shard_bytes // wanted.row_bytes, -(-most // _MOST_SHARDS))
+        description = attrs.evolve(wanted, shard_images=rows)
     else:
         refuse(root, differences(held, wanted))
         for split, part in wanted.splits.items():
             if split in held.splits and held.images[held.splits[split]] != wanted.images[part]:
                 here, there = held.images[held.splits[split]], wanted.images[part]
-                refuse(root, [f"split {split} has {here:,} images in the store and {there:,} in the data"])
+                refuse(root, [fewer_images(split, here, there)])
         images = {part: count for part, count in wanted.images.items() if part not in held.splits}
         parts = {split: held.splits.get(part, part) for split, part in wanted.splits.items()}
         description = attrs.evolve(held, images={**held.images, **images}, splits={**parts, **held.splits})
@@ -212,7 +210,7 @@ def _make_shard(
         with closing(writer), ThreadPoolExecutor(max_workers=1) as pool:
             written: Future[None] | None = None
             for start in range(first + writer.done, last, batch_images):
-                batch = np.ascontiguousarray(images[start : min(start + batch_images, last)])
+                batch = np.array(images[start : min(start + batch_images, last)])
                 features = _encode(model, batch, description.dtype, split, start)
                 if written is not None:
                     written.result()

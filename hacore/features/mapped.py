@@ -56,6 +56,10 @@ class MappedFeatures:
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"rows from {rows.min()} to {rows.max()} of {len(self)}")
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        if not len(rows):
+            return out
+        if rows.min() < 0 or rows.max() >= len(self):
+            raise IndexError(f"rows from {rows.min()} to {rows.max()} of {len(self)}")
         shard, row = np.divmod(rows, self._rows)
         starts = np.flatnonzero(np.diff(shard, prepend=-1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):

@@ -59,6 +59,10 @@ class Description:
         """(N, C) of one image."""
         return self.grid[0] * self.grid[1], self.channels
 
+    @property
+    def row_bytes(self) -> int:
+        return self.row[0] * self.row[1] * np.dtype(self.dtype).itemsize
+
     def shards(self, part: str) -> Iterator[tuple[str, int, int]]:
         """(file name, first row, row after the last) of every shard of a part."""
         count = self.images[part]
@@ -67,8 +71,8 @@ class Description:
 
     def shard_bytes(self, first: int, last: int) -> int:
         """Bytes of the file that holds these rows."""
-        shape = (last - first, *self.row)
-        return len(npy_header(shape, self.dtype)) + int(np.prod(shape)) * np.dtype(self.dtype).itemsize
+        count = last - first
+        return len(npy_header((count, *self.row), self.dtype)) + count * self.row_bytes
 
 
 class FeatureStore:
@@ -108,9 +112,9 @@ class FeatureStore:
     def __str__(self) -> str:
         it = self.description
         rows, columns = it.grid
-        size = sum(shard.bytes for shard in self._shards.values()) / 1e9
+        size = sum(shard.bytes for shard in self._shards.values()) / 1e6
         return (
-            f"{rows}x{columns} cells of {it.channels} channels, {it.dtype}, {size:.3g} GB in {self.root} "
+            f"{rows}x{columns} cells of {it.channels} channels, {it.dtype}, {size:,.0f} MB in {self.root} "
             f"({', '.join(self.splits)})"
         )
 

@@ -26,7 +26,20 @@ for arguments in json.loads(sys.argv[1]):
 print(json.dumps(told))
 """
 
-COMMANDS = ["run", "eval", "sweep", "table", "plot", "check", "plugins", "needs", "data", "score", "new"]
+COMMANDS = [
+    "run",
+    "eval",
+    "sweep",
+    "table",
+    "plot",
+    "check",
+    "features",
+    "plugins",
+    "needs",
+    "data",
+    "score",
+    "new",
+]
 
 
 @pytest.fixture(scope="module")
