@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hacore.errors import HacoreError
     from hacore.evaluation import evaluate
+    from hacore.features.make import make_features
     from hacore.model import compose
     from hacore.report import plot, read_runs, tabulate, write_table
     from hacore.runs import RunFolder
@@ -36,6 +37,7 @@ _HOMES = {
     "load": "hacore.workflow",
     "load_spec": "hacore.spec",
     "load_sweep": "hacore.spec",
+    "make_features": "hacore.features.make",
     "open_dataset": "hacore.workflow",
     "plot": "hacore.report",
     "read_runs": "hacore.report",
@@ -58,6 +60,7 @@ __all__ = [
     "load",
     "load_spec",
     "load_sweep",
+    "make_features",
     "open_dataset",
     "plot",
     "read_runs",

@@ -53,8 +53,6 @@ class MappedFeatures:
     def __getitem__(self, rows: slice | npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
-        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise IndexError(f"rows from {rows.min()} to {rows.max()} of {len(self)}")
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
         if not len(rows):
             return out
