@@ -61,8 +61,12 @@ class MappedFeatures:
         shard, row = np.divmod(rows, self._rows)
         starts = np.flatnonzero(np.diff(shard, prepend=-1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
-            # All rows are inside; with another mode NumPy would copy twice.
-            np.take(self._shards[shard[start]], row[start:stop], axis=0, out=out[start:stop], mode="clip")
+            held, wanted = self._shards[shard[start]], row[start:stop]
+            if (np.diff(wanted) == 1).all():
+                out[start:stop] = held[wanted[0] : wanted[-1] + 1]
+            else:
+                # All rows are inside; with another mode NumPy would copy twice.
+                np.take(held, wanted, axis=0, out=out[start:stop], mode="clip")
         return out
 
     def will_need(self, ranges: Sequence[tuple[int, int]]) -> None:
