@@ -202,9 +202,7 @@ def test_every_plugin_shows_how_it_is_used():
         assert list(blocks(page, "toml")), page
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/api.md", "docs/features.md", "docs/plugins.md", "docs/sweeps.md"]
-)
+@pytest.mark.parametrize("page", sorted(WITH_PYTHON))
 def test_python_runs(page, workplace, monkeypatch, capsys):
     if page == "docs/sweeps.md":
         pytest.importorskip("matplotlib")
