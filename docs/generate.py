@@ -23,11 +23,16 @@ import attrs
 from hacore.errors import SpecError
 from hacore.plugin import KINDS
 from hacore.registry import catalogue, registry
-from hacore.spec import SECTIONS, EvalConfig, HeadConfig, TrainConfig, load_spec, load_sweep
+from hacore.spec import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, TrainConfig, load_spec, load_sweep
 from hacore.spec._structure import describe_type, shown
 
 DOCS = Path(__file__).parent
-TABLES: dict[str, type[Any]] = {"head": HeadConfig, "train": TrainConfig, "eval": EvalConfig}
+TABLES: dict[str, type[Any]] = {
+    "features": FeaturesConfig,
+    "head": HeadConfig,
+    "train": TrainConfig,
+    "eval": EvalConfig,
+}
 
 _PART = re.compile(
     r"(?P<open><!-- generated: (?P<words>[^\n]+?) -->\n).*?(?P<close><!-- end of generated -->)", re.DOTALL
@@ -75,7 +80,7 @@ def options(config: type[Any]) -> str:
 
 
 def section_options(section: str) -> str:
-    """The options of ``[head]``, ``[train]`` or ``[eval]``."""
+    """The options of ``[features]``, ``[head]``, ``[train]`` or ``[eval]``."""
     return options(TABLES[section])
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hacore.datasets import open_dataset
     from hacore.errors import HacoreError
     from hacore.evaluation import evaluate
+    from hacore.features.make import make_features
     from hacore.model import compose
     from hacore.report import plot, read_runs, tabulate, write_comparison, write_report, write_table
     from hacore.runs import RunFolder
@@ -38,6 +39,7 @@ _HOMES = {
     "load": "hacore.workflow",
     "load_spec": "hacore.spec",
     "load_sweep": "hacore.spec",
+    "make_features": "hacore.features.make",
     "open_dataset": "hacore.datasets",
     "plot": "hacore.report",
     "read_runs": "hacore.report",
@@ -62,6 +64,7 @@ __all__ = [
     "load",
     "load_spec",
     "load_sweep",
+    "make_features",
     "open_dataset",
     "plot",
     "read_runs",

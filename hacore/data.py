@@ -10,7 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hacore.features.mapped import MappedFeatures
 from hacore.interfaces import Sizes
 
 ConfigT = TypeVar("ConfigT")
@@ -64,7 +65,8 @@ class Questions:
 class Batch:
     """Questions about some images, ready for the model.
 
-    images: (I, 3, H, W) uint8, or float in [0, 1] once augmented. words_QT: int64, 0 is padding.
+    images: (I, 3, H, W) uint8, or float in [0, 1] once augmented; or (I, N, C), the features that a store
+    has of them. words_QT: int64, 0 is padding.
     lengths_Q: int64, stays on the CPU, where packing needs it. image_index_Q, answer_Q (-1 unknown),
     type_Q: int64. row_Q: int64 NumPy, the row of each question in its split. accepted_QS: int64, -1 for
     none, and accepted_score_QS: float32, as in ``Questions``; None where those are.
@@ -200,17 +202,27 @@ class Dataset(ABC, Generic[ConfigT]):
         )
 
 
-Images = npt.NDArray[np.uint8] | Tensor
+Images = npt.NDArray[np.uint8] | MappedFeatures | Tensor
 
 
-def resident(images: npt.NDArray[np.uint8], device: torch.device) -> Images:
-    """The images in the GPU's memory if they take at most half of what is free; else as they are."""
+class ImageSource(Protocol):
+    """What has the images of splits: a dataset, or a store of their features."""
+
+    def images(self, split: str) -> npt.NDArray[np.uint8] | MappedFeatures:
+        """(I, 3, H, W) pixels or (I, N, C) features."""
+
+
+def resident(images: npt.NDArray[np.uint8] | MappedFeatures, device: torch.device) -> Images:
+    """The images, or their features, in the GPU's memory if they take at most half of what is free.
+
+    Else as they are.
+    """
     if device.type != "cuda":
         return images
     free, _ = torch.cuda.mem_get_info(device)
     if images.nbytes > free // 2:
         return images
-    held = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    held = torch.empty(images.shape, dtype=getattr(torch, images.dtype.name), device=device)
     for start in range(0, len(images), 4096):  # in parts, so that a mapped file need not fit the memory
         part = np.ascontiguousarray(images[start : start + 4096])
         held[start : start + len(part)] = torch.from_numpy(part)
@@ -220,8 +232,8 @@ def resident(images: npt.NDArray[np.uint8], device: torch.device) -> Images:
 def make_batch(questions: Questions, images: Images, rows: Ints) -> Batch:
     """The batch of some questions; each image they ask about is in it once.
 
-    images: those of the split, (I, 3, H, W); a tensor stays on its device. Words are padded to the
-    longest question of the batch, never cut.
+    images: those of the split, (I, 3, H, W), or their features, (I, N, C); a tensor stays on its device.
+    Words are padded to the longest question of the batch, never cut.
     """
     used, image_index = np.unique(questions.image[rows], return_inverse=True)
     starts = questions.offsets[rows]

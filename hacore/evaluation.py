@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 import torch
 
-from hacore.data import Batch, Dataset, Ints, Questions, make_batch
+from hacore.data import Batch, Dataset, ImageSource, Ints, Questions, make_batch
 from hacore.errors import NotFiniteError
 from hacore.files import write_whole
 from hacore.model import Output, QuestionOnly, VQAModel
@@ -21,11 +21,18 @@ from hacore.train.metrics import Meter, Scores
 
 
 def batches(
-    dataset: Dataset[Any], split: str, batch_images: int, world: World | None = None
+    dataset: Dataset[Any],
+    split: str,
+    batch_images: int,
+    world: World | None = None,
+    source: ImageSource | None = None,
 ) -> Iterator[Batch]:
-    """Every question of a split once, ``batch_images`` images at a time, shared among processes."""
+    """Every question of a split once, ``batch_images`` images at a time, shared among processes.
+
+    source: what has the images, or their features; the dataset by default.
+    """
     world = world or World()
-    questions, images = dataset.questions(split), dataset.images(split)
+    questions, images = dataset.questions(split), (source or dataset).images(split)
     order = np.argsort(questions.image, kind="stable")
     firsts = np.flatnonzero(np.diff(questions.image[order], prepend=-1))[::batch_images]
     for rows in np.split(order, firsts[1:])[world.rank :: world.processes] if len(order) else []:
@@ -43,9 +50,11 @@ def evaluate(
     precision: torch.dtype = torch.float32,
     world: World | None = None,
     predictions: Path | None = None,
+    source: ImageSource | None = None,
 ) -> Scores:
     """Scores of the model on a split; over several processes every one gets the whole.
 
+    source: what has the images, or their features; the dataset by default.
     predictions: also write one JSON line per question there (with one process only): its id, image,
     type, answer, prediction, score, probability of the prediction and number of kept cells; and beside
     it, with the suffix ``.submission``, what the data set's official evaluation takes, if there is such.
@@ -58,7 +67,7 @@ def evaluate(
     questions = dataset.questions(split)
     lines: list[str] = []
     chosen = np.zeros(len(questions), np.int64)
-    for batch in batches(dataset, split, batch_images, world):
+    for batch in batches(dataset, split, batch_images, world, source):
         moved = batch.to(device)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             output = model(moved.images, moved.words_QT, moved.lengths_Q, moved.image_index_Q)

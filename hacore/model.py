@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import attrs
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hacore.errors import ComposeError
@@ -19,6 +20,7 @@ from hacore.interfaces import (
     Selector,
     Sizes,
     build,
+    grid_positions,
 )
 from hacore.registry import Registry, describe, registry
 from hacore.spec import HeadConfig, Spec, Use
@@ -52,7 +54,12 @@ class Head(nn.Sequential):
 
 
 class VQAModel(nn.Module):
-    """Encode image and question, fuse, select, aggregate, answer (Malinowski et al. 2018)."""
+    """Encode image and question, fuse, select, aggregate, answer (Malinowski et al. 2018).
+
+    pool: (rows, columns) that the image encoder's grid is averaged down to, or None. grid: what it is then.
+    """
+
+    positions_N2: Tensor
 
     def __init__(
         self,
@@ -63,18 +70,33 @@ class VQAModel(nn.Module):
         selector: Selector[Any],
         aggregator: Aggregator[Any],
         head: nn.Module,
+        pool: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
+        self.pool = pool
+        self.grid = pool or image_encoder.grid
         self.image_encoder = image_encoder
         self.question_encoder = question_encoder
         self.fuser = fuser
         self.selector = selector
         self.aggregator = aggregator
         self.head = head
+        # Of stored features, which come without; not saved, because it follows from the encoder.
+        self.register_buffer("positions_N2", grid_positions(self.grid), persistent=False)
+
+    def encode(self, images: Tensor) -> Cells:
+        """Cells of images (I, 3, H, W), or of features (I, N, C) that a store has of them."""
+        if images.dim() == 3:
+            features_INC = images.to(self.positions_N2.dtype)
+            return Cells(features=features_INC, positions=self.positions_N2, grid=self.grid)
+        cells: Cells = self.image_encoder(images)
+        return cells if self.pool is None else pool_cells(cells, self.pool, self.positions_N2)
 
     def forward(self, images: Tensor, words_QT: Tensor, lengths_Q: Tensor, image_index_Q: Tensor) -> Output:
-        """Images (I, 3, H, W); words (Q, T), 0 is padding; question q is about image_index_Q[q]."""
-        cells: Cells = self.image_encoder(images)
+        """Images (I, 3, H, W), or their stored features (I, N, C); words (Q, T), 0 is padding; question q
+        is about image_index_Q[q].
+        """
+        cells = self.encode(images)
         question_QC: Tensor = self.question_encoder(words_QT, lengths_Q)
         selection: Selection = self.selector(self.fuser(cells, question_QC, image_index_Q))
         return Output(self.head(self.aggregator(selection, question_QC)), selection)
@@ -93,6 +115,16 @@ class QuestionOnly(nn.Module):
         return logits_QA
 
 
+def pool_cells(cells: Cells, grid: tuple[int, int], positions_N2: Tensor) -> Cells:
+    """The cells averaged down to a smaller grid, as ``torch.nn.AdaptiveAvgPool2d`` does.
+
+    positions_N2: those of the smaller grid.
+    """
+    features_ICHW = cells.features.transpose(1, 2).reshape(*cells.features.shape[::2], *cells.grid)
+    pooled_ICN = F.adaptive_avg_pool2d(features_ICHW, grid).flatten(2)
+    return Cells(features=pooled_ICN.transpose(1, 2), positions=positions_N2, grid=grid)
+
+
 def compose(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> VQAModel:
     """The model of a spec, freshly initialised from torch's global random state.
 
@@ -102,10 +134,17 @@ def compose(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> VQA
     plugins = plugins or registry()
     build_stage = _Composer(spec, plugins)
     image_encoder = build_stage("image_encoder", sizes)
+    pool = spec.features.pool
+    if pool and (pool[0] > image_encoder.grid[0] or pool[1] > image_encoder.grid[1]):
+        rows, columns = image_encoder.grid
+        raise ComposeError(
+            f"features.pool = {list(pool)} is more than the {rows}x{columns} grid of "
+            f"{label('image_encoder', spec.image_encoder)}; use a smaller one, or leave it out"
+        )
     question_encoder = build_stage("question_encoder", sizes)
     sizes = attrs.evolve(
         sizes,
-        grid=image_encoder.grid,
+        grid=pool or image_encoder.grid,
         cell_channels=image_encoder.out_channels,
         question_channels=question_encoder.out_channels,
     )
@@ -121,6 +160,7 @@ def compose(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> VQA
         selector=selector,
         aggregator=aggregator,
         head=Head(spec.head, aggregator.out_channels, sizes.answers),
+        pool=pool,
     )
     _check_shapes(model, spec, sizes)
     return model
@@ -181,9 +221,10 @@ def label(stage: str, use: Use) -> str:
 
 def _check_shapes(model: VQAModel, spec: Spec, sizes: Sizes) -> None:
     """Run three questions about two images and compare every stage with what it promised."""
-    cells_N = model.image_encoder.grid[0] * model.image_encoder.grid[1]
+    encoder_N = model.image_encoder.grid[0] * model.image_encoder.grid[1]
+    cells_N = model.grid[0] * model.grid[1]
     expected = {
-        "image_encoder": (2, cells_N, model.image_encoder.out_channels),
+        "image_encoder": (2, encoder_N, model.image_encoder.out_channels),
         "question_encoder": (3, model.question_encoder.out_channels),
         "fuser": (3, cells_N, model.fuser.out_channels),
         "selector": (3, None, model.selector.out_channels),

@@ -17,6 +17,8 @@ from hacore.data import Dataset
 from hacore.datasets import open_dataset as open_dataset  # known by this name too
 from hacore.errors import HacoreError, RunError
 from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
+from hacore.features.describe import open_features
+from hacore.features.store import FeatureStore
 from hacore.files import load_tensors, write_json
 from hacore.inputs import Inputs
 from hacore.launch import run_processes
@@ -43,6 +45,8 @@ class Check:
     steps_per_epoch: int
     questions: dict[str, int]
     """Questions by split."""
+    features: str | None
+    """What the store holds that the spec names, in words."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -90,6 +94,7 @@ def check(spec: Spec) -> Check:
     dataset = _open_checked(spec)
     torch.manual_seed(spec.seed)
     model = compose(spec, dataset.sizes())
+    store = open_features(spec, dataset, model)
     questions = {split: dataset.questions(split) for split in dataset.splits}
     words = max(1, round(float(np.diff(questions["train"].offsets).mean())))
     sampler = make_sampler(spec, questions["train"])
@@ -99,6 +104,7 @@ def check(spec: Spec) -> Check:
         steps=total_steps(spec.train, sampler),
         steps_per_epoch=sampler.steps_per_epoch,
         questions={split: len(columns) for split, columns in questions.items()},
+        features=str(store) if store else None,
     )
 
 
@@ -129,7 +135,9 @@ def run(
         return resume, resume.result()
     if spec.train.processes > 1 and not launched():
         # Here first, so that data and components that do not fit are reported once, before a folder is made.
-        compose(spec, _open_checked(spec).sizes())
+        dataset = _open_checked(spec)
+        torch.manual_seed(spec.seed)
+        open_features(spec, dataset, compose(spec, dataset.sizes()))
         environment = describe_environment(spec, chosen, spec.train.processes)
         folder = resume or RunFolder.create(spec, runs, environment)
         created(folder)
@@ -149,6 +157,7 @@ def run(
         dataset = _open_together(spec, here)
         torch.manual_seed(spec.seed)
         model = compose(spec, dataset.sizes())
+        features = open_features(spec, dataset, model)
         if here.rank:
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
         folder = _folder(spec, runs, resume, chosen, here)
@@ -157,11 +166,20 @@ def run(
                 Inputs.of(dataset).write(folder.inputs_file)
             if resume is None:
                 created(folder)
-        at, finished = train(spec, dataset, model, folder, device=chosen, world=here, reporter=reporter)
+        at, finished = train(
+            spec,
+            dataset,
+            model,
+            folder,
+            device=chosen,
+            world=here,
+            reporter=reporter,
+            features=features,
+        )
     # Measured by one process that has left the others: a sum over all of them would wait for ever.
     if not finished or not here.leads:
         return folder, None
-    result = measure(spec, dataset, model, folder, chosen)
+    result = measure(spec, dataset, model, folder, chosen, features)
     result["training"] = {
         "seconds": round(at.seconds, 1),
         "steps": at.step,
@@ -224,7 +242,12 @@ def _folder(
 
 
 def measure(
-    spec: Spec, dataset: Dataset[Any], model: VQAModel, folder: RunFolder, device: torch.device
+    spec: Spec,
+    dataset: Dataset[Any],
+    model: VQAModel,
+    folder: RunFolder,
+    device: torch.device,
+    features: FeatureStore | None = None,
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint on the final split, with baselines; writes the predictions."""
     path = folder.checkpoint()
@@ -239,6 +262,7 @@ def measure(
         batch_images=spec.eval.batch_images,
         precision=precision_of(spec.train, device),
         predictions=folder.predictions_file(split),
+        source=features,
     )
     result: dict[str, Any] = {
         "name": spec.name,
@@ -249,6 +273,8 @@ def measure(
         "checkpoint": {"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+    if features:
+        result["data"]["features"] = features.fingerprint
     costs = mean_multiply_adds(model, dataset, split)
     result["multiply_adds"], result["multiply_adds_by_stage"] = sum(costs.values()), costs
     if spec.eval.baseline_steps and split not in dataset.unanswered:
@@ -278,6 +304,8 @@ def _measured(scores: Scores, dataset: Dataset[Any], split: str) -> dict[str, An
 
 def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
     """The best model of a run, ready to be used. The data are not opened before they are needed.
+
+    Features that it was trained on are not needed: it encodes images itself.
 
     run: a run folder or its path. Raises RunError when it is none or has no checkpoint.
     """
@@ -311,6 +339,7 @@ def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "
             f"{folder.path}: dataset '{trained.spec.data.use}' has no split '{split}'; "
             f"it has {', '.join(trained.dataset.splits)}"
         )
+    features = open_features(trained.spec, trained.dataset, trained.model)
     scores = evaluate(
         trained.model,
         trained.dataset,
@@ -319,6 +348,7 @@ def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "
         batch_images=trained.spec.eval.batch_images,
         precision=precision_of(trained.spec.train, trained.device),
         predictions=folder.predictions_file(split),
+        source=features,
     )
     return {
         "name": trained.spec.name,

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from hacore.registry import catalogue, registry
-from hacore.spec import EvalConfig, HeadConfig, TrainConfig
+from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 FOLDERS = sorted(path.parent for path in PLUGINS.glob("*/pyproject.toml"))
@@ -91,7 +91,8 @@ def test_every_plugin_here_is_installed_and_found_by_the_common_door():
 
 @pytest.mark.parametrize(
     "config",
-    [it.component.config for it in registry().components()] + [HeadConfig, TrainConfig, EvalConfig],
+    [it.component.config for it in registry().components()]
+    + [FeaturesConfig, HeadConfig, TrainConfig, EvalConfig],
     ids=lambda cls: f"{cls.__module__}.{cls.__name__}",
 )
 def test_every_option_has_a_line_of_help_and_a_default_that_is_allowed(config):

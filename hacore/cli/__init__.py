@@ -20,6 +20,10 @@ _COMMANDS = {
     "table": ("hacore.cli.table", "Make a table of runs: mean and deviation over seeds."),
     "plot": ("hacore.cli.plot", "Draw accuracy, time and cost against the share of kept cells."),
     "check": ("hacore.cli.inspect", "Say whether a spec is valid, and what it costs."),
+    "features": (
+        "hacore.cli.features",
+        "Run a frozen image encoder over a dataset, once.",
+    ),
     "plugins": ("hacore.cli.inspect", "List installed components, or the options of one."),
     "needs": ("hacore.cli.inspect", "List the pip packages that a spec needs."),
     "data": ("hacore.cli.data", "Download, prepare, generate or verify a dataset."),

@@ -58,6 +58,7 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     click.echo(
         f"\nquestions: {splits}\ntraining: {found.steps:,} steps, {found.steps_per_epoch:,} an epoch\n"
         f"multiply-adds: one question of {found.words} words about one image"
+        + (f"\nfeatures: {found.features}" if found.features else "")
     )
 
 

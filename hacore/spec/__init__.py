@@ -1,7 +1,7 @@
 """Specs: one TOML file is the whole experiment. Nothing here imports torch."""
 
 from hacore.spec._load import load_spec, needs, resolve, set_values
-from hacore.spec._schema import SECTIONS, EvalConfig, HeadConfig, Spec, TrainConfig, Use
+from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import structure_config, unstructure_config
 from hacore.spec._sweep import Combination, Sweep, is_sweep, load_sweep
 from hacore.spec._write import dump_spec, spec_table
@@ -10,6 +10,7 @@ __all__ = [
     "SECTIONS",
     "Combination",
     "EvalConfig",
+    "FeaturesConfig",
     "HeadConfig",
     "Spec",
     "Sweep",

@@ -11,10 +11,15 @@ from typing import Any
 from hacore.errors import HacoreError, PluginError, Problem, SpecError, one_line
 from hacore.registry import Registry, catalogue, did_you_mean, registry
 from hacore.spec._combinations import choices
-from hacore.spec._schema import SECTIONS, EvalConfig, HeadConfig, Spec, TrainConfig, Use
+from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import shown, structure_table
 
-_TABLES: dict[str, type[Any]] = {"head": HeadConfig, "train": TrainConfig, "eval": EvalConfig}
+_TABLES: dict[str, type[Any]] = {
+    "features": FeaturesConfig,
+    "head": HeadConfig,
+    "train": TrainConfig,
+    "eval": EvalConfig,
+}
 SWEPT = (*SECTIONS, *_TABLES)
 """Tables whose keys a sweep may vary."""
 _AFTER = 2**31
@@ -176,11 +181,26 @@ def resolve(table: dict[str, Any], *, plugins: Registry | None = None) -> Spec:
             values[section] = structure_table(cls, inner, section, problems)
         else:
             problems.append(Problem(section, f"found {shown(inner)}; must be a table"))
+    problems += _moved_features(values.get("features"), values.get("train"))
     if problems:
         order = {key: position for position, key in enumerate(table)}
         problems.sort(key=lambda p: order.get(p.where.split(".")[0], len(order)))
         raise SpecError(problems)
     return Spec(**values)
+
+
+def _moved_features(features: FeaturesConfig | None, train: TrainConfig | None) -> list[Problem]:
+    """Images that are read as features cannot be moved."""
+    if features is None or train is None or features.root is None:
+        return []
+    return [
+        Problem(
+            f"train.{key}",
+            f"found {shown(moved)}; stored features cannot be moved; leave out {key}, or features.root",
+        )
+        for key, moved in (("shift", train.shift), ("rotation", train.rotation))
+        if moved
+    ]
 
 
 def _name(table: dict[str, Any], problems: list[Problem]) -> str:

@@ -19,6 +19,24 @@ SECTIONS: dict[str, str] = {
 """Sections of a spec that choose a component, and the kind each chooses."""
 
 
+def _not_empty(value: str) -> str | None:
+    return None if value else "is empty; name a folder, or leave it out"
+
+
+@attrs.frozen(kw_only=True)
+class FeaturesConfig:
+    """What the image encoder gives, and where it is kept."""
+
+    root: str | None = option(
+        None,
+        "folder of stored features, made by 'hacore features'; not given, images are encoded",
+        check=_not_empty,
+    )
+    pool: tuple[int, int] | None = option(
+        None, "rows and columns to average the encoder's grid down to; not given, it stays", min=1
+    )
+
+
 @attrs.frozen(kw_only=True)
 class HeadConfig:
     """The classifier: an MLP from the aggregated vector to one logit per answer."""
@@ -34,6 +52,12 @@ class TrainConfig:
     epochs: float = option(10.0, "times every question is seen; a part of an epoch is allowed", above=0)
     steps: int | None = option(None, "stop after this many steps, if that comes before the epochs", min=1)
     batch_images: int = option(16, "images of a step, over all processes", min=1)
+    block_images: int | None = option(
+        None,
+        "shuffle blocks of so many images and the images of a block, so that a disk is read in order; "
+        "default: shuffle all",
+        min=1,
+    )
     questions_per_image: int | None = option(
         None, "questions of one image in a step; default: all that the image has", min=1
     )
@@ -64,7 +88,9 @@ class TrainConfig:
     rotation: float = option(
         0.0, "turn training images at random by up to this many radians each way", min=0, max=0.5
     )
-    resident: bool = option(True, "keep the training images in a GPU's memory where half of it is enough")
+    resident: bool = option(
+        True, "keep the training images, or their features, in a GPU's memory where half of it is enough"
+    )
     checkpoint_steps: int = option(500, "steps between checkpoints of the whole state", min=1)
     log_steps: int = option(50, "steps between lines of metrics.jsonl", min=1)
     patience: int | None = option(
@@ -109,6 +135,7 @@ class Spec:
     fuser: Use
     selector: Use
     aggregator: Use
+    features: FeaturesConfig = FeaturesConfig()
     head: HeadConfig
     train: TrainConfig
     eval: EvalConfig

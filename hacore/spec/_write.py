@@ -41,8 +41,8 @@ def spec_table(spec: Spec) -> dict[str, Any]:
         value = getattr(spec, field.name)
         if field.name in SECTIONS:
             table[field.name] = {"use": value.use, **unstructure_config(value.options)}
-        elif attrs.has(type(value)):
-            table[field.name] = unstructure_config(value)
+        elif attrs.has(type(value)) and (inner := unstructure_config(value)):
+            table[field.name] = inner
     return table
 
 

@@ -16,6 +16,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from hacore.data import Dataset, Questions, make_batch, resident
 from hacore.errors import NotFiniteError, RunError
 from hacore.evaluation import evaluate
+from hacore.features.mapped import MappedFeatures
+from hacore.features.store import FeatureStore
 from hacore.model import Output, VQAModel
 from hacore.runs import MetricsFile, RunFolder
 from hacore.spec import Spec, TrainConfig, dump_spec
@@ -41,15 +43,18 @@ def train(
     device: torch.device,
     world: World,
     reporter: Reporter,
+    features: FeatureStore | None = None,
 ) -> tuple[Position, bool]:
     """Train, or go on from the folder's last checkpoint.
 
+    features: a store of them, to be read in place of the images.
     Returns where it ended, and whether that is the end: not after SIGTERM or Ctrl-C, which save the
     state and leave. Raises RunError when a loss or a gradient is not finite; what is saved then is good.
     """
     config = spec.train
     questions = dataset.questions("train")
-    images = resident(dataset.images("train"), device) if config.resident else dataset.images("train")
+    stored = (features or dataset).images("train")
+    images = resident(stored, device) if config.resident else stored
     sampler = make_sampler(spec, questions, world)
     total = total_steps(config, sampler)
     evaluate_every = max(1, round(spec.eval.every_epochs * sampler.steps_per_epoch))
@@ -68,7 +73,7 @@ def train(
     judged = cast(VQAModel, average.module) if average else model
     forward = torch.compile(model) if config.compile else model
     meter = Meter(dataset, device)
-    at = Position(identity=identity(spec, dataset))
+    at = Position(identity=identity(spec, dataset, features))
     if folder.last.is_file():
         at = load_checkpoint(folder.last, at.identity, model, optimizer, meter.sums, world, average)
     metrics = MetricsFile(folder.metrics_file, at.metrics_bytes) if world.leads else None
@@ -95,6 +100,8 @@ def train(
                     group["lr"] = lr
 
                 rows = sampler.rows(at.step)
+                if isinstance(images, MappedFeatures):
+                    images.will_need(sampler.blocks(at.step))
                 optimizer.zero_grad()
                 if len(rows):
                     batch = make_batch(questions, images, rows).to(device)
@@ -186,6 +193,7 @@ def train(
                             batch_images=spec.eval.batch_images,
                             precision=precision,
                             world=world,
+                            source=features,
                         )
                     except NotFiniteError as error:
                         raise _stopped(at.step - 1, None, str(error), folder) from error
@@ -222,6 +230,7 @@ def make_sampler(spec: Spec, questions: Questions, world: World | None = None) -
         questions,
         batch_images=spec.train.batch_images,
         questions_per_image=spec.train.questions_per_image,
+        block_images=spec.train.block_images,
         seed=spec.seed,
         rank=world.rank,
         processes=world.processes,
@@ -262,9 +271,10 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     return cls(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), fused=True)
 
 
-def identity(spec: Spec, dataset: Dataset[Any]) -> str:
+def identity(spec: Spec, dataset: Dataset[Any], features: FeatureStore | None = None) -> str:
     """A digest of what a checkpoint's state depends on."""
-    return hashlib.sha256((dump_spec(spec) + dataset.fingerprint).encode()).hexdigest()
+    read = features.fingerprint if features else ""
+    return hashlib.sha256((dump_spec(spec) + dataset.fingerprint + read).encode()).hexdigest()
 
 
 def _stopped(step: int, sampler: Sampler | None, what: str, folder: RunFolder) -> RunError:

@@ -13,6 +13,9 @@ class Sampler:
     An epoch asks every question once. An image with more than ``questions_per_image`` questions
     comes several times, each time with other ones. The last batch of an epoch may be smaller.
     Every process takes its share of the images of each batch; together they take all of them.
+    With ``block_images``, the images are cut into blocks of so many that follow each other, at another
+    place in each epoch; the blocks are shuffled, and the visits of a block, so that images which are
+    read from a disk come from one place for a while.
     """
 
     def __init__(
@@ -21,6 +24,7 @@ class Sampler:
         *,
         batch_images: int,
         questions_per_image: int | None,
+        block_images: int | None = None,
         seed: int,
         rank: int = 0,
         processes: int = 1,
@@ -28,6 +32,9 @@ class Sampler:
         self._image = questions.image
         self._batch = batch_images
         self._per_image = questions_per_image
+        self._block = block_images
+        self._shift = 0
+        self._blocks: Ints = np.empty(0, np.int64)
         self._seed = seed
         self._rank = rank
         self._processes = processes
@@ -47,6 +54,24 @@ class Sampler:
         """The images of the step over all processes, each once, in the order of the split."""
         rows = self._concatenate(self._visits(step))
         return sorted(set(self._image[rows].tolist()))
+
+    def blocks(self, step: int) -> list[tuple[int, int]]:
+        """Images [start, stop) of the blocks of the step, and of the block after them; in order.
+
+        Empty without ``block_images``. At the end of an epoch the next one's block is not named.
+        """
+        if self._block is None:
+            return []
+        visits = self._visits(step)
+        first = step % self.steps_per_epoch * self._batch
+        following = self._blocks[first:]
+        # Equal blocks stand together, so the next other one after the step's last is the next block.
+        after = following[len(visits) :]
+        after = after[after != following[len(visits) - 1]][:1] if len(visits) else after[:0]
+        names = dict.fromkeys([*following[: len(visits)].tolist(), *after.tolist()])
+        return [
+            (max(0, it * self._block - self._shift), (it + 1) * self._block - self._shift) for it in names
+        ]
 
     def count(self, step: int) -> int:
         """Number of questions of the step over all processes."""
@@ -76,4 +101,11 @@ class Sampler:
         self._starts = np.flatnonzero(position % per_visit == 0)
         self._ends = np.append(self._starts[1:], count)
         self._shuffled = random.permutation(len(self._starts))
+        if self._block is not None:
+            # Stable sorts: the visits keep their random order within a block, the blocks get one.
+            self._shift = int(random.integers(self._block))
+            block = (image[self._starts[self._shuffled]] + self._shift) // self._block
+            rank = random.permutation(int(block.max(initial=0)) + 1)
+            order = np.argsort(rank[block], kind="stable")
+            self._shuffled, self._blocks = self._shuffled[order], block[order]
         self._epoch = epoch

@@ -39,6 +39,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
 ]
 PLUGIN_PAGES = sorted(ROOT.glob("plugins/*/README.md"))
+WITH_PYTHON = {"README.md", "docs/api.md", "docs/features.md", "docs/plugins.md", "docs/sweeps.md"}
 # Settings of any experiment on Sort-of-CLEVR with which it takes a second.
 SMALL = (
     *("data.images=40", "data.held_out=5", "data.validation=5", "train.steps=2", "train.batch_images=4"),
@@ -201,7 +202,7 @@ def test_every_plugin_shows_how_it_is_used():
         assert list(blocks(page, "toml")), page
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/plugins.md", "docs/sweeps.md"])
+@pytest.mark.parametrize("page", sorted(WITH_PYTHON))
 def test_python_runs(page, workplace, monkeypatch, capsys):
     if page == "docs/sweeps.md":
         pytest.importorskip("matplotlib")
@@ -209,6 +210,11 @@ def test_python_runs(page, workplace, monkeypatch, capsys):
         table = tomllib.loads(text)
         set_values(table, SMALL)
         (workplace / "cells.toml").write_text(toml.dumps(table))
+    if page == "docs/features.md":
+        (text,) = [it for it in blocks(ROOT / page, "toml") if "name" in tomllib.loads(it)]
+        table = tomllib.loads(text)
+        set_values(table, (*SMALL, "image_encoder.weights=none"))  # nothing is fetched by a test
+        (workplace / "frozen.toml").write_text(toml.dumps(table))
     monkeypatch.chdir(workplace)
     names = {"__name__": "example"}
     texts = list(blocks(ROOT / page, "python"))
@@ -221,9 +227,8 @@ def test_python_runs(page, workplace, monkeypatch, capsys):
 
 
 def test_no_python_goes_untested():
-    tested = {"README.md", "docs/api.md", "docs/plugins.md", "docs/sweeps.md"}
     for page in PAGES:
-        assert label(page) in tested or not list(blocks(page, "python")), page
+        assert label(page) in WITH_PYTHON or not list(blocks(page, "python")), page
 
 
 def command_lines():
@@ -249,8 +254,10 @@ def test_commands_exist_with_their_options(line):
         command = cli.get_command(None, words[1])
         assert command is not None, words[1]
         given = command.make_context(words[1], words[2:]).params
-        # A selector that the reader writes is not installed here, and sweep folders are not there.
-        if given.get("spec") and "spread-topk" not in line and not given["spec"].startswith("sweeps/"):
+        # A selector that the reader writes is not installed here; sweep folders and a page's own spec are
+        # not there.
+        absent = given.get("spec", "").startswith(("sweeps/", "frozen"))
+        if given.get("spec") and "spread-topk" not in line and not absent:
             load = load_sweep if words[1] == "sweep" else load_spec
             load(ROOT / given["spec"], given.get("overrides", ()))
     else:

@@ -6,7 +6,10 @@ from hacore.errors import HacoreError, SpecError
 from hacore.registry import Registry
 from hacore.spec import load_spec, needs, resolve, structure_config
 
-TOP = "name, seed, data, image_encoder, question_encoder, fuser, selector, aggregator, head, train, eval"
+TOP = (
+    "name, seed, data, image_encoder, question_encoder, fuser, selector, aggregator, "
+    "features, head, train, eval"
+)
 OPTIONS = "k, share, sharp, label, way, depth, sizes, span, limit"
 
 

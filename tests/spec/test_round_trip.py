@@ -15,6 +15,7 @@ from hacore.registry import registry
 from hacore.spec import (
     SECTIONS,
     EvalConfig,
+    FeaturesConfig,
     HeadConfig,
     Spec,
     TrainConfig,
@@ -27,6 +28,7 @@ from hacore.spec import structure_config as structure
 
 CONFIGS = [
     *((it.component.kind, it.component.name, it.component.config) for it in registry().components()),
+    ("core", "features", FeaturesConfig),
     ("core", "head", HeadConfig),
     ("core", "train", TrainConfig),
     ("core", "eval", EvalConfig),
@@ -83,11 +85,14 @@ def specs(draw):
     for section, kind in SECTIONS.items():
         it = draw(st.sampled_from(registry().components(kind)))
         held[section] = Use(use=it.component.name, options=draw(configs(it.component.config)))
+    features, train = draw(configs(FeaturesConfig)), draw(configs(TrainConfig))
+    assume(features.root is None or not (train.shift or train.rotation))
     return Spec(
         name=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)),
         seed=draw(st.integers(0, 2**63 - 1)),
         head=draw(configs(HeadConfig)),
-        train=draw(configs(TrainConfig)),
+        features=features,
+        train=train,
         eval=draw(configs(EvalConfig)),
         **held,
     )
@@ -121,7 +126,7 @@ def test_every_option_survives(kind, name, cls):
         chosen = config if kind == "core" else Use(use=name, options=config)
         spec = attrs.evolve(DEFAULTS, **{section: chosen})
         assert resolve(tomllib.loads(dump_spec(spec))) == spec
-        assert resolve({**base, section: tomllib.loads(dump_spec(spec))[section]}) == spec
+        assert resolve({**base, section: tomllib.loads(dump_spec(spec)).get(section, {})}) == spec
 
     survives()
 

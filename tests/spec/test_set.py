@@ -55,7 +55,7 @@ def test_the_last_override_counts_and_none_removes(options):
         (
             "selektor.k=3",
             "--set selektor.k=3: selektor: unknown key; did you mean 'selector'?; allowed here: name, seed, "
-            "data, image_encoder, question_encoder, fuser, selector, aggregator, head, train, eval",
+            "data, image_encoder, question_encoder, fuser, selector, aggregator, features, head, train, eval",
         ),
         (
             'selector={use="it", k=0}',

@@ -182,7 +182,7 @@ def toml(value):
         (
             "selektor.k = [4]",
             "sweep.selektor.k: unknown key; did you mean 'selector'?; allowed here: mode, seeds, data, "
-            "image_encoder, question_encoder, fuser, selector, aggregator, head, train, eval",
+            "image_encoder, question_encoder, fuser, selector, aggregator, features, head, train, eval",
         ),
         ("seed = [1]", "sweep.seed: give the seeds as seeds = [0, 1, 2]"),
         ("name = ['a']", "sweep.name: names are made from the values; leave it out"),

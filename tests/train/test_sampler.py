@@ -26,6 +26,7 @@ options = st.fixed_dictionaries(
     {
         "batch_images": st.integers(1, 9),
         "questions_per_image": st.none() | st.integers(1, 5),
+        "block_images": st.none() | st.integers(1, 15),
         "seed": st.integers(0, 2**40),
     }
 )
@@ -91,3 +92,46 @@ def test_epochs_and_seeds_differ(per_image):
     assert {tuple(sorted(rows)) for rows in epoch(0, 0)}.isdisjoint(
         tuple(sorted(rows)) for rows in epoch(0, 1)
     )
+
+
+@settings(deadline=None, max_examples=60)
+@given(images, options, st.integers(1, 8), st.integers(0, 2))
+def test_an_epoch_goes_through_blocks_of_images_one_after_the_other(image, options, size, epoch):
+    sampler = Sampler(asked(image), **{**options, "block_images": size})
+    visited = []
+    for step in range(epoch * sampler.steps_per_epoch, (epoch + 1) * sampler.steps_per_epoch):
+        named = sampler.blocks(step)
+        assert all(stop - start <= size for start, stop in named)
+        for one in sampler.images(step):
+            (block,) = [it for it in named if it[0] <= one < it[1]]
+            if block not in visited:
+                visited.append(block)
+        # What the next step reads is named a step before.
+        if (step + 1) % sampler.steps_per_epoch:
+            assert sampler.blocks(step + 1)[0] in named
+        last = named[-1]
+    assert last in visited
+    assert len(set(visited)) == len(visited)
+
+
+def test_blocks_are_mixed_and_lie_elsewhere_in_another_epoch():
+    sampler = Sampler(asked(range(1000)), batch_images=10, questions_per_image=None, block_images=100, seed=0)
+    epochs = [[sampler.rows(step).tolist() for step in range(100 * e, 100 * e + 100)] for e in (0, 1)]
+    for steps in epochs:
+        assert sorted(row for rows in steps for row in rows) == list(range(1000))
+        assert [rows for rows in steps if max(rows) - min(rows) < 12] == []
+        firsts = [rows[0] // 100 for rows in steps]
+        assert firsts != sorted(firsts)
+    starts = [
+        {start for step in range(100 * e, 100 * e + 100) for start, _ in sampler.blocks(step)} for e in (0, 1)
+    ]
+    assert len(starts[0] & starts[1]) < 3
+
+
+def test_without_blocks_the_order_is_what_it_was():
+    sampler = Sampler(asked([0, 0, 1, 2, 3]), batch_images=2, questions_per_image=None, seed=7)
+    random = np.random.default_rng((7, 0))
+    random.random(5)
+    wanted = random.permutation(4)
+    assert [sampler.images(step) for step in range(2)] == [sorted(wanted[:2]), sorted(wanted[2:])]
+    assert sampler.blocks(0) == []

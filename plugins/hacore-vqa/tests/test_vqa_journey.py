@@ -1,8 +1,11 @@
 """From official files to official numbers: prepare, train, evaluate, results file, score; by commands."""
 
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
+import toml
 
 SPEC = """
 name = "mini"
@@ -103,6 +106,37 @@ def test_cp(journey, official, v2, cp):
         folder / "predictions" / "test.submission",
     )
     assert 100 * result["accuracy"] == pytest.approx(found["overall"], abs=0.0051)
+
+
+def test_cp_on_stored_features(journey, official, hacore, v2, cp, tmp_path):
+    pytest.importorskip("hacore_resnet")
+    # The files are prepared and a spec is written by a first run, on images.
+    journey("vqa-cp-v2", cp, v2, final="test", more="validation = 0.3")
+    spec, root = tmp_path / "spec.toml", tmp_path / "features"
+    table = tomllib.loads(spec.read_text())
+    table["image_encoder"] = {"use": "resnet", "depth": 18, "stage": 2}
+    table["features"] = {"pool": [3, 4]}
+    spec.write_text(toml.dumps(table))
+    status, out, err = hacore("features", spec, "--output", root, "--device", "cpu", "--json")
+    assert status == 0, err
+    made = json.loads(out)
+    # The validation questions are about training images, which are encoded once.
+    assert made["description"]["splits"] == {"train": "train", "val": "train", "test": "test"}
+    assert made["images"] == sum(made["description"]["images"].values())
+    stored = ("--set", f"features.root={root}")
+    status, out, err = hacore(
+        "run", spec, *stored, "--runs", tmp_path / "stored", "--device", "cpu", "--json"
+    )
+    assert status == 0, err
+    result = json.loads(out)
+    found = official(
+        cp / "vqacp_v2_test_questions.json",
+        cp / "vqacp_v2_test_annotations.json",
+        Path(result["run"]) / "predictions" / "test.submission",
+    )
+    assert 100 * result["accuracy"] == pytest.approx(found["overall"], abs=0.0051)
+    # Options about answers change the data's fingerprint, but no image.
+    assert hacore("check", spec, *stored, "--set", "data.answers=4")[0] == 0
 
 
 def test_word_vectors_start_the_embedding(journey, hacore, v2, tmp_path):

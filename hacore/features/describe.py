@@ -1,0 +1,222 @@
+"""Whether a store holds what the image encoder and the data of a spec give."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from hacore.data import Dataset
+from hacore.errors import ComposeError, DataError
+from hacore.features.store import Description, FeatureStore
+from hacore.features.writer import image_digests
+from hacore.model import VQAModel, label
+from hacore.spec import Spec, unstructure_config
+
+LOOKED_AT = 32
+"""Images of a split whose pixels are compared when a store is opened."""
+_TOLERANCE = 0.02  # of the largest value: more than devices and float16 differ by
+_STATISTICS = ("image_mean", "image_std")
+
+
+def open_features(spec: Spec, dataset: Dataset[Any], model: VQAModel) -> FeatureStore | None:
+    """The store that a spec names, or None; sets the model up to take its features.
+
+    Raises DataError when the store is damaged, or made by other weights, size or data than the spec says:
+    everything that differs is named. What is compared: shapes, the weights' digest, the pixels of some
+    images, and the features of one image with those that the encoder gives now.
+    """
+    if spec.features.root is None:
+        return None
+    require_frozen(spec, model)
+    store = FeatureStore.open(spec.features.root)
+    splits = dict.fromkeys(("train", spec.eval.split, spec.eval.final_split))
+    for split in splits:
+        store.images(split)
+    wanted = describe(spec, dataset, model, splits, store.description.dtype, store.description.shard_images)
+    refuse(store.root, differences(store.description, wanted))
+    refuse(store.root, other_images(store, dataset, splits))
+    refuse(store.root, _other_features(store, dataset, model, wanted))
+    return store
+
+
+def require_frozen(spec: Spec, model: VQAModel) -> None:
+    """ComposeError when training would change the image encoder, and with it what is stored."""
+    trained = sum(p.numel() for p in model.image_encoder.parameters() if p.requires_grad)
+    if not trained:
+        return
+    use = spec.image_encoder
+    way_out = "take an image encoder that is not trained"
+    if hasattr(use.options, "frozen"):
+        way_out = "set image_encoder.frozen = true"
+    raise ComposeError(
+        f"{label('image_encoder', use)}: has {trained:,} trained parameters, so its features change with "
+        f"every step and cannot be stored; {way_out}, or leave features.root out"
+    )
+
+
+def describe(
+    spec: Spec,
+    dataset: Dataset[Any],
+    model: VQAModel,
+    splits: Iterable[str],
+    dtype: str,
+    shard_images: int,
+) -> Description:
+    """What a store of these splits would be of."""
+    images, parts = {}, {}
+    places: dict[tuple[Any, ...], str] = {}
+    for split in splits:
+        held = dataset.images(split)
+        # Splits made of the same images, as one that was carved out of another, share their features.
+        parts[split] = places.setdefault(_place(held), split)
+        images[parts[split]] = len(held)
+    encoder = model.image_encoder
+    return Description(
+        encoder=spec.image_encoder.use,
+        options=unstructure_config(spec.image_encoder.options),
+        weights=_weights_digest(encoder),
+        image_mean=tuple(encoder.image_mean.flatten().tolist()),
+        image_std=tuple(encoder.image_std.flatten().tolist()),
+        data=spec.data.use,
+        fingerprint=dataset.fingerprint,
+        image_size=dataset.image_size,
+        pool=spec.features.pool,
+        grid=model.grid,
+        channels=encoder.out_channels,
+        dtype=dtype,
+        shard_images=shard_images,
+        images=images,
+        splits=parts,
+    )
+
+
+def differences(held: Description, wanted: Description) -> list[str]:
+    """What a store is of instead of what is wanted, a phrase each; more images than wanted are none."""
+    found = []
+    if held.encoder != wanted.encoder or held.weights != wanted.weights:
+        for key in dict.fromkeys((*held.options, *wanted.options)):
+            here, there = held.options.get(key), wanted.options.get(key)
+            if here != there and held.encoder == wanted.encoder:
+                found.append(_option(key, here, there))
+    for field, name in (
+        ("encoder", "image_encoder"),
+        ("weights", "the digest of the encoder's weights"),
+        ("image_mean", "the image mean"),
+        ("image_std", "the image deviation"),
+        ("data", "data"),
+        ("image_size", "the image size"),
+        ("pool", "features.pool"),
+        ("grid", "the grid"),
+        ("channels", "the number of channels"),
+        ("dtype", "the type of numbers"),
+    ):
+        here, there = getattr(held, field), getattr(wanted, field)
+        if here != there:
+            found.append(f"{name} is {_shown(here)} in the store and {_shown(there)} in the spec")
+    for split, part in wanted.splits.items():
+        if split in held.splits and held.images[held.splits[split]] < wanted.images[part]:
+            found.append(fewer_images(split, held.images[held.splits[split]], wanted.images[part]))
+    return found
+
+
+def fewer_images(split: str, held: int, wanted: int) -> str:
+    """Says that a store has another number of images than the data."""
+    return f"split {split} has {held:,} images in the store and {wanted:,} in the data"
+
+
+def other_images(store: FeatureStore, dataset: Dataset[Any], splits: Iterable[str]) -> list[str]:
+    """Whether some images of the splits, spread evenly, are not those that the store was made from."""
+    found = []
+    for split in splits:
+        images = dataset.images(split)
+        rows = looked_at(len(images))
+        digests = image_digests(images[rows])
+        other = [
+            row
+            for row, digest in zip(rows.tolist(), digests, strict=True)
+            if store.image_digest(split, row) != digest
+        ]
+        if other:
+            found.append(f"{len(other)} of {len(rows)} in split {split} from image {other[0]} on")
+    if not found:
+        return []
+    return [
+        f"images that were compared are others ({', '.join(found)}), the data are "
+        f"{store.description.fingerprint} in the store and {dataset.fingerprint} in the spec"
+    ]
+
+
+def looked_at(count: int) -> npt.NDArray[np.int64]:
+    """Rows that are compared, from the first to the last."""
+    return np.unique(np.linspace(0, max(count - 1, 0), min(LOOKED_AT, count)).astype(np.int64))
+
+
+def refuse(root: Path, found: list[str]) -> None:
+    """DataError that names all of what was found; nothing when nothing was."""
+    if found:
+        raise DataError(
+            f"{root}: is a feature store of something else: {'; '.join(found)}; change the spec, or make "
+            "another store with 'hacore features SPEC --output DIR'"
+        )
+
+
+@torch.no_grad()
+def _other_features(
+    store: FeatureStore, dataset: Dataset[Any], model: VQAModel, wanted: Description
+) -> list[str]:
+    """Compare the first training image's features; the model keeps the positions of the cells."""
+    training = model.training
+    images = torch.from_numpy(np.array(dataset.images("train")[:1]))
+    cells = model.eval().encode(images.to(model.positions_N2.device))
+    model.train(training)
+    model.positions_N2.copy_(cells.positions)
+    held = torch.from_numpy(store.images("train")[:1]).to(cells.features)
+    largest = float(cells.features.abs().max())
+    apart = float((held - cells.features).abs().max())
+    if apart <= _TOLERANCE * largest:
+        return []
+    options = [
+        _option(key, store.description.options.get(key), value)
+        for key, value in wanted.options.items()
+        if store.description.options.get(key) != value
+    ]
+    return [
+        *options,
+        f"the features of training image 0 differ by up to {apart:.3g} from what the encoder gives now, "
+        f"whose largest is {largest:.3g}",
+    ]
+
+
+def _option(key: str, here: Any, there: Any) -> str:
+    return f"image_encoder.{key} is {here!r} in the store and {there!r} in the spec"
+
+
+def _weights_digest(encoder: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        if name not in _STATISTICS:
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _place(images: npt.NDArray[np.uint8]) -> tuple[Any, ...]:
+    """Where an array lies, equal only for the same values in the same memory."""
+    return images.__array_interface__["data"][0], images.shape, images.strides
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, str):
+        return value[:12] if len(value) == 64 else value
+    if isinstance(value, tuple):
+        return f"[{', '.join(f'{it:.4g}' for it in value)}]"
+    return str(value)

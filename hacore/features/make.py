@@ -1,0 +1,277 @@
+"""Fills a store: every image of the splits through the encoder, once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hacore.data import Dataset
+from hacore.errors import DataError, HacoreError
+from hacore.features.describe import describe, differences, fewer_images, other_images, refuse, require_frozen
+from hacore.features.store import (
+    Description,
+    FeatureStore,
+    description_file,
+    finished,
+    publish,
+    read_description,
+)
+from hacore.features.writer import Shard, ShardWriter, image_digests, save_table, shard_entry
+from hacore.model import VQAModel, compose
+from hacore.spec import Spec
+from hacore.workflow import choose_device, open_dataset
+
+SHARD_BYTES = 1 << 28
+_MOST_SHARDS = 128  # of a part; each is a file that is open while it is read
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How far this process is with its own share of a split."""
+
+    split: str
+    done: int
+    total: int
+    images_per_second: float
+    seconds_left: float
+    """Until this process is done with all splits."""
+
+
+@attrs.frozen(kw_only=True)
+class Made:
+    """What was done. missing: shards that other processes have yet to finish; none: the store is whole."""
+
+    root: Path
+    description: Description
+    images: int
+    """Images encoded now, by this process."""
+    seconds: float
+    missing: list[str]
+
+
+def make_features(
+    spec: Spec,
+    root: str | Path,
+    *,
+    splits: Iterable[str] = (),
+    device: str = "auto",
+    dtype: str = "float16",
+    batch_images: int = 32,
+    shard_bytes: int = SHARD_BYTES,
+    verify: bool = False,
+    progress: Callable[[Progress], None] = lambda at: None,
+) -> Made:
+    """Store the features of the spec's image encoder, or go on with what is there.
+
+    splits: all of the dataset by default. Encoded in float32, stored as ``dtype``. Shards that are there
+    and of the right size are kept; with ``verify`` their checksums and the pixels that they were made
+    from are compared too, and what differs is made again. Started by torchrun, each process makes every
+    so manieth shard; the processes do not wait for each other, and whichever finds all shards finished
+    writes the index.
+
+    Raises ComposeError for an encoder that is trained, DataError for a store of something else, features
+    that ``dtype`` cannot hold and a disk that is too small.
+    """
+    started = time.monotonic()
+    root = Path(root).expanduser()
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dataset = open_dataset(spec.data)
+    names = tuple(dict.fromkeys(splits)) or dataset.splits
+    if unknown := [it for it in names if it not in dataset.splits]:
+        raise HacoreError(
+            f"--splits: dataset '{spec.data.use}' has no split '{unknown[0]}'; it has "
+            f"{', '.join(dataset.splits)}"
+        )
+    torch.manual_seed(spec.seed)
+    model = compose(spec, dataset.sizes())
+    require_frozen(spec, model)
+    model.to(chosen).eval()
+    wanted = describe(spec, dataset, model, names, dtype, 0)
+    description = _begin(root, wanted, shard_bytes)
+    done = _kept(root, description, dataset, wanted.splits, verify)
+    jobs = [
+        (split, name, first, last)
+        for split, part in wanted.splits.items()
+        if split == part
+        for name, first, last in description.shards(description.splits[split])
+    ]
+    _require_room(root, description, [(first, last) for _, name, first, last in jobs if name not in done])
+    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    own = [job for job in jobs[rank::processes] if job[1] not in done]
+    meter = _Meter(own, progress)
+    for split, name, first, last in own:
+        _make_shard(root / name, description, dataset, model, split, (first, last), batch_images, meter)
+    missing = publish(root, description)
+    return Made(
+        root=root,
+        description=description,
+        images=meter.encoded,
+        seconds=time.monotonic() - started,
+        missing=missing,
+    )
+
+
+def _begin(root: Path, wanted: Description, shard_bytes: int) -> Description:
+    """Say in the folder what is made there, and go on with what is there already."""
+    held = read_description(root)
+    if held is None:
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise DataError(f"{root}: holds other files than features; choose another folder with --output")
+        most = max(wanted.images.values())
+        rows = max(1, shard_bytes // wanted.row_bytes, -(-most // _MOST_SHARDS))
+        description = attrs.evolve(wanted, shard_images=rows)
+    else:
+        refuse(root, differences(held, wanted))
+        for split, part in wanted.splits.items():
+            if split in held.splits and held.images[held.splits[split]] != wanted.images[part]:
+                here, there = held.images[held.splits[split]], wanted.images[part]
+                refuse(root, [fewer_images(split, here, there)])
+        images = {part: count for part, count in wanted.images.items() if part not in held.splits}
+        parts = {split: held.splits.get(part, part) for split, part in wanted.splits.items()}
+        description = attrs.evolve(held, images={**held.images, **images}, splits={**parts, **held.splits})
+    if description != held:
+        save_table(description_file(root), attrs.asdict(description))
+    return description
+
+
+def _kept(
+    root: Path, description: Description, dataset: Dataset[Any], splits: dict[str, str], verify: bool
+) -> dict[str, Shard]:
+    """The shards that need not be made. DataError when the data are others than those of the store."""
+    kept = finished(root, description)
+    if not verify:
+        store = FeatureStore(root, description, kept)
+        refuse(root, other_images(store, dataset, [it for it in splits if it in store.splits]))
+        return kept
+    for part, split in {description.splits[it]: it for it in splits}.items():
+        images = dataset.images(split)
+        for name, first, last in description.shards(part):
+            if name in kept and not (
+                _checksum(root / name) == kept[name].sha256
+                and "".join(image_digests(images[first:last])) == kept[name].images
+            ):
+                del kept[name]
+    return kept
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_room(root: Path, description: Description, ranges: list[tuple[int, int]]) -> None:
+    place = root
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    needed = sum(description.shard_bytes(first, last) for first, last in ranges)
+    needed -= sum(path.stat().st_size for path in root.glob(".*.part"))
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise DataError(
+            f"{root}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room, choose another "
+            "folder with --output, a smaller grid with --set features.pool=[ROWS,COLUMNS], or fewer --splits"
+        )
+
+
+def _make_shard(
+    path: Path,
+    description: Description,
+    dataset: Dataset[Any],
+    model: VQAModel,
+    split: str,
+    rows: tuple[int, int],
+    batch_images: int,
+    meter: _Meter,
+) -> None:
+    """One shard, from where an earlier writer of it stopped."""
+    first, last = rows
+    for old in (path, shard_entry(path)):  # of another size or content than it should have
+        old.unlink(missing_ok=True)
+    images = dataset.images(split)
+    try:
+        writer = ShardWriter(path, (last - first, *description.row), description.dtype)
+        meter.resumed(split, writer.done)
+        # One batch is hashed and written while the next is encoded.
+        with closing(writer), ThreadPoolExecutor(max_workers=1) as pool:
+            written: Future[None] | None = None
+            for start in range(first + writer.done, last, batch_images):
+                batch = np.array(images[start : min(start + batch_images, last)])
+                features = _encode(model, batch, description.dtype, split, start)
+                if written is not None:
+                    written.result()
+                written = pool.submit(_append, writer, features, batch)
+                meter.encode(split, len(batch))
+            if written is not None:
+                written.result()
+            writer.finish()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror or error}); what is done is kept, make room and run "
+            "the same command again"
+        ) from error
+
+
+def _append(writer: ShardWriter, features: Tensor, images: npt.NDArray[np.uint8]) -> None:
+    writer.append(features.cpu().numpy(), image_digests(images))
+
+
+@torch.inference_mode()
+def _encode(model: VQAModel, images: npt.NDArray[np.uint8], dtype: str, split: str, start: int) -> Tensor:
+    """(I, N, C) of images (I, 3, H, W). DataError when the type cannot hold them."""
+    cells = model.encode(torch.from_numpy(images).to(model.positions_N2.device))
+    features = cells.features.to(getattr(torch, dtype))
+    finite_I = torch.isfinite(features).flatten(1).all(1)
+    if not finite_I.all():
+        row = start + int((~finite_I).nonzero()[0])
+        way_out = "check the weights and the image"
+        if torch.isfinite(cells.features).all():
+            way_out = "use --dtype float32"
+        raise DataError(f"image {row} of split {split}: its features are not finite in {dtype}; {way_out}")
+    return features
+
+
+class _Meter:
+    """Counts images and says how it goes."""
+
+    def __init__(self, own: list[tuple[str, str, int, int]], tell: Callable[[Progress], None]) -> None:
+        self.encoded = 0
+        self._total: dict[str, int] = {}
+        for split, _, first, last in own:
+            self._total[split] = self._total.get(split, 0) + last - first
+        self._done = dict.fromkeys(self._total, 0)
+        self._tell = tell
+        self._started = time.monotonic()
+
+    def resumed(self, split: str, images: int) -> None:
+        """Images of the split that were done by an earlier process."""
+        self._done[split] += images
+
+    def encode(self, split: str, images: int) -> None:
+        self._done[split] += images
+        self.encoded += images
+        rate = self.encoded / max(time.monotonic() - self._started, 1e-9)
+        left = sum(self._total.values()) - sum(self._done.values())
+        self._tell(
+            Progress(
+                split=split,
+                done=self._done[split],
+                total=self._total[split],
+                images_per_second=rate,
+                seconds_left=left / rate,
+            )
+        )

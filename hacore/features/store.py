@@ -1,0 +1,237 @@
+"""The folder of a feature store. Imports no torch.
+
+``description.json`` says what the features are of; ``{split}-{number}.npy`` are the shards, each with a
+``.json`` beside it that holds its checksum; ``shards.json`` is the index of all, written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+import numpy as np
+
+from hacore.errors import DataError
+from hacore.features.mapped import MappedFeatures
+from hacore.features.writer import Shard, npy_header, save_table, shard_entry
+
+FORMAT = "hacore features 1"
+DIGITS = 16
+"""Hexadecimal digits of an image's digest."""
+_NAMED = 5  # damaged shards that an error spells out
+
+
+@attrs.frozen(kw_only=True)
+class Description:
+    """What the features of a store are of.
+
+    encoder, options: the image encoder and its config, as a spec has them. weights: SHA-256 of its
+    state, without image_mean and image_std, which normalise the pixels. data, fingerprint: the dataset
+    and its content. image_size: (3, H, W). pool: what the encoder's grid was averaged down to, or None.
+    grid, channels: of a row, (rows * columns, channels). shard_images: rows of a shard. images: by part,
+    how many. splits: the part in which the images of a split are; splits may share one.
+    """
+
+    encoder: str
+    options: dict[str, Any]
+    weights: str
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    data: str
+    fingerprint: str
+    image_size: tuple[int, int, int]
+    pool: tuple[int, int] | None
+    grid: tuple[int, int]
+    channels: int
+    dtype: str
+    shard_images: int
+    images: dict[str, int]
+    splits: dict[str, str]
+    format: str = FORMAT
+
+    @property
+    def row(self) -> tuple[int, int]:
+        """(N, C) of one image."""
+        return self.grid[0] * self.grid[1], self.channels
+
+    @property
+    def row_bytes(self) -> int:
+        return self.row[0] * self.row[1] * np.dtype(self.dtype).itemsize
+
+    def shards(self, part: str) -> Iterator[tuple[str, int, int]]:
+        """(file name, first row, row after the last) of every shard of a part."""
+        count = self.images[part]
+        for number, first in enumerate(range(0, count, self.shard_images)):
+            yield f"{part}-{number:05d}.npy", first, min(first + self.shard_images, count)
+
+    def shard_bytes(self, first: int, last: int) -> int:
+        """Bytes of the file that holds these rows."""
+        count = last - first
+        return len(npy_header((count, *self.row), self.dtype)) + count * self.row_bytes
+
+
+class FeatureStore:
+    """An open store: ``images(split)`` gives what the model takes in place of the split's images.
+
+    fingerprint: names the content, so that a training is not continued on other features.
+    """
+
+    def __init__(self, root: Path, description: Description, shards: dict[str, Shard]) -> None:
+        self.root = root
+        self.description = description
+        held = json.dumps([description.dtype, *(it.sha256 for it in shards.values())])
+        self.fingerprint = hashlib.sha256(held.encode()).hexdigest()[:16]
+        self._shards = shards
+        self._open: dict[str, MappedFeatures] = {}
+
+    @classmethod
+    def open(cls, root: str | Path) -> FeatureStore:
+        """A finished store. DataError that names every shard that is missing or was cut."""
+        root = Path(root).expanduser()
+        description = read_description(root)
+        if description is None:
+            raise DataError(f"{root}: no feature store; make it with 'hacore features SPEC --output {root}'")
+        shards = _read_index(root)
+        store = cls(root, description, shards)
+        problems = [
+            problem for name, held in shards.items() if (problem := wrong_size(root / name, held.bytes))
+        ]
+        if problems:
+            more = f", and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+            raise DataError(
+                f"{', '.join(problems[:_NAMED])}{more}; make what is wrong again with "
+                f"'hacore features SPEC --output {root}'"
+            )
+        return store
+
+    def __str__(self) -> str:
+        it = self.description
+        rows, columns = it.grid
+        size = sum(shard.bytes for shard in self._shards.values()) / 1e6
+        return (
+            f"{rows}x{columns} cells of {it.channels} channels, {it.dtype}, {size:,.0f} MB in {self.root} "
+            f"({', '.join(self.splits)})"
+        )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits all of whose shards are there."""
+        it = self.description
+        return tuple(
+            split
+            for split, part in it.splits.items()
+            if all(name in self._shards for name, _, _ in it.shards(part))
+        )
+
+    def images(self, split: str) -> MappedFeatures:
+        """(I, N, C), memory-mapped. DataError for a split without features."""
+        if split not in self.splits:
+            raise DataError(
+                f"{self.root}: no features of split '{split}', only of {', '.join(self.splits) or 'none'}; "
+                f"make them with 'hacore features SPEC --output {self.root} --splits {split}'"
+            )
+        it = self.description
+        part = it.splits[split]
+        if part not in self._open:
+            names = [self.root / name for name, _, _ in it.shards(part)]
+            self._open[part] = MappedFeatures(names, it.shard_images, (it.images[part], *it.row), it.dtype)
+        return self._open[part]
+
+    def image_digest(self, split: str, row: int) -> str:
+        """The digest of the image that a row was made from."""
+        it = self.description
+        number, at = divmod(row, it.shard_images)
+        name = f"{it.splits[split]}-{number:05d}.npy"
+        return self._shards[name].images[at * DIGITS : (at + 1) * DIGITS]
+
+
+def description_file(root: Path) -> Path:
+    return root / "description.json"
+
+
+def index_file(root: Path) -> Path:
+    return root / "shards.json"
+
+
+def read_description(root: Path) -> Description | None:
+    """What a store, finished or not, is of; None where there is none. DataError when it is damaged."""
+    path = description_file(root)
+    try:
+        table = json.loads(path.read_bytes())
+        if table["format"] != FORMAT:
+            raise DataError(f"{path}: format {table['format']!r} found, {FORMAT!r} expected; make it again")
+        return cattrs.structure(table, Description)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except DataError:
+        raise
+    except Exception as error:  # cattrs fails in many ways
+        raise _damaged(path) from error
+
+
+def finished(root: Path, description: Description) -> dict[str, Shard]:
+    """The shards that are there and whole by their size, by name."""
+    found = {}
+    for part in description.images:
+        for name, _, _ in description.shards(part):
+            entry = _entry(shard_entry(root / name))
+            if entry and not wrong_size(root / name, entry.bytes):
+                found[name] = entry
+    return found
+
+
+def publish(root: Path, description: Description) -> list[str]:
+    """Write the index of a store all of whose shards are there, else say which are not."""
+    found = finished(root, description)
+    names = [name for part in description.images for name, _, _ in description.shards(part)]
+    missing = [name for name in names if name not in found]
+    if not missing:
+        save_table(index_file(root), {name: attrs.asdict(found[name]) for name in names})
+    return missing
+
+
+def wrong_size(path: Path, expected: int) -> str:
+    """What is wrong with a file by its size, or nothing."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return f"{path}: the file is missing"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror or error})"
+    return f"{path}: {size:,} bytes found, {expected:,} expected" if size != expected else ""
+
+
+def _read_index(root: Path) -> dict[str, Shard]:
+    path = index_file(root)
+    try:
+        table = json.loads(path.read_bytes())
+        return {name: cattrs.structure(entry, Shard) for name, entry in table.items()}
+    except FileNotFoundError:
+        raise DataError(
+            f"{root}: the feature store is not finished; go on with 'hacore features SPEC --output {root}'"
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:
+        raise _damaged(path) from error
+
+
+def _entry(path: Path) -> Shard | None:
+    try:
+        return cattrs.structure(json.loads(path.read_bytes()), Shard)
+    except Exception:  # missing or damaged: the shard is made again
+        return None
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"{path}: the file is damaged, it describes no features; delete it and run 'hacore features SPEC "
+        f"--output {path.parent}' again"
+    )
