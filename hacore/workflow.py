@@ -162,10 +162,10 @@ def run(
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
         folder = _folder(spec, runs, resume, chosen, here)
         if here.leads:
-            if not folder.inputs_file.is_file():
-                Inputs.of(dataset).write(folder.inputs_file)
             if resume is None:
                 created(folder)
+            if not folder.inputs_file.is_file():
+                Inputs.of(dataset).write(folder.inputs_file)
         at, finished = train(
             spec,
             dataset,

@@ -106,7 +106,7 @@ def test_killed_in_any_step(make_spec, start, uninterrupted, assert_same, monkey
 
 @pytest.mark.parametrize("write", range(3, 17, 2))
 def test_killed_in_any_write(make_spec, start, uninterrupted, assert_same, monkeypatch, write):
-    """The first two writes make the folder; then come checkpoints, predictions and the result."""
+    """The first two writes make the folder; then come inputs, checkpoints, predictions and the result."""
     with monkeypatch.context() as patch:
         at_call(patch, hacore.files.os, "replace", write, kill)
         folder, result = start(make_spec())
