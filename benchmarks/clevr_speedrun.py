@@ -36,6 +36,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from hacore.data import Batch, Dataset, make_batch, resident
+from hacore.datasets import open_dataset
 from hacore.files import write_json
 from hacore.model import compose
 from hacore.runs import RunFolder, device_name, same_experiment
@@ -44,7 +45,7 @@ from hacore.train.augment import augment
 from hacore.train.loop import make_optimizer, make_sampler, precision_of
 from hacore.train.metrics import Scores
 from hacore.train.progress import Speed
-from hacore.workflow import choose_device, open_dataset, run
+from hacore.workflow import choose_device, run
 
 RUNGS = (0.936, 0.968, 0.988)
 PEAKS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.0e12)}

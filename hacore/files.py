@@ -1,11 +1,12 @@
 """Files that are either whole or absent, and checkpoints that say when they are damaged.
 
-Imports torch for checkpoints only.
+Imports torch for checkpoints only, NumPy where it is needed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -40,6 +41,16 @@ def write_whole(path: Path, data: bytes, option: str = "--runs") -> None:
             f"{path}: cannot be written: {error.strerror or error}; "
             f"make room or give another folder with {option}"
         ) from error
+
+
+def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """What stands before the values in a ``.npy`` file."""
+    import numpy as np
+
+    header = io.BytesIO()
+    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, described)
+    return header.getvalue()
 
 
 def write_json(path: Path, value: Any) -> None:

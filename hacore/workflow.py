@@ -14,7 +14,7 @@ import torch
 
 from hacore.cost import StageCost, mean_multiply_adds, stage_costs
 from hacore.data import Dataset
-from hacore.datasets import open_dataset as open_dataset  # known by this name too
+from hacore.datasets import open_dataset
 from hacore.errors import HacoreError, RunError
 from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
 from hacore.features.describe import open_features
@@ -216,8 +216,10 @@ def _report(trained: Trained, reporter: Reporter) -> None:
 
 
 def _questions_seen(spec: Spec, dataset: Dataset[Any], steps: int) -> int:
-    sampler = make_sampler(spec, dataset.questions("train"))
-    return sum(sampler.count(step) for step in range(steps))
+    questions = dataset.questions("train")
+    sampler = make_sampler(spec, questions)
+    epochs, rest = divmod(steps, sampler.steps_per_epoch)  # an epoch asks every question once
+    return epochs * len(questions) + sum(sampler.count(steps - 1 - step) for step in range(rest))
 
 
 def _open_together(spec: Spec, here: World) -> Dataset[Any]:

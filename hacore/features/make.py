@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hacore.data import Dataset
+from hacore.datasets import open_dataset
 from hacore.errors import DataError, HacoreError
 from hacore.features.describe import describe, differences, fewer_images, other_images, refuse, require_frozen
 from hacore.features.store import (
@@ -32,7 +33,7 @@ from hacore.features.store import (
 from hacore.features.writer import Shard, ShardWriter, image_digests, save_table, shard_entry
 from hacore.model import VQAModel, compose
 from hacore.spec import Spec
-from hacore.workflow import choose_device, open_dataset
+from hacore.workflow import choose_device
 
 SHARD_BYTES = 1 << 28
 _MOST_SHARDS = 128  # of a part; each is a file that is open while it is read

@@ -18,7 +18,8 @@ import numpy as np
 
 from hacore.errors import DataError
 from hacore.features.mapped import MappedFeatures
-from hacore.features.writer import Shard, npy_header, save_table, shard_entry
+from hacore.features.writer import Shard, save_table, shard_entry
+from hacore.files import npy_header
 
 FORMAT = "hacore features 1"
 DIGITS = 16

@@ -8,7 +8,6 @@ and whatever is killed at whatever moment loses only the batch at hand. Imports 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
-from hacore.files import write_whole
+from hacore.files import npy_header, write_whole
 
 
 @attrs.frozen(kw_only=True)
@@ -29,14 +28,6 @@ class Shard:
     bytes: int
     sha256: str
     images: str
-
-
-def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
-    """What stands before the values in a ``.npy`` file."""
-    header = io.BytesIO()
-    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, described)
-    return header.getvalue()
 
 
 def save_table(path: Path, table: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from hacore.errors import DataError
 from hacore.packing.children import cores, do_all
 from hacore.packing.decode import Job
 from hacore.packing.writer import SHARD, PackedImages, PackWriter
-from hacore.tools import Tell
+from hacore.tools import Outcome, Tell
 
 log = logging.getLogger("hacore")
 _NAMED = 20  # problems that an error lists before it only counts them
@@ -47,6 +47,13 @@ def finish_images(writer: PackWriter, tell: Tell, name: str) -> PackedImages:
     """Reads the finished file back for its checksum."""
     total = writer.path.stat().st_size
     return writer.finish(lambda done: tell.progress(f"checksum of {name}, MB", done // 10**6, total // 10**6))
+
+
+def not_finished(folder: Path, writers: Mapping[str, PackWriter], problems: Sequence[str]) -> Outcome:
+    """What a tool returns that packed what it could, but found problems. writers: by what they write."""
+    done = {name: f"{writer.done:,} of {writer.shape[0]:,}" for name, writer in writers.items()}
+    summary = {"not finished": str(folder), "images packed": done}
+    return Outcome(summary=summary, problems=tuple(problems))
 
 
 def refuse(root: Path, problems: Sequence[str], command: str) -> None:

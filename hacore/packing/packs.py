@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,14 @@ def pixel_statistics(images: PackedImages, size: tuple[int, int]) -> tuple[list[
         pixels * squares - total**2 for total, squares in zip(images.total, images.squares, strict=True)
     ]
     return [value / 255 for value in mean], [math.sqrt(value) / pixels / 255 for value in spread]
+
+
+def limit(config: Any, option: str, found: Sized) -> int:
+    """How many rows an option of a dataset's config lets through. DataError if there are not so many."""
+    wanted: int | None = getattr(config, option)
+    if wanted is not None and wanted > len(found):
+        raise DataError(f"data.{option} = {wanted}; there are {len(found)}, leave it out to use all of them")
+    return len(found) if wanted is None else wanted
 
 
 def _wrong_size(path: Path, expected: int) -> str:

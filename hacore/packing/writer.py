@@ -7,7 +7,6 @@ only after its bytes were flushed, so that whatever is killed at whatever moment
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
+
+from hacore.files import npy_header
 
 Bytes = npt.NDArray[np.uint8]
 SHARD = 64
@@ -68,7 +69,7 @@ class PackWriter:
         self.path = folder / images_file(split)
         self.shape = (count, 3, *size)
         self._row = 3 * size[0] * size[1]
-        self._header = _npy_header(self.shape)
+        self._header = npy_header(self.shape, "uint8")
         self._stamp = stamp
         self._measured = count if measured is None else measured
         self._journal = folder / journal_file(split)
@@ -156,12 +157,6 @@ class PackWriter:
             whole = stop <= self.shape[0] and not start < self._measured < stop
             if whole and entry["stamp"] == self._stamp(start, stop):
                 self._done[start] = entry
-
-
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return header.getvalue()
 
 
 def _is_same(path: Path, header: bytes, length: int) -> bool:

@@ -150,7 +150,7 @@ def _work(
 
 def _prepare(waiting: list[Outcome]) -> None:
     """Open each data set once, so that runs do not prepare the same data at the same time."""
-    from hacore.workflow import open_dataset
+    from hacore.datasets import open_dataset
 
     seen = []
     for outcome in waiting:

@@ -12,13 +12,13 @@ from hacore_l2_topk.l2_topk import L2TopK
 
 import hacore
 from hacore.data import Dataset, make_batch
+from hacore.datasets import open_dataset
 from hacore.errors import NotFiniteError, RunError
 from hacore.files import load_tensors
 from hacore.model import compose
 from hacore.spec import TrainConfig
 from hacore.train import loop
 from hacore.train.metrics import Scores
-from hacore.workflow import open_dataset
 
 
 def lines(folder, kind):

@@ -39,11 +39,11 @@ class AdaHAN(Selector[Config]):
 
     def forward(self, cells: Cells) -> Selection:
         presence_QN = l2_presence(cells.features)
-        if self.config.presence == "square":
-            presence_QN = presence_QN.square()
-        if self.config.scale != 1:
+        if self.config.presence == "square" or self.config.scale != 1:
+            if self.config.presence == "square":
+                presence_QN = presence_QN.square()
             presence_QN = presence_QN * self.config.scale
-        check_finite(presence_QN)
+            check_finite(presence_QN)  # l2_presence looked at the norms only
 
         # Probability grows with presence, so the cells that pass come first in this order.
         order_QN = strongest_first(presence_QN)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
 from hacore.packing.images import LogTell, refuse
-from hacore.packing.packs import is_pack
+from hacore.packing.packs import is_pack, limit
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
 from hacore_clevr.official import find_splits
@@ -58,7 +58,7 @@ class Clevr(Dataset[Config]):
         self._first = dict.fromkeys(self.splits, 0)  # row of the stored images that is the split's first
         if config.dev_images:
             self._take_dev(config.dev_images)
-        self._images["train"] = self._images["train"][: _limit(config, "train_images", self._images["train"])]
+        self._images["train"] = self._images["train"][: limit(config, "train_images", self._images["train"])]
         self._questions: dict[str, Questions] = {}
         chosen = f"{config.train_images or 'all'}-{config.train_questions or 'all'}-{config.dev_images}"
         self.fingerprint = f"{pack.fingerprint}-{chosen}"
@@ -87,7 +87,7 @@ class Clevr(Dataset[Config]):
             row = stored.image - self._first[split]
             rows = np.flatnonzero((row >= 0) & (row < len(self._images[split])))
             if split == "train":
-                rows = rows[: _limit(self.config, "train_questions", rows)]
+                rows = rows[: limit(self.config, "train_questions", rows)]
             self._questions[split] = _select(stored, rows, row)
         return self._questions[split]
 
@@ -161,14 +161,6 @@ def _groups(pack: Pack) -> dict[str, tuple[str, ...]]:
         group: tuple(name for name, function in types if function in functions)
         for group, functions in GROUPS.items()
     }
-
-
-def _limit(config: Config, option: str, found: npt.NDArray[np.generic]) -> int:
-    """How many of the training rows are used. DataError if there are not so many."""
-    wanted: int | None = getattr(config, option)
-    if wanted is not None and wanted > len(found):
-        raise DataError(f"data.{option} = {wanted}; there are {len(found)}, leave it out to use all of them")
-    return len(found) if wanted is None else wanted
 
 
 def _select(stored: Stored, rows: npt.NDArray[np.int64], image: npt.NDArray[np.int32]) -> Questions:

@@ -11,7 +11,7 @@ import attrs
 from hacore.data import cache_folder
 from hacore.errors import DataError
 from hacore.packing.folders import only_one
-from hacore.packing.images import finish_images, pack_images
+from hacore.packing.images import finish_images, not_finished, pack_images
 from hacore.packing.packs import (
     digest_of,
     file_stamp,
@@ -103,11 +103,7 @@ class _Preparation:
         for split in self._splits:
             decoded += self._decode(split, writers[split.name]) if split.images else 0
         if self._problems:
-            done = {name: f"{writer.done:,} of {writer.shape[0]:,}" for name, writer in writers.items()}
-            return Outcome(
-                summary={"not finished": str(self._folder), "images packed": done},
-                problems=tuple(self._problems),
-            )
+            return not_finished(self._folder, writers, self._problems)
         pack = publish(
             self._folder,
             size=self._config.size,

@@ -19,7 +19,7 @@ from torch import Tensor
 from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions
 from hacore.errors import DataError
 from hacore.packing.images import LogTell, refuse
-from hacore.packing.packs import is_pack
+from hacore.packing.packs import is_pack, limit
 from hacore_vqa import Config, CpConfig, PrepareConfig
 from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve
@@ -88,7 +88,7 @@ class VqaV2(Dataset[Config]):
         self._number = np.array([index.get(word, UNKNOWN) for word in texts.words], np.int32)
         self.image_size = (3, *pack.size)
         self.image_mean, self.image_std = pack.mean, pack.std
-        self._parts["train"] = self._parts["train"][: _limit(config, "train_images", self._parts["train"])]
+        self._parts["train"] = self._parts["train"][: limit(config, "train_images", self._parts["train"])]
         self._questions: dict[str, Questions] = {}
         self._vectors: npt.NDArray[np.float32] | None = None
         self.fingerprint = f"{pack.fingerprint}-{_digest(config)}"
@@ -103,7 +103,7 @@ class VqaV2(Dataset[Config]):
             stored = self._stored[split]
             rows = np.flatnonzero(stored.image < len(self._parts[split]))
             if split == "train":
-                rows = rows[: _limit(self.config, "train_questions", rows)]
+                rows = rows[: limit(self.config, "train_questions", rows)]
             self._questions[split] = self._columns(select(stored, rows), split not in self.unanswered)
         return self._questions[split]
 
@@ -276,14 +276,6 @@ def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
     where = f" --images {config.images}" if config.images else ""
     refuse(root, outcome.problems, f"hacore data prepare {layout.name} {root}{where}")
     return open_pack(folder)
-
-
-def _limit(config: Config, option: str, found: npt.NDArray[np.generic]) -> int:
-    """How many of the training rows are used. DataError if there are not so many."""
-    wanted: int | None = getattr(config, option)
-    if wanted is not None and wanted > len(found):
-        raise DataError(f"data.{option} = {wanted}; there are {len(found)}, leave it out to use all of them")
-    return len(found) if wanted is None else wanted
 
 
 def _digest(config: Config) -> str:

@@ -10,7 +10,6 @@ A scenes file is written after its pictures, so that with it everything of the b
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hacore.files import write_whole
 from hacore_clevr.generate.layout import ANY, CONDITION_A, CONDITION_B, SceneOptions
 from hacore_clevr.generate.questions import BLOCK, make_block, numbered
 from hacore_clevr.generate.scenes import make_scenes
@@ -182,8 +182,4 @@ def _save(paths: Sequence[Path], pictures: Bytes, threads: int) -> None:
 
 
 def _write(path: Path, records: Sequence[Any]) -> None:
-    """A whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(json.dumps(records, separators=(",", ":")).encode())
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(records, separators=(",", ":")).encode(), "--output")
