@@ -76,8 +76,9 @@ def sweep(
     else:
         found = load_sweep(spec, overrides)
         folder = Path(output or Path("sweeps", found.name))
+    wanted = {it.short for it in found.of_seeds(seeds)}
     if dry_run:
-        _list(found, folder, as_json)
+        _list(found, wanted, folder, as_json)
         return
     # From here on torch is needed.
     from hacore.cli.run import show_log
@@ -99,7 +100,7 @@ def sweep(
         print_json({"sweep": str(made.path), "runs": made.index()["runs"]})
     else:
         _print(made.path, outcomes)
-    chosen = [it for it in outcomes if not seeds or it.combination.seed in seeds]
+    chosen = [it for it in outcomes if it.combination.short in wanted]
     failed = [it for it in chosen if it.status == "failed"]
     missing = sum(it.status != "finished" for it in chosen)
     lines = [f"{it.combination.label}: {it.error}" for it in failed]
@@ -113,10 +114,10 @@ def sweep(
         raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {made.path}{place}"]))
 
 
-def _list(found: Sweep, folder: Path, as_json: bool) -> None:
+def _list(found: Sweep, wanted: set[str], folder: Path, as_json: bool) -> None:
     from hacore.sweeps import SweepFolder
 
-    outcomes, _ = SweepFolder(folder).found(found)
+    outcomes = [it for it in SweepFolder(folder).found(found)[0] if it.combination.short in wanted]
     if as_json:
         print_json([outcome.table(folder) for outcome in outcomes])
         return

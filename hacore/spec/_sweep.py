@@ -6,13 +6,13 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from hacore.errors import Problem, SpecError
+from hacore.errors import HacoreError, Problem, SpecError
 from hacore.registry import Registry, registry
 from hacore.spec._combinations import Choice, choices, same
 from hacore.spec._load import SWEPT, Source, resolve
@@ -55,6 +55,16 @@ class Sweep:
     text: str
     overrides: tuple[str, ...]
     combinations: tuple[Combination, ...]
+
+    def of_seeds(self, seeds: Collection[int]) -> list[Combination]:
+        """The combinations with these seeds; with none, all. Raises HacoreError for a seed that none has."""
+        known = sorted({it.seed for it in self.combinations})
+        if strange := sorted(set(seeds) - set(known)):
+            raise HacoreError(
+                f"seed {strange[0]} is none of the sweep's, which are {', '.join(map(str, known))}; "
+                "add it to seeds in the spec"
+            )
+        return [it for it in self.combinations if not seeds or it.seed in seeds]
 
 
 def is_sweep(path: str | Path, overrides: Sequence[str] = ()) -> bool:

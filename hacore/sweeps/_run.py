@@ -51,12 +51,7 @@ def run_sweep(
             "a sweep starts its own processes; leave torchrun away, and set train.processes where a "
             "run is to have several"
         )
-    known = sorted({it.seed for it in sweep.combinations})
-    if strange := sorted(set(seeds or ()) - set(known)):
-        raise HacoreError(
-            f"seed {strange[0]} is none of the sweep's, which are {', '.join(map(str, known))}; "
-            "add it to seeds in the spec"
-        )
+    wanted = {it.short for it in sweep.of_seeds(seeds or ())}
     executor = None if on == "local" else registry().find_executor(on)
     config = structure_config(executor.executor.config, dict(options or {}), on) if executor else None
     if executor is None and options:
@@ -74,7 +69,7 @@ def run_sweep(
                 f"the first in {others[0].path}"
             )
         folder.write(sweep, outcomes)
-        chosen = [it for it in outcomes if not seeds or it.combination.seed in seeds]
+        chosen = [it for it in outcomes if it.combination.short in wanted]
         waiting = [outcome for outcome in chosen if outcome.status != "finished"]
         if not waiting:
             return folder, outcomes

@@ -213,9 +213,12 @@ def test_seeds_choose_what_is_run_and_the_others_stay(write, cli):
     (entry,) = [it for it in SweepFolder.open("sweeps/small").index()["runs"] if it["seed"] == 1]
     assert entry["run"] != entries[1]["run"]
     assert RunFolder("sweeps/small/" + entry["run"]).result()["training"]["steps"] == 2 * before
-    assert cli("sweep", path, "--seed", "2").error == (
-        "seed 2 is none of the sweep's, which are 0, 1; add it to seeds in the spec"
-    )
+    listed = json.loads(cli("sweep", path, "--seed", "0", "--dry-run", "--json").out)
+    assert [(it["name"], it["status"]) for it in listed] == [("small-seed0", "waiting")]
+    for dry in ((), ("--dry-run",)):
+        assert cli("sweep", path, "--seed", "2", *dry).error == (
+            "seed 2 is none of the sweep's, which are 0, 1; add it to seeds in the spec"
+        )
 
 
 def test_json_names_the_runs(write, cli):
