@@ -9,6 +9,7 @@ from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
 from hacore_vqa.miniature import write_cp, write_v2
 
+from hacore.features.make import make_features
 from hacore.files import load_tensors
 from hacore.spec import dump_spec, load_spec, load_sweep, resolve, set_values
 from hacore.tools import Silent
@@ -54,9 +55,9 @@ SWEPT = {
     "tables/table2": ("han_rn", {"selector", "aggregator", "fuser"}),
     "tables/table3": ("han_rn", {"selector", "image_encoder"}),
     "clevr/small/k": ("clevr/small/han_rn", {"selector"}),
-    "vqa_cp/table1": ("vqa/han_rn", {"data", "eval", "selector", "aggregator", "fuser"}),
-    "vqa_cp/table2": ("vqa/han_rn", {"data", "eval", "selector", "aggregator", "fuser"}),
-    "vqa_cp/table3": ("vqa/han_rn", {"data", "eval", "selector", "image_encoder"}),
+    "vqa_cp/table1": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
+    "vqa_cp/table2": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
+    "vqa_cp/table3": ("vqa/han_rn", {"data", "eval", "features", "selector", "image_encoder"}),
 }
 
 # A few steps on one core, whatever the spec's own images and network.
@@ -145,6 +146,12 @@ def vqa(tmp_path_factory):
     }
 
 
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory):
+    """Where the feature stores that specs name are made; those of one name once."""
+    return tmp_path_factory.mktemp("stores")
+
+
 @pytest.fixture
 def small(tiny, clevr, vqa):
     """Overrides that make a spec run in a second, those of the data apart."""
@@ -199,16 +206,19 @@ def test_a_spec_composes_at_its_own_size(path, number, small):
     if spec.image_encoder.use == "resnet":
         # Without the weights, which the test does not have; only one combination with all layers.
         depth = () if number in (None, 0) else ("image_encoder.depth=18",)
-        spec = changed(spec, ["image_encoder.weights=none", *depth])
+        spec = changed(spec, ["image_encoder.weights=none", "features.root=none", *depth])
     found = check(spec)
     assert sum(stage.multiply_adds for stage in found.stages) > 10_000
     assert found.questions[spec.eval.final_split] == asked(spec)
 
 
 @each_run
-def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, tmp_path):
+def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, stores, tmp_path):
     data, rest = small(path)
     spec = changed(load(path, number, data), rest)
+    if spec.features.root:
+        spec = changed(spec, [f"features.root={stores / spec.features.root}"])
+        make_features(spec, spec.features.root, device="cpu")
     folder, result = run(spec, runs=tmp_path, device="cpu")
     assert result == json.loads(folder.result_file.read_text(encoding="utf-8"))
     assert result["name"] == spec.name
@@ -265,7 +275,7 @@ def test_sweeps_are_han_rn_but_for_what_they_vary(name):
     for it in combinations:
         spec = sections(it.spec)
         spec["train"]["epochs"] = base["train"]["epochs"]
-        found |= {key for key in base if base[key] != spec[key]}
+        found |= {key for key in base | spec if base.get(key) != spec.get(key)}
         data = {key for key, value in base["data"].items() if spec["data"][key] != value}
         assert data <= {"use", "root", "images"}
     seeds = {it.seed for it in combinations}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from hacore.cli.tables import device_option, json_option, print_json, print_table, set_option
-from hacore.spec import load_spec
+from hacore.errors import HacoreError
+from hacore.spec import Spec, is_sweep, load_spec, load_sweep
 
 if TYPE_CHECKING:
     from hacore.features.make import Made, Progress
@@ -61,54 +62,92 @@ def features(
 ) -> None:
     """Run the frozen image encoder of SPEC over its data once, and keep the features.
 
-    A spec whose features.root names the store trains on the features instead of the images. Stopped
-    at any moment, the same command goes on; what is finished and whole is kept. A grid is averaged
-    down by features.pool. Several processes, each of which writes its own shards:
-    torchrun --nproc-per-node 2 -m hacore features SPEC.
+    A spec whose features.root names the store trains on the features instead of the images. Of a
+    sweep, every store that its runs name is made. Stopped at any moment, the same command goes on;
+    what is finished and whole is kept. A grid is averaged down by features.pool. Several processes,
+    each of which writes its own shards: torchrun --nproc-per-node 2 -m hacore features SPEC.
 
     \b
     Examples:
       hacore features experiments/vqa.toml --output features/resnet101
       hacore features experiments/vqa.toml --set features.pool=[10,10] --splits train --splits val
       hacore run experiments/vqa.toml --set features.root=features/resnet101
+      hacore features experiments/vqa_cp/table3.toml
     """
-    resolved = load_spec(spec, overrides)
-    root = output or resolved.features.root or os.path.join("features", resolved.name)
+    if is_sweep(spec, overrides):
+        if output:
+            raise click.UsageError(
+                "the stores of a sweep are where its runs look for them; set features.root"
+            )
+        wanted = _stores(spec, overrides)
+    else:
+        resolved = load_spec(spec, overrides)
+        wanted = [(output or resolved.features.root or os.path.join("features", resolved.name), resolved)]
     # From here on torch is needed.
     from hacore.cli.run import show_log
     from hacore.features.make import make_features
 
     console = Console(stderr=True)
     show_log(console)
-    shown = _shown(console)
-    try:
-        made = make_features(
-            resolved,
-            root,
-            splits=splits,
-            device=device,
-            dtype=dtype,
-            batch_images=batch_images,
-            verify=verify,
-            progress=shown,
-        )
-    finally:
-        shown.close()
+    stores = []
+    for root, resolved in wanted:
+        shown = _shown(console)
+        try:
+            made = make_features(
+                resolved,
+                root,
+                splits=splits,
+                device=device,
+                dtype=dtype,
+                batch_images=batch_images,
+                verify=verify,
+                progress=shown,
+            )
+        finally:
+            shown.close()
+        stores.append(_as_json(made))
+        if not as_json and (os.environ.get("RANK", "0") == "0" or not made.missing):
+            _print(made)
     if as_json:
-        print_json(
-            {
-                "root": str(made.root),
-                "images": made.images,
-                "seconds": round(made.seconds, 1),
-                "missing": made.missing,
-                "description": attrs.asdict(made.description),
-            }
-        )
-    elif os.environ.get("RANK", "0") == "0" or not made.missing:
-        _print(made, spec)
+        print_json(stores if is_sweep(spec, overrides) else stores[0])
+    elif not any(it["missing"] for it in stores):
+        if is_sweep(spec, overrides):
+            click.echo(f"train on them: hacore sweep {spec}")
+        else:
+            click.echo(f"train on them: hacore run {spec} --set features.root={wanted[0][0]}")
 
 
-def _print(made: Made, spec: str) -> None:
+def _stores(path: str, overrides: tuple[str, ...]) -> list[tuple[str, Spec]]:
+    """Folder of each store that a sweep's runs name, and a spec of those runs."""
+    found: list[tuple[str, Spec]] = []
+    for it in load_sweep(path, overrides).combinations:
+        spec, root = it.spec, it.spec.features.root
+        if root is None:
+            continue
+        sharing = [other for known, other in found if known == root]
+        if any((it.features, it.image_encoder) != (spec.features, spec.image_encoder) for it in sharing):
+            raise HacoreError(
+                f"{path}: features.root: '{root}' is named by runs with different image encoders or "
+                "features.pool; give each its own store"
+            )
+        if all(other.data != spec.data for other in sharing):
+            found.append((root, spec))
+    if not found:
+        raise HacoreError(f"{path}: no run of the sweep names a feature store; set features.root")
+    return found
+
+
+def _as_json(made: Made) -> dict[str, Any]:
+    return {
+        "root": str(made.root),
+        "images": made.images,
+        "seconds": round(made.seconds, 1),
+        "missing": made.missing,
+        "description": attrs.asdict(made.description),
+    }
+
+
+def _print(made: Made) -> None:
     it = made.description
     rows = []
     for split, part in it.splits.items():
@@ -129,8 +168,6 @@ def _print(made: Made, spec: str) -> None:
             f"{len(made.missing)} shards are not finished yet, the first is {made.missing[0]}; when no "
             "process is at work on them, run the same command again"
         )
-    else:
-        click.echo(f"train on them: hacore run {spec} --set features.root={made.root}")
 
 
 class _Lines:
