@@ -17,8 +17,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
-# results.py measures nothing; it makes a table of finished runs, which it wants to be told.
-BENCHMARKS := $(filter-out benchmarks/results.py,$(sort $(wildcard benchmarks/*.py)))
+# These two are about finished runs, which they want to be told.
+BENCHMARKS := $(filter-out benchmarks/results.py benchmarks/kept_cells.py,$(sort $(wildcard benchmarks/*.py)))
 # Installed first, so that each package does not need a build environment of its own.
 BUILD_TOOLS := hatchling editables
 
