@@ -183,5 +183,9 @@ def _malformed(error: RequestValidationError) -> str:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return "the request is not valid JSON"
-    place = ".".join(str(it) for it in first["loc"] if it not in ("body", "path"))
-    return f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}" if place else "the request is not as it must be"
+    place = ".".join(str(it) for it in first["loc"][1:])
+    return (
+        f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        if place
+        else "the request is not as it must be"
+    )

@@ -152,7 +152,9 @@ def serve(
 def _listen(host: str, port: int) -> socket.socket:
     """Before the models are loaded, which takes longer than to see that a port is taken."""
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, *_, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
         way_out = "choose another with --port, or 0 for any free one"

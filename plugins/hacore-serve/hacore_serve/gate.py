@@ -82,7 +82,9 @@ class Gate:
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            raise Refused(408, f"the request took more than {self._limits.wait:g} seconds to arrive") from None
+            raise Refused(
+                408, f"the request took more than {self._limits.wait:g} seconds to arrive"
+            ) from None
 
     def _too_large(self) -> Refused:
         return Refused(

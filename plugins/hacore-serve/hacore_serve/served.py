@@ -74,7 +74,9 @@ class Served:
             "accuracy": result.get("accuracy"),
             "split": result.get("split"),
             "grid": list(self.grid),
-            "slider": None if self.slider is None else attrs.asdict(self.slider),
+            "slider": None
+            if self.slider is None
+            else attrs.asdict(self.slider, filter=attrs.filters.exclude("clears")),
         }
 
 

@@ -12,7 +12,7 @@ from hacore.pictures import open_picture
 from hacore_serve.limits import Limits, Refused
 
 # What cameras, browsers and drawing programs write. Pillow reads more, some of it by other programs.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _TAKEN = "PNG, JPEG, WebP, GIF, BMP and TIFF are taken"
 _PREVIEW = 640  # pixels of the longer side
 

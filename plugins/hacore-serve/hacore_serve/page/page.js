@@ -8,6 +8,7 @@ const LEGENDS = {
   presence: "How strongly each cell presents itself, from weak (dark blue) to strong (yellow).",
   none: "",
 };
+const TOGETHER = 3;
 const state = { info: null, picture: null, source: null, examples: [], asked: null, view: "cells", panels: [] };
 
 /** What the panels ask and draw; `body` is null before there is a question. */
@@ -43,6 +44,8 @@ function ask() {
   }
   state.asked = question;
   for (const panel of shown()) panel.ask();
+  const panels = find("panels");
+  if (panels.getBoundingClientRect().top > 0.75 * innerHeight) panels.scrollIntoView(); // below, on a phone
 }
 
 /** Another image: it is shown at once, and asked about again if a question was asked before. */
@@ -156,13 +159,25 @@ function receiveFiles() {
 
 // Runs
 
-function chooseRuns() {
-  const compare = find("compare").checked;
-  const inputs = [...find("choices").querySelectorAll("input")];
-  for (const input of inputs) input.type = compare ? "checkbox" : "radio";
-  if (!inputs.some((it) => it.checked)) inputs[0].checked = true;
+function runInputs() {
+  return [...find("choices").querySelectorAll("input")];
+}
+
+/** One run, or several of which the first few are shown to begin with. */
+function compare() {
+  const together = find("compare").checked;
+  const inputs = runInputs();
+  const [chosen] = inputs.filter((it) => it.checked);
+  for (const input of inputs) input.type = together ? "checkbox" : "radio";
+  for (const [at, input] of inputs.entries()) input.checked = together ? at < TOGETHER : input === chosen;
+  chosen.checked = true;
+  showRuns();
+}
+
+function showRuns() {
+  const chosen = runInputs().map((it) => it.checked);
   const before = new Set(shown());
-  find("panels").replaceChildren(...state.panels.filter((_, at) => inputs[at].checked).map((it) => it.element));
+  find("panels").replaceChildren(...state.panels.filter((_, at) => chosen[at]).map((it) => it.element));
   for (const panel of state.panels) {
     if (!panel.element.isConnected) panel.stop();
     else if (!before.has(panel)) {
@@ -177,7 +192,10 @@ function addRuns(runs) {
   for (const [number, run] of runs.entries()) {
     const [label, input, text, more] = ["label", "input", "span", "small"].map((it) => document.createElement(it));
     Object.assign(input, { type: "radio", name: "run", value: number, checked: number === 0 });
-    input.addEventListener("change", chooseRuns);
+    input.addEventListener("change", () => {
+      if (!runInputs().some((it) => it.checked)) input.checked = true;
+      showRuns();
+    });
     more.textContent = about(run);
     text.append(run.name, more);
     label.append(input, text);
@@ -186,11 +204,7 @@ function addRuns(runs) {
   }
   find("runs").hidden = runs.length === 1;
   find("together").hidden = runs.length === 1;
-  find("compare").addEventListener("change", () => {
-    const inputs = [...find("choices").querySelectorAll("input")];
-    if (find("compare").checked) for (const input of inputs.slice(0, 3)) input.checked = true;
-    chooseRuns();
-  });
+  find("compare").addEventListener("change", compare);
 }
 
 async function start() {
@@ -198,7 +212,7 @@ async function start() {
   if (!response?.ok) return complain("The server cannot be reached; is 'hacore serve' still running?");
   state.info = await response.json();
   addRuns(state.info.runs);
-  chooseRuns();
+  showRuns();
   find("form").addEventListener("submit", (event) => {
     event.preventDefault();
     ask();

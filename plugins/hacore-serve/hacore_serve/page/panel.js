@@ -37,7 +37,8 @@ export class Panel {
     find(".option").textContent = slider.whole ? `cells to keep (${slider.option})` : slider.option;
     [range.min, range.max, range.step] = scale.ends(slider);
     const show = (value) => {
-      output.textContent = range.ariaValueText = value === slider.value ? `${value}, as trained` : `${value}`;
+      const trained = value === slider.value ? "as trained" : `trained with ${slider.value}`;
+      output.textContent = range.ariaValueText = `${value}, ${trained}`;
       reset.disabled = value === slider.value;
     };
     const change = (value) => {
