@@ -34,7 +34,7 @@ export class Panel {
     const scale = slider.whole ? WHOLE : logarithmic(slider);
     range.id = `slider-${this.number}`;
     label.htmlFor = range.id;
-    find(".option").textContent = slider.whole ? `cells to keep (${slider.option})` : slider.option;
+    find(".option").textContent = slider.whole ? "cells to keep" : slider.option;
     [range.min, range.max, range.step] = scale.ends(slider);
     const show = (value) => {
       const trained = value === slider.value ? "as trained" : `trained with ${slider.value}`;
@@ -97,7 +97,7 @@ export class Panel {
     this.reply = reply;
     problem.textContent = "";
     const [best] = reply.answers;
-    answer.replaceChildren(best.answer, small(percent(best.probability)), ...verdict(best.answer, asked.expected));
+    answer.replaceChildren(`${best.answer} `, small(percent(best.probability)), ...verdict(best.answer, asked.expected));
     const [rows, columns] = reply.grid;
     kept.textContent = `${reply.kept.length} of ${rows * columns} cells kept`;
     unknown.textContent = reply.unknown_words.length
