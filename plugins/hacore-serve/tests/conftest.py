@@ -127,7 +127,8 @@ def encode():
     return lambda data: base64.b64encode(data).decode()
 
 
-@pytest.fixture(scope="session")
+# Of a module, as a running Playwright keeps others from running an event loop.
+@pytest.fixture(scope="module")
 def browser():
     """Chromium without a window."""
     playwright = pytest.importorskip(
