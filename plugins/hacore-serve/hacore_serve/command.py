@@ -190,6 +190,8 @@ def _examples(trained: Trained, count: int) -> tuple[Example, ...]:
 
     if not count:
         return ()
+    # Which takes a while where the data are not made or packed yet.
+    click.echo(f"opening the data '{trained.spec.data.use}' for images to offer", err=True)
     try:
         return examples_of(trained, count)
     except (HacoreError, OSError) as error:

@@ -106,8 +106,9 @@ def test_without_the_data_the_rest_works_and_others_are_warned_of(start, runs, t
     assert changed == 1
     (run / "spec.toml").write_text(spec)
     process, said = start(run, "--port", 0, "--device", "cpu", "--host", "0.0.0.0")
-    assert said[0].startswith("no images of the data are offered: ")
-    assert said[1].startswith("serving 1 run at http://0.0.0.0:")
+    assert said[0] == "opening the data 'sort-of-clevr' for images to offer"
+    assert said[1].startswith("no images of the data are offered: ")
+    assert said[2].startswith("serving 1 run at http://0.0.0.0:")
     assert process.stderr.readline() == (
         "warning: others who reach this machine at 0.0.0.0 can use the page; it has no password and no "
         "encryption\n"
