@@ -17,6 +17,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
+# The tests of the web page need a few libraries more.
+EDITABLE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
 # These two are about finished runs, which they want to be told.
 BENCHMARKS := $(filter-out benchmarks/results.py benchmarks/kept_cells.py,$(sort $(wildcard benchmarks/*.py)))
 # Installed first, so that each package does not need a build environment of its own.
@@ -38,7 +40,7 @@ $(INSTALLED): pyproject.toml $(PLUGINS:=/pyproject.toml)
 	  { echo "hacore needs Python 3.11 or later; name one, as in: make install PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(BUILD_TOOLS)
-	$(BIN)/python -m pip install --no-build-isolation -e '.[dev]' $(PLUGINS:%=-e %)
+	$(BIN)/python -m pip install --no-build-isolation -e '.[dev]' $(EDITABLE:%=-e %)
 	@touch $@
 
 run: install

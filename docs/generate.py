@@ -96,7 +96,7 @@ def component_options(kind: str) -> str:
 
 
 def published() -> str:
-    """Every published component and executor, what it is and the package that has it."""
+    """Every published component, executor and command, what it is and the package that has it."""
     sections = {kind: section for section, kind in SECTIONS.items()}
     rows = []
     for kind in KINDS:
@@ -106,6 +106,10 @@ def published() -> str:
     for name, distribution in catalogue()["executor"].items():
         summary = registry().find_executor(name).executor.summary
         rows.append(["`hacore sweep --on`", f"`{name}`", f"`{distribution}`", summary])
+    for name, distribution in catalogue()["command"].items():
+        found = registry().find_command(name)
+        assert found is not None
+        rows.append([f"`hacore {name}`", "", f"`{distribution}`", found.command.summary])
     return table(["section of a spec", "name", "package", "what it is"], rows)
 
 

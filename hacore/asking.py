@@ -15,7 +15,7 @@ import torch
 
 from hacore.data import UNKNOWN, Dataset
 from hacore.errors import HacoreError
-from hacore.interfaces import Selection
+from hacore.interfaces import Selection, Selector
 from hacore.model import Output
 
 if TYPE_CHECKING:
@@ -129,8 +129,17 @@ class Reply:
         }
 
 
-def ask(trained: Trained, pairs: Sequence[tuple[Any, str]], *, top: int, batch: int) -> list[Reply]:
+def ask(
+    trained: Trained,
+    pairs: Sequence[tuple[Any, str]],
+    *,
+    top: int,
+    batch: int,
+    selector: Selector[Any] | None = None,
+) -> list[Reply]:
     """The replies to (image, question) pairs; an image that is the same object in several is encoded once.
+
+    selector: in the place of the model's own.
 
     Raises HacoreError, all problems of the questions at once, DataError for an image that cannot be used.
     """
@@ -157,9 +166,8 @@ def ask(trained: Trained, pairs: Sequence[tuple[Any, str]], *, top: int, batch: 
         pictures = {key: open_picture(image) for key, image in distinct.items()}
         rows = {key: row for row, key in enumerate(pictures)}
         images = torch.from_numpy(np.stack([fit(picture, size) for picture in pictures.values()]))
-        seen = look(
-            trained, images, words[start : start + batch], [rows[_key(image)] for image, _ in part], top
-        )
+        index = [rows[_key(image)] for image, _ in part]
+        seen = look(trained, images, words[start : start + batch], index, top, selector)
         for picture in pictures.values():
             picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         replies += [
@@ -213,8 +221,12 @@ def look(
     words: Sequence[Sequence[int]],
     image_index: Sequence[int],
     top: int,
+    selector: Selector[Any] | None = None,
 ) -> list[Seen]:
-    """What the model makes of questions, given as vocabulary indices, about images (I, 3, H, W) uint8."""
+    """What the model makes of questions, given as vocabulary indices, about images (I, 3, H, W) uint8.
+
+    selector: in the place of the model's own.
+    """
     lengths = [len(it) for it in words]
     words_QT = torch.zeros(len(words), max(lengths), dtype=torch.int64)
     for row, ids in enumerate(words):
@@ -225,6 +237,7 @@ def look(
         words_QT.to(device),
         torch.tensor(lengths),
         torch.tensor(image_index, device=device),
+        selector,
     )
     return read_output(output, trained.inputs.answers, top)
 

@@ -92,13 +92,21 @@ class VQAModel(nn.Module):
         cells: Cells = self.image_encoder(images)
         return cells if self.pool is None else pool_cells(cells, self.pool, self.positions_N2)
 
-    def forward(self, images: Tensor, words_QT: Tensor, lengths_Q: Tensor, image_index_Q: Tensor) -> Output:
+    def forward(
+        self,
+        images: Tensor,
+        words_QT: Tensor,
+        lengths_Q: Tensor,
+        image_index_Q: Tensor,
+        selector: Selector[Any] | None = None,
+    ) -> Output:
         """Images (I, 3, H, W), or their stored features (I, N, C); words (Q, T), 0 is padding; question q
-        is about image_index_Q[q].
+        is about image_index_Q[q]. selector: in the place of the model's own, for this call.
         """
         cells = self.encode(images)
         question_QC: Tensor = self.question_encoder(words_QT, lengths_Q)
-        selection: Selection = self.selector(self.fuser(cells, question_QC, image_index_Q))
+        selector = self.selector if selector is None else selector
+        selection: Selection = selector(self.fuser(cells, question_QC, image_index_Q))
         return Output(self.head(self.aggregator(selection, question_QC)), selection)
 
 

@@ -28,6 +28,11 @@ Kind = Literal["image_encoder", "question_encoder", "fuser", "selector", "aggreg
 KINDS: tuple[str, ...] = get_args(Kind)
 Action = Literal["download", "prepare", "generate", "verify", "score"]
 ACTIONS: tuple[str, ...] = get_args(Action)
+CORE_COMMANDS = (
+    *("run", "eval", "ask", "report", "sweep", "table", "plot", "check", "features"),
+    *("plugins", "needs", "data", "score", "new"),
+)
+"""Commands of hacore itself, in the order of ``hacore --help``."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -44,6 +49,11 @@ def _check_name(_: Any, __: Any, value: str) -> None:
 def _check_not_local(_: Any, __: Any, value: str) -> None:
     if value == "local":
         raise ValueError("name 'local' is this machine; choose another")
+
+
+def _check_not_core(_: Any, __: Any, value: str) -> None:
+    if value in CORE_COMMANDS:
+        raise ValueError(f"name '{value}' is a command of hacore itself; choose another")
 
 
 def _check_target(_: Any, __: Any, value: str) -> None:
@@ -171,6 +181,20 @@ class Executor:
     summary: str
 
 
+@attrs.frozen(kw_only=True)
+class Command:
+    """A declared subcommand: what ``hacore NAME`` runs.
+
+    name: not one of ``CORE_COMMANDS``. target: ``module:object``, a ``click.Command``, imported only when
+    the command is called; a ``hacore.errors.HacoreError`` that it raises is printed as one line. summary:
+    one line for ``hacore --help``.
+    """
+
+    name: str = attrs.field(validator=[_check_name, _check_not_core])
+    target: str = attrs.field(validator=_check_target)
+    summary: str
+
+
 class Hooks:
     """The whole contract between the core and its plugins."""
 
@@ -187,4 +211,9 @@ class Hooks:
     @hookspec
     def hacore_executors(self) -> Iterable[Executor]:
         """Return other places for the runs of a sweep, if this plugin has any. Must not import torch."""
+        raise AssertionError
+
+    @hookspec
+    def hacore_commands(self) -> Iterable[Command]:
+        """Return subcommands of ``hacore``, if this plugin has any. Must not import torch."""
         raise AssertionError

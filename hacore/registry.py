@@ -19,10 +19,12 @@ import attrs
 import pluggy
 
 from hacore.errors import HacoreError, PluginError, one_line
-from hacore.plugin import GROUP, KINDS, Component, DataTool, Executor, Hooks
+from hacore.plugin import GROUP, KINDS, Command, Component, DataTool, Executor, Hooks
 from hacore.tools import Outcome, Tell
 
 if TYPE_CHECKING:
+    import click
+
     from hacore.executors import Demand, Workers
 
 T = TypeVar("T")
@@ -79,6 +81,21 @@ class InstalledExecutor:
         return loaded
 
 
+@attrs.frozen(kw_only=True)
+class InstalledCommand:
+    """A subcommand with the distribution that provides it."""
+
+    command: Command
+    distribution: str
+    version: str
+
+    def load(self) -> click.Command:
+        """The click command; imports its module."""
+        what = f"command '{self.command.name}' of {self.distribution} {self.version}"
+        loaded: click.Command = _load(self.command.target, what, self.distribution)
+        return loaded
+
+
 def _load(target: str, what: str, distribution: str) -> Any:
     module, _, name = target.partition(":")
     try:
@@ -125,11 +142,12 @@ class Registry:
         self._found: dict[tuple[str, str], list[Installed]] = {}
         self._tools: dict[tuple[str, str], list[InstalledTool]] = {}
         self._executors: dict[str, list[InstalledExecutor]] = {}
+        self._commands: dict[str, list[InstalledCommand]] = {}
         for entry_point in sorted(plugins, key=lambda plugin: (plugin.name, plugin.value)):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
-                components, tools, executors = _declared_by(entry_point)
+                components, tools, executors, commands = _declared_by(entry_point)
             except Exception as error:
                 self.broken.append(
                     BrokenPlugin(
@@ -149,6 +167,10 @@ class Registry:
                 self._executors.setdefault(executor.name, []).append(
                     InstalledExecutor(executor=executor, distribution=distribution, version=version)
                 )
+            for command in commands:
+                self._commands.setdefault(command.name, []).append(
+                    InstalledCommand(command=command, distribution=distribution, version=version)
+                )
 
     def components(self, kind: str | None = None) -> list[Installed]:
         """Every usable component (of a kind), by kind in the order of ``KINDS``, then by name."""
@@ -164,7 +186,8 @@ class Registry:
         twice = [_collision(_label(*key), them) for key, them in self._found.items() if len(them) > 1]
         tools = [_collision(_tool_label(*key), it) for key, it in self._tools.items() if len(it) > 1]
         executors = [_collision(f"executor '{it}'", them) for it, them in self._executors.items() if them[1:]]
-        return [str(broken) for broken in self.broken] + twice + tools + executors
+        commands = [_collision(f"command '{it}'", them) for it, them in self._commands.items() if them[1:]]
+        return [str(broken) for broken in self.broken] + twice + tools + executors + commands
 
     def find(self, kind: str, name: str) -> Installed:
         """The component of that kind and name.
@@ -211,6 +234,22 @@ class Registry:
             raise PluginError(_collision(f"executor '{name}'", providers))
         raise PluginError(self._missing("executor", name))
 
+    def commands(self) -> list[InstalledCommand]:
+        """Every usable subcommand of a plugin, by name."""
+        return [them[0] for _, them in sorted(self._commands.items()) if len(them) == 1]
+
+    def find_command(self, name: str) -> InstalledCommand | None:
+        """The subcommand of that name, None where nobody declares or publishes one.
+
+        Raises PluginError saying what to install, or who declares it twice.
+        """
+        providers = self._commands.get(name, [])
+        if len(providers) > 1:
+            raise PluginError(_collision(f"command '{name}'", providers))
+        if not providers and name in catalogue().get("command", {}):
+            raise PluginError(self._missing("command", name))
+        return providers[0] if providers else None
+
     def _missing(self, kind: str, name: str) -> str:
         label = kind.replace("_", " ")
         published = catalogue().get(kind, {})
@@ -241,12 +280,16 @@ def _tool_label(action: str, name: str) -> str:
     return f"'score {name}'" if action == "score" else f"'data {action} {name}'"
 
 
-def _collision(what: str, providers: Sequence[Installed | InstalledTool | InstalledExecutor]) -> str:
+def _collision(
+    what: str, providers: Sequence[Installed | InstalledTool | InstalledExecutor | InstalledCommand]
+) -> str:
     names = " and ".join(it.distribution for it in providers)
     return f"{what} is declared by {names}; uninstall all but one of them"
 
 
-def _declared_by(entry_point: EntryPoint) -> tuple[list[Component], list[DataTool], list[Executor]]:
+def _declared_by(
+    entry_point: EntryPoint,
+) -> tuple[list[Component], list[DataTool], list[Executor], list[Command]]:
     """Load one plugin and check what it declares."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
@@ -271,6 +314,7 @@ def _declared_by(entry_point: EntryPoint) -> tuple[list[Component], list[DataToo
         _each(manager.hook.hacore_components(), "hacore_components", Component),
         _each(manager.hook.hacore_data_tools(), "hacore_data_tools", DataTool),
         _each(manager.hook.hacore_executors(), "hacore_executors", Executor),
+        _each(manager.hook.hacore_commands(), "hacore_commands", Command),
     )
 
 

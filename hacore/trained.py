@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -14,9 +14,11 @@ from hacore.data import Dataset
 from hacore.datasets import dataset_class, open_dataset
 from hacore.errors import RunError
 from hacore.inputs import Inputs
-from hacore.model import VQAModel
+from hacore.interfaces import Selector, build
+from hacore.model import VQAModel, label
 from hacore.runs import RunFolder
-from hacore.spec import Spec
+from hacore.spec import Spec, structure_config, unstructure_config
+from hacore.spec._structure import shown
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -56,24 +58,73 @@ class Trained:
         """The class of the dataset, which is not opened."""
         return dataset_class(self.spec.data)
 
+    def selector(self, **options: Any) -> Selector[Any]:
+        """The trained selector with other options, as ``k = 4``; None gives an option its default.
+
+        It shares its parameters with the model's own, which is left as it is. Raises SpecError for options
+        that the selector does not have or allow, RunError where the trained weights do not fit them.
+        """
+        own, use = self.model.selector, self.spec.selector
+        table = {**unstructure_config(use.options), **options}
+        table = {key: list(it) if isinstance(it, tuple) else it for key, it in table.items()}
+        config = structure_config(
+            type(use.options), {key: it for key, it in table.items() if it is not None}, "selector"
+        )
+        try:
+            with torch.random.fork_rng(devices=[]):
+                made: Selector[Any] = build(type(own), config, own.sizes)
+        except ValueError as error:
+            raise RunError(f"{label('selector', use)}: {error}") from error
+        try:
+            # Assigned, not copied: the parameters are those of the model.
+            made.load_state_dict(own.state_dict(), assign=True)
+        except RuntimeError:
+            named = ", ".join(f"{key} = {shown(it)}" for key, it in options.items())
+            raise RunError(
+                f"{label('selector', use)}: the trained weights do not fit {named}; "
+                "change options that have no weights, or train a model with these"
+            ) from None
+        return made.to(self.device).eval()
+
     @overload
-    def ask(self, image: Any, question: str, *, top: int = 5) -> Reply: ...
+    def ask(
+        self, image: Any, question: str, *, top: int = 5, selector: Mapping[str, Any] | None = None
+    ) -> Reply: ...
     @overload
-    def ask(self, image: Any, question: Sequence[str], *, top: int = 5) -> list[Reply]: ...
-    def ask(self, image: Any, question: str | Sequence[str], *, top: int = 5) -> Reply | list[Reply]:
+    def ask(
+        self, image: Any, question: Sequence[str], *, top: int = 5, selector: Mapping[str, Any] | None = None
+    ) -> list[Reply]: ...
+    def ask(
+        self,
+        image: Any,
+        question: str | Sequence[str],
+        *,
+        top: int = 5,
+        selector: Mapping[str, Any] | None = None,
+    ) -> Reply | list[Reply]:
         """The answer to a question about an image, or the answers to several about the same one.
 
         image: a path, a Pillow image, or an array, see ``hacore.pictures.open_picture``; of any size, as it
-        is resized as the data sets' images are. top: how many answers a reply holds. Needs Pillow, not the
-        data. Raises HacoreError for questions without words, DataError for what is no image.
+        is resized as the data sets' images are. top: how many answers a reply holds. selector: other
+        options of the selector for this call, as ``{"k": 4}``, see ``selector``; the model is left as it is.
+        Needs Pillow, not the data. Raises HacoreError for questions without words, DataError for what is
+        no image.
         """
         if isinstance(question, str):
-            return self.ask_many([(image, question)], top=top)[0]
-        return self.ask_many([(image, it) for it in question], top=top)
+            return self.ask_many([(image, question)], top=top, selector=selector)[0]
+        return self.ask_many([(image, it) for it in question], top=top, selector=selector)
 
-    def ask_many(self, pairs: Sequence[tuple[Any, str]], *, top: int = 5, batch: int = 64) -> list[Reply]:
+    def ask_many(
+        self,
+        pairs: Sequence[tuple[Any, str]],
+        *,
+        top: int = 5,
+        batch: int = 64,
+        selector: Mapping[str, Any] | None = None,
+    ) -> list[Reply]:
         """The answers to (image, question) pairs, ``batch`` at a time; otherwise as ``ask``.
 
         An image that is the same path or object in several pairs of a batch is read and encoded once.
         """
-        return ask(self, pairs, top=top, batch=batch)
+        other = self.selector(**selector) if selector else None
+        return ask(self, pairs, top=top, batch=batch, selector=other)

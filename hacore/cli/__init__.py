@@ -36,11 +36,14 @@ class _Lazy(click.Group):
     """Imports a command's module when that command is called; the list of commands needs none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *_added()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            from hacore.registry import registry
+
+            added = registry().find_command(cmd_name)
+            return added.load() if added else None
         import importlib
 
         module = importlib.import_module(_COMMANDS[cmd_name][0])
@@ -48,19 +51,29 @@ class _Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        summaries = {name: summary for name, (_, summary) in _COMMANDS.items()} | _added()
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+            formatter.write_dl(list(summaries.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from hacore.registry import did_you_mean
+            from hacore.registry import catalogue, did_you_mean, registry
 
-            ctx.fail(
-                f"no command '{args[0]}'{did_you_mean(args[0], _COMMANDS)}; commands: {', '.join(_COMMANDS)}"
-            )
+            # Raises for what is not installed, which can be mended; else it is a mistake of usage.
+            if registry().find_command(args[0]) is None:
+                known = self.list_commands(ctx)
+                near = did_you_mean(args[0], {*known, *catalogue().get("command", {})})
+                ctx.fail(f"no command '{args[0]}'{near}; commands: {', '.join(known)}")
         return super().resolve_command(ctx, args)
+
+
+def _added() -> dict[str, str]:
+    """{name: summary} of the commands that plugins add."""
+    from hacore.registry import registry
+
+    return {it.command.name: it.command.summary for it in registry().commands()}
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

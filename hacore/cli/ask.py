@@ -7,13 +7,14 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hacore.cli.tables import device_option, percent, print_json
-from hacore.errors import HacoreError
+from hacore.errors import HacoreError, one_line
 from hacore.files import write_whole
+from hacore.spec import set_values
 
 if TYPE_CHECKING:
     from hacore.asking import Reply
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     "--output", default=".", show_default=True, metavar="FOLDER", help="Where the pictures are written."
 )
 @click.option("--picture/--no-picture", default=True, help="Draw the kept cells; on by default.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Ask with another option of the selector, as in --set selector.k=4. May be repeated.",
+)
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ask(
@@ -38,6 +46,7 @@ def ask(
     top: int,
     output: str,
     picture: bool,
+    overrides: tuple[str, ...],
     device: str,
     as_json: bool,
 ) -> None:
@@ -53,22 +62,24 @@ def ask(
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png "is the red object on the left?"
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png --json < questions.txt
+      hacore ask runs/han_rn/20260101-120000-abc123 scene.png "how many?" --set selector.k=4
     """
     from hacore.asking import needs_pillow
     from hacore.workflow import load
 
     needs_pillow()
+    selector = _selector_options(overrides)
     trained = load(run, device=device)
     folder = Path(output) if picture else None
     if not questions and sys.stdin.isatty() and not as_json:
-        _converse(trained, image, top, folder)
+        _converse(trained, image, top, selector, folder)
         return
     asked = list(questions) or [line for line in _lines(sys.stdin) if line.strip()]
     if not asked:
         raise HacoreError("no question was given; give one after the image, or one a line on standard input")
     from hacore.pictures import open_picture
 
-    replies = trained.ask(open_picture(image), asked, top=top)
+    replies = trained.ask(open_picture(image), asked, top=top, selector=selector)
     files = [_draw(reply, image, folder) for reply in replies]
     if as_json:
         print_json(
@@ -88,7 +99,25 @@ def ask(
         _show(reply, file)
 
 
-def _converse(trained: Trained, image: str, top: int, folder: Path | None) -> None:
+def _selector_options(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Those of ``--set``; an option set to none gets its default."""
+    options: dict[str, Any] = {}
+    for words in overrides:
+        table: dict[str, Any] = {"selector": {}}
+        ((key, _),) = set_values(table, [words])
+        section, _, option = key.partition(".")
+        if section != "selector" or not option:
+            raise HacoreError(
+                one_line(
+                    f"--set {words}: a trained model can be asked with other options of its selector only, "
+                    "as in --set selector.k=4"
+                )
+            )
+        options[option] = table["selector"].get(option)
+    return options
+
+
+def _converse(trained: Trained, image: str, top: int, selector: dict[str, Any], folder: Path | None) -> None:
     """Question after question at a terminal; a mistake does not end it."""
     from hacore.pictures import open_picture
 
@@ -103,7 +132,7 @@ def _converse(trained: Trained, image: str, top: int, folder: Path | None) -> No
         if not question.strip():
             return
         try:
-            reply = trained.ask(picture, question, top=top)
+            reply = trained.ask(picture, question, top=top, selector=selector)
             _show(reply, _draw(reply, image, folder), title=False)
         except HacoreError as error:
             click.echo(f"hacore: {error}", err=True)

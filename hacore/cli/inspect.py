@@ -9,8 +9,8 @@ import click
 
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError
-from hacore.plugin import KINDS
-from hacore.registry import Installed, InstalledExecutor, did_you_mean, registry
+from hacore.plugin import KINDS, Command, Component, Executor
+from hacore.registry import Installed, InstalledCommand, InstalledExecutor, did_you_mean, registry
 from hacore.spec import Combination, Sweep, is_sweep, load_spec, load_sweep
 from hacore.spec import needs as needed_by
 
@@ -104,7 +104,7 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
 def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """List installed components, those of KIND, or the options of the component NAME.
 
-    KIND may also be executor: places where sweeps can run.
+    KIND may also be executor: places where sweeps can run; or command: commands that plugins add.
 
     \b
     Examples:
@@ -114,18 +114,22 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """
     if kind is not None:
         kind = kind.replace("-", "_")
-        known = [*KINDS, "executor"]
+        known = [*KINDS, "executor", "command"]
         if kind not in known:
             raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, known)}; kinds: {', '.join(known)}")
     found = registry()
+    if kind == "command" and name:
+        raise click.UsageError(f"a command has no options in a spec; see 'hacore {name} --help'")
     if kind and name:
         _show(found.find_executor(name) if kind == "executor" else found.find(kind, name), as_json)
         return
-    listed: list[Installed | InstalledExecutor] = []
-    if kind != "executor":
+    listed: list[Installed | InstalledExecutor | InstalledCommand] = []
+    if kind is None or kind in KINDS:
         listed += found.components(kind)
     if kind in (None, "executor"):
         listed += found.executors()
+    if kind in (None, "command"):
+        listed += found.commands()
     rows = [_row(it) for it in listed]
     for problem in found.problems():
         click.echo(f"hacore: {problem}", err=True)
@@ -134,16 +138,21 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     elif rows:
         print_table("", list(rows[0]), [list(row.values()) for row in rows])
     else:
-        what = "executors are installed; try 'pip install hacore-ray'"
-        if kind != "executor":
-            what = "components are installed; try 'pip install hacore-l2-topk'"
-        click.echo(f"no {what}")
+        example = {"executor": "hacore-ray", "command": "hacore-serve"}.get(str(kind), "hacore-l2-topk")
+        what = f"{kind}s" if kind in ("executor", "command") else "components"
+        click.echo(f"no {what} are installed; try 'pip install {example}'")
 
 
-def _row(it: Installed | InstalledExecutor) -> dict[str, Any]:
-    what = it.executor if isinstance(it, InstalledExecutor) else it.component
+def _row(it: Installed | InstalledExecutor | InstalledCommand) -> dict[str, Any]:
+    what: Component | Executor | Command
+    if isinstance(it, Installed):
+        kind, what = it.component.kind, it.component
+    elif isinstance(it, InstalledExecutor):
+        kind, what = "executor", it.executor
+    else:
+        kind, what = "command", it.command
     return {
-        "kind": it.component.kind if isinstance(it, Installed) else "executor",
+        "kind": kind,
         "name": what.name,
         "distribution": it.distribution,
         "version": it.version,

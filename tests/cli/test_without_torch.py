@@ -28,7 +28,7 @@ print(json.dumps(told))
 
 COMMANDS = [
     *("run", "eval", "ask", "report", "sweep", "table", "plot", "check", "features"),
-    *("plugins", "needs", "data", "score", "new"),
+    *("plugins", "needs", "data", "score", "new", "serve"),
 ]
 
 
@@ -129,7 +129,7 @@ def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
         "commands: run, eval, ask, report, sweep, table, plot, check, features, plugins, needs, data, "
-        "score, new\n"
+        "score, new, serve\n"
     )
 
 

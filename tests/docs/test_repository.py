@@ -78,6 +78,23 @@ def test_ci_runs_make_test_and_fails_with_it(tmp_path):
     assert ran.returncode == 3
 
 
+@pytest.mark.parametrize("status", [0, 100])
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root installs packages")
+def test_ci_installs_a_browser_where_it_can_and_goes_on_where_it_cannot(tmp_path, status):
+    for name in ("bash", "dirname", "id", "timeout", "env"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for name, line in (("make", "echo made"), ("apt-get", f'echo "apt-get $*" >&2; exit {status}')):
+        (tmp_path / name).write_text(f"#!{shutil.which('bash')}\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    ran = subprocess.run(
+        [ROOT / ".ci" / "run"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "made\n"
+    assert "apt-get update" in ran.stderr
+    assert ("apt-get install -qq --no-install-recommends chromium" in ran.stderr) == (status == 0)
+    assert ("tests of the web page in a browser are skipped" in ran.stderr) == (status != 0)
+
+
 def test_hooks_fetch_nothing():
     yaml = pytest.importorskip("yaml")
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,125 @@
+"""A run as the page shows it: its name, its accuracy, and the option that a slider changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from PIL import Image
+
+from hacore.asking import Reply
+from hacore.errors import HacoreError, RunError
+from hacore.spec import unstructure_config
+from hacore.trained import Trained
+from hacore_serve.limits import Refused
+
+
+@attrs.frozen(kw_only=True)
+class Slider:
+    """An option of a selector that can be changed without training: ``k`` or ``threshold``.
+
+    value: as trained. whole: whether it is an integer; else the slider is logarithmic. clears: options that
+    exclude it.
+    """
+
+    option: str
+    low: float
+    high: float
+    value: float
+    whole: bool
+    clears: tuple[str, ...] = ()
+
+    def options(self, value: float) -> dict[str, Any]:
+        """As ``Trained.ask`` takes them. Raises Refused (422) outside of the slider's range."""
+        if not self.low <= value <= self.high or (self.whole and value != int(value)):
+            kind = "an integer" if self.whole else "a number"
+            raise Refused(
+                422, f"value: found {value:g}; {self.option} is {kind} from {self.low:g} to {self.high:g}"
+            )
+        return {**dict.fromkeys(self.clears), self.option: int(value) if self.whole else value}
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Served:
+    """A trained model, ready to be asked by many at once."""
+
+    trained: Trained
+    name: str
+    grid: tuple[int, int]
+    slider: Slider | None
+
+    def ask(self, picture: Image.Image, question: str, value: float | None, top: int) -> Reply:
+        """value: of the slider, None as trained. Raises Refused, and HacoreError for a bad question."""
+        options = None
+        if value is not None:
+            if self.slider is None:
+                raise Refused(422, f"value: {self.name} has no option to change")
+            options = self.slider.options(value)
+        return self.trained.ask(picture, question, top=top, selector=options)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the page is told; no path of this machine."""
+        selector, result = self.trained.spec.selector, _result(self.trained)
+        usual = unstructure_config(type(selector.options)())
+        held = unstructure_config(selector.options)
+        options = ", ".join(f"{key} = {it}" for key, it in held.items() if usual.get(key) != it)
+        return {
+            "name": self.name,
+            "selector": f"{selector.use} ({options})" if options else selector.use,
+            "aggregator": self.trained.spec.aggregator.use,
+            "dataset": self.trained.spec.data.use,
+            "accuracy": result.get("accuracy"),
+            "split": result.get("split"),
+            "grid": list(self.grid),
+            "slider": None
+            if self.slider is None
+            else attrs.asdict(self.slider, filter=attrs.filters.exclude("clears")),
+        }
+
+
+def served(runs: Sequence[Trained]) -> tuple[Served, ...]:
+    """The runs with names of their own; each is asked once, which finds out about its cells."""
+    names = Counter(it.spec.name for it in runs)
+    found = []
+    for trained in runs:
+        name = trained.spec.name
+        if names[name] > 1:
+            name = f"{name}, {trained.folder.path.name}"
+        channels, height, width = trained.inputs.image_size
+        reply = trained.ask(np.full((height, width, channels), 127, np.uint8), "what?")
+        slider = _slider(trained, reply)
+        found.append(Served(trained=trained, name=name, grid=reply.grid, slider=slider))
+    return tuple(found)
+
+
+def _slider(trained: Trained, reply: Reply) -> Slider | None:
+    """For any selector that has one of the options, whoever wrote it."""
+    options = trained.spec.selector.options
+    held = {field.name: getattr(options, field.name) for field in attrs.fields(type(options))}
+    cells = reply.grid[0] * reply.grid[1]
+    if "k" in held:
+        clears = ("fraction",) if "fraction" in held else ()
+        value = held["k"] or len(reply.kept)
+        slider = Slider(option="k", low=1, high=cells, value=value, whole=True, clears=clears)
+    elif isinstance(held.get("threshold"), float):
+        value = held["threshold"]
+        low, high = min(0.01, value), max(float(cells), value)
+        slider = Slider(option="threshold", low=low, high=high, value=value, whole=False)
+    else:
+        return None
+    try:
+        for end in (slider.low, slider.high):
+            trained.selector(**slider.options(end))
+    except HacoreError:
+        return None  # an option of that name that means something else
+    return slider
+
+
+def _result(trained: Trained) -> dict[str, Any]:
+    try:
+        return trained.folder.result()
+    except RunError:
+        return {}  # the training is not finished

@@ -1,0 +1,127 @@
+"""Commands that plugins add: declared without an import, listed, run, and refused where they clash."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hacore.cli import _COMMANDS
+from hacore.plugin import CORE_COMMANDS, Command
+from hacore.registry import registry
+
+PLUGIN = """
+from hacore.plugin import Command, hookimpl
+
+@hookimpl
+def hacore_commands():
+    return [Command(name="{name}", target="{module}_part:it", summary="Wave to somebody.")]
+"""
+PART = """
+import click
+from hacore.errors import HacoreError
+
+@click.command()
+@click.argument("whom")
+def it(whom):
+    "Wave to WHOM."
+    if whom == "nobody":
+        raise HacoreError("nobody is there; name somebody")
+    click.echo(f"hello {whom}")
+"""
+
+
+@pytest.fixture
+def wave(install):
+    """wave(module, name, part) installs a plugin that adds a command."""
+
+    def run(module, name="wave", part=PART):
+        return install(module, PLUGIN.format(name=name, module=module), **{f"{module}_part": part})
+
+    return run
+
+
+def test_a_command_of_a_plugin_is_listed_and_runs(cli, wave):
+    wave("fake_wave")
+    listed = cli("--help")
+    assert "\n  wave " in listed.out
+    assert "Wave to somebody." in listed.out
+    assert sorted(sys.modules).count("fake_wave_part") == 0  # not before it is called
+    assert cli("wave", "Ada").out == "hello Ada\n"
+    assert cli("wave", "nobody").error == "nobody is there; name somebody"
+    missing = cli("wave")
+    assert (missing.status, missing.out) == (2, "")
+    assert "Missing argument 'WHOM'" in missing.err
+    near = cli("wav")
+    assert near.status == 2
+    assert "no command 'wav'; did you mean 'wave'?; commands: run, " in near.err
+
+
+def test_plugins_lists_commands(cli, wave):
+    wave("fake_wave")
+    rows = json.loads(cli("plugins", "command", "--json").out)["components"]
+    row = {"kind": "command", "name": "wave", "distribution": "fake-wave", "version": "1.0"}
+    assert {**row, "summary": "Wave to somebody."} in rows
+    assert {it["kind"] for it in rows} == {"command"}
+    assert "command" in cli("plugins").out
+    said = cli("plugins", "command", "wave")
+    assert said.status == 2
+    assert "see 'hacore wave --help'" in said.err
+
+
+def test_a_command_that_does_not_load_is_told_when_it_is_called(cli, wave):
+    wave("fake_wave", part="import not_there")
+    assert cli("--help").status == 0
+    assert cli("wave", "Ada").error == (
+        "command 'wave' of fake-wave 1.0: cannot load fake_wave_part:it: "
+        "ModuleNotFoundError: No module named 'not_there'; "
+        "try 'pip install --force-reinstall fake-wave'"
+    )
+
+
+def test_two_commands_of_one_name_are_an_error(cli, wave):
+    wave("fake_one")
+    wave("fake_two")
+    said = "command 'wave' is declared by fake-one and fake-two; uninstall all but one of them"
+    assert cli("wave", "Ada").error == said
+    assert registry().problems() == [said]
+    assert "\n  wave " not in cli("--help").out
+
+
+def test_a_command_of_the_core_cannot_be_taken(cli, wave):
+    wave("fake_run", name="run")
+    assert registry().problems() == [
+        "plugin 'fake-run' of fake-run does not load: ValueError: "
+        "name 'run' is a command of hacore itself; choose another"
+    ]
+    assert "Train and measure" in cli("run", "--help").out
+    assert tuple(_COMMANDS) == CORE_COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": "Wave"}, "name 'Wave' must be lower-case words"),
+        ({"target": "wave"}, "target 'wave' must be 'module:Class'"),
+    ],
+)
+def test_a_declaration_is_checked_when_it_is_made(changed, said):
+    with pytest.raises(ValueError, match=r".") as error:
+        Command(**{"name": "wave", "target": "a:b", "summary": "Wave.", **changed})
+    assert said in str(error.value)
+
+
+def test_a_published_command_that_is_not_installed_names_its_package(cli, uninstall):
+    uninstall("hacore-serve")
+    assert cli("serve", "run").error == "command 'serve' is not installed; run 'pip install hacore-serve'"
+    assert "\n  serve " not in cli("--help").out
+    near = cli("serv")
+    assert near.status == 2
+    assert "did you mean 'serve'?" in near.err
+
+
+def test_help_loads_no_command(wave, tmp_path):
+    code = "import sys; from hacore.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'fastapi', 'uvicorn', 'PIL'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
