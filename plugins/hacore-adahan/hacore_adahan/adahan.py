@@ -50,7 +50,10 @@ class AdaHAN(Selector[Config]):
         counts_Q = self._passing(presence_QN).sum(1).clamp(min=1)
         width = self.config.max_cells
         if width is None:
-            width = int(counts_Q.max())
+            width = counts_Q.max().item()
+            if torch.compiler.is_exporting():
+                torch._check(width >= 1)
+                torch._check(width <= order_QN.shape[1])
         index_QK = order_QN[:, :width]
         valid_QK = torch.arange(width, device=counts_Q.device) < counts_Q.unsqueeze(1)
 
