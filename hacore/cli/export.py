@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     metavar="FILE",
-    help="Where it is written, ending in .onnx or .pt2; default: export/model.onnx or .pt2 in the run folder.",
+    help="The file, ending in .onnx or .pt2; default: export/model.onnx or .pt2 in the run folder.",
 )
-@click.option("--opset", type=click.IntRange(18), help="Version of ONNX's operators; default: torch's choice.")
+@click.option("--opset", type=click.IntRange(18), help="Version of ONNX operators; default: torch's choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(run: str, form: str, output: str | None, opset: int | None, as_json: bool) -> None:
     """Write the trained model of RUN, a run folder, as one file that is used without hacore.

@@ -12,9 +12,9 @@ from hacore.exporting._graph import Graph, Inputs
 from hacore.interfaces import Sizes
 
 TOLERANCE = 1e-4
-"""Of logits, presence and weights: the largest difference, as a share of the largest value if that is over 1."""
+"""Of logits, presence and weights: the largest difference, as a share of the largest value if over 1."""
 MOST_OTHER = 0.02
-"""Share of the questions that may keep other cells, as a cell on the edge of being kept may fall either way."""
+"""Share of questions that may keep other cells, as a cell on the edge of being kept falls either way."""
 _SHAPES = ((1, 1, 1), (2, 7, 3), (3, 40, 12), (5, 64, 25))  # images, questions, words
 
 
@@ -56,7 +56,7 @@ def compare(run: Run, graph: Graph, sizes: Sizes) -> Agreement:
         other += int((~same_Q).sum())
         for name, number, rows in (("logits", 0, same_Q), ("presence", 3, slice(None))):
             _widen(worst, largest, name, wanted[number][rows], found[number][rows])
-        for q in np.flatnonzero(same_Q):
+        for q in np.flatnonzero(same_Q).tolist():
             _widen(worst, largest, "weight", _weights(wanted, q), _weights(found, q))
     for name, difference in worst.items():
         if not difference <= TOLERANCE * max(1.0, largest[name]):

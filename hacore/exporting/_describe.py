@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hacore import __version__
@@ -9,11 +10,12 @@ from hacore.data import PADDING, UNKNOWN, Dataset
 from hacore.spec import spec_table
 from hacore.trained import Trained
 
+_DTYPES = {"kept": "int64", "valid": "bool"}
 
-def describe(trained: Trained, form: str, answers: int) -> dict[str, Any]:
-    """The description of a model in a format, see docs/exporting.md. answers: width of the logits."""
-    inputs, grid = trained.inputs, list(trained.model.grid)
-    cells = grid[0] * grid[1]
+
+def describe(trained: Trained, form: str, outputs: Mapping[str, Sequence[str | int]]) -> dict[str, Any]:
+    """The description of a model in a format, see docs/exporting.md. outputs: their shapes."""
+    inputs = trained.inputs
     return {
         "hacore": __version__,
         "format": form,
@@ -23,15 +25,9 @@ def describe(trained: Trained, form: str, answers: int) -> dict[str, Any]:
             "lengths": _tensor("int64", "questions"),
             "image_index": _tensor("int64", "questions"),
         },
-        "outputs": {
-            "logits": _tensor("float32", "questions", answers),
-            "kept": _tensor("int64", "questions", "kept"),
-            "valid": _tensor("bool", "questions", "kept"),
-            "presence": _tensor("float32", "questions", cells),
-            "weight": _tensor("float32", "questions", "kept"),
-        },
+        "outputs": {name: _tensor(_DTYPES.get(name, "float32"), *shape) for name, shape in outputs.items()},
         "image": {"size": list(inputs.image_size), "resize": "bicubic with antialiasing, as Pillow's"},
-        "grid": grid,
+        "grid": list(trained.model.grid),
         "word_rule": _word_rule(trained),
         "padding": PADDING,
         "unknown": UNKNOWN,

@@ -11,7 +11,7 @@ from hacore.errors import ExportError
 from hacore.exporting import _formats as formats
 from hacore.exporting._check import Agreement, compare, random_inputs
 from hacore.exporting._describe import describe
-from hacore.exporting._graph import Graph, trace
+from hacore.exporting._graph import Graph, output_shapes, trace
 from hacore.files import write_whole
 from hacore.runs import RunFolder
 from hacore.trained import Trained
@@ -62,7 +62,7 @@ def export(
     sizes = trained.inputs.sizes()
     graph = Graph(trained.model).cpu()
     program = trace(graph, random_inputs(2, 3, 5, sizes), trained.spec)
-    described = describe(trained, format, len(trained.inputs.answers))
+    described = describe(trained, format, output_shapes(program))
     if format == "onnx":
         model = formats.onnx_model(program, opset, trained.spec)
         opset = described["opset"] = formats.opset_of(model)

@@ -65,7 +65,7 @@ def onnx_model(program: torch.export.ExportedProgram, opset: int | None, spec: S
                 input_names=INPUTS,
                 output_names=OUTPUTS,
                 opset_version=opset,
-                custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
+                custom_translation_table=TRANSLATIONS,
                 dynamo=True,
                 verbose=False,
             )
@@ -75,13 +75,24 @@ def onnx_model(program: torch.export.ExportedProgram, opset: int | None, spec: S
     model = made.model_proto
     found = opset_of(model)
     if opset not in (None, found):
-        raise ExportError(f"torch.onnx made opset {found} of opset {opset}; leave --opset out, or give {found}")
+        raise ExportError(
+            f"torch.onnx made opset {found} of opset {opset}; leave the opset out, or give {found}"
+        )
     return model
 
 
 def onnx_bytes(model: Any, description: dict[str, Any]) -> bytes:
     """The .onnx file of a model."""
     model.producer_name, model.producer_version = "hacore", description["hacore"]
+    for values, described in (
+        (model.graph.input, description["inputs"]),
+        (model.graph.output, description["outputs"]),
+    ):
+        for value in values:
+            sizes = value.type.tensor_type.shape.dim
+            for size, name in zip(sizes, described[value.name]["shape"], strict=True):
+                if isinstance(name, str):  # torch calls it s34
+                    size.dim_param = name
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(description)
     if model.ByteSize() > _MOST_BYTES:
@@ -92,7 +103,8 @@ def onnx_bytes(model: Any, description: dict[str, Any]) -> bytes:
 
 def opset_of(model: Any) -> int:
     """The version of the standard operators that a model asks for."""
-    return next(it.version for it in model.opset_import if it.domain in ("", "ai.onnx"))
+    version: int = next(it.version for it in model.opset_import if it.domain in ("", "ai.onnx"))
+    return version
 
 
 def open_onnx(data: bytes) -> Run:
@@ -119,7 +131,12 @@ def open_onnx(data: bytes) -> Run:
 
 def _stable_sort(x: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
     """aten::sort.stable, which torch.onnx lacks: TopK puts the lower index first among equal values."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
+    op: Any = opset18
     size = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
     return op.TopK(x, size, axis=dim, largest=int(descending), sorted=1)
+
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.aten.sort.stable: _stable_sort}
+"""ONNX forms of operations that torch.onnx has none for."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import torch
 from torch import Tensor, nn
@@ -72,15 +73,27 @@ def trace(graph: Graph, example: Inputs, spec: Spec) -> torch.export.ExportedPro
         ) from error
 
 
+def output_shapes(program: torch.export.ExportedProgram) -> dict[str, list[int | str]]:
+    """The shape of each output, with names for what is free."""
+    (values,) = next(node for node in program.graph.nodes if node.op == "output").args
+    return {
+        name: [
+            size if isinstance(size, int) else free
+            for size, free in zip(value.meta["val"].shape, ("questions", "kept"), strict=True)
+        ]
+        for name, value in zip(OUTPUTS, values, strict=True)
+    }
+
+
 def refuse_onnx(error: Exception, program: torch.export.ExportedProgram, spec: Spec) -> ExportError:
     """What torch.onnx made of a program that it cannot translate."""
     chain = list(_chain(error))
     for link in chain:
-        if found := re.search(r"OpOverload\(op='([\w.]+)', overload='(\w+)'\)", str(link)):
-            name, overload = found.groups()
+        if found := re.search(r"OpOverload\(op='((?:\w+\.)*(\w+))'", str(link)):
+            name, bare = found.groups()
             where = "the model"
             for node in program.graph.nodes:
-                if str(node.target) == f"{name}.{overload}":
+                if bare in str(node.target):  # what was decomposed has another namespace, as in prims.NAME
                     paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
                     where = _component(paths, spec) or where
             return ExportError(
@@ -100,7 +113,7 @@ def quiet() -> Iterator[None]:
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # to which it prints whole graphs
             warnings.simplefilter("ignore")
             yield
     finally:
