@@ -86,7 +86,9 @@ def test_it_names_no_place_on_a_machine(notebook):
     ]
     for text in texts:
         assert not re.search(r"(?<![\w./])/\w+/|[A-Z]:\\|~/", text), text
-    assert not [output for cell in code(notebook) for output in cell.outputs if output.get("name") == "stderr"]
+    assert not [
+        output for cell in code(notebook) for output in cell.outputs if output.get("name") == "stderr"
+    ]
 
 
 def test_its_code_is_clean():
