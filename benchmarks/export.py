@@ -6,8 +6,8 @@
 
 Without a run the models have random weights and are asked random questions about random images, 20 an image;
 AdaHAN then keeps as many cells as such a model does. The three take turns in one process with one thread,
-which `taskset -c 0` keeps on one core. Seconds are of the processor, medians of the repeats. What was exported
-is compared with the model before it is timed, as ``hacore export`` does.
+which `taskset -c 0` keeps on one core. Seconds are of the processor, medians of the repeats. What was
+exported is compared with the model before it is timed, as ``hacore export`` does.
 """
 
 from __future__ import annotations

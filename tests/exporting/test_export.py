@@ -268,3 +268,14 @@ def test_other_encoders_and_a_pooled_grid(make, tmp_path):
     file = tmp_path / "model.onnx"
     hacore.export(trained, file, opset=18)
     assert_same(onnx(file), trained, asked(3, 8, 6, seed=0))
+
+
+@pytest.mark.slow
+def test_the_benchmark_times_all_three(request):
+    pytest.importorskip("onnxscript")
+    program = request.config.rootpath / "benchmarks" / "export.py"
+    ran = subprocess.run([sys.executable, program, "--repeats", "1"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    rows = [line.split() for line in ran.stdout.splitlines() if line.split()[:1] in (["han_rn"], ["san"])]
+    assert len(rows) == 6
+    assert all(int(value.replace(",", "")) > 0 for row in rows for value in row[3:6])
