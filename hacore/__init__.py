@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hacore.datasets import open_dataset
     from hacore.errors import HacoreError
     from hacore.evaluation import evaluate
+    from hacore.exporting import export
     from hacore.features.make import make_features
     from hacore.model import compose
     from hacore.report import plot, read_runs, tabulate, write_comparison, write_report, write_table
@@ -36,6 +37,7 @@ _HOMES = {
     "compose": "hacore.model",
     "evaluate": "hacore.evaluation",
     "evaluate_run": "hacore.workflow",
+    "export": "hacore.exporting",
     "load": "hacore.workflow",
     "load_spec": "hacore.spec",
     "load_sweep": "hacore.spec",
@@ -61,6 +63,7 @@ __all__ = [
     "compose",
     "evaluate",
     "evaluate_run",
+    "export",
     "load",
     "load_spec",
     "load_sweep",

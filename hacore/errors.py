@@ -53,5 +53,9 @@ class RunError(HacoreError):
     """A run folder or checkpoint that cannot be used, or a training that cannot go on."""
 
 
+class ExportError(HacoreError):
+    """A model that cannot be exported, or an export that does not compute what the model does."""
+
+
 class NotFiniteError(RunError, ValueError):
     """A number that had to be finite is infinite or not a number."""

@@ -29,7 +29,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 Action = Literal["download", "prepare", "generate", "verify", "score"]
 ACTIONS: tuple[str, ...] = get_args(Action)
 CORE_COMMANDS = (
-    *("run", "eval", "ask", "report", "sweep", "table", "plot", "check", "features"),
+    *("run", "eval", "ask", "report", "export", "sweep", "table", "plot", "check", "features"),
     *("plugins", "needs", "data", "score", "new"),
 )
 """Commands of hacore itself, in the order of ``hacore --help``."""

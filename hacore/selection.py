@@ -43,9 +43,9 @@ def check_finite(presence_QN: Tensor) -> None:
 
     Raises NotFiniteError, a ValueError, that names the question. Does nothing on CUDA, where reading the
     answer would make the host wait for the device; there the loss is not finite either, and the
-    trainer and the evaluation, which look at it every few steps, stop.
+    trainer and the evaluation, which look at it every few steps, stop. Nor does an exported program look.
     """
-    if presence_QN.is_cuda or presence_QN.is_meta:
+    if presence_QN.is_cuda or presence_QN.is_meta or torch.compiler.is_exporting():
         return
     finite_QN = torch.isfinite(presence_QN)
     if not finite_QN.all():

@@ -16,6 +16,7 @@ _COMMANDS = {
     "eval": ("hacore.cli.run", "Measure a finished run again, on any split."),
     "ask": ("hacore.cli.ask", "Ask a trained model about an image."),
     "report": ("hacore.cli.report", "Write the page about a run, or one that compares runs."),
+    "export": ("hacore.cli.export", "Write a trained model as ONNX or a torch.export program."),
     "sweep": ("hacore.cli.sweep", "Run every combination of a spec with a [sweep]."),
     "table": ("hacore.cli.table", "Make a table of runs: mean and deviation over seeds."),
     "plot": ("hacore.cli.plot", "Draw accuracy, time and cost against the share of kept cells."),

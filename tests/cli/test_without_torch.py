@@ -27,7 +27,7 @@ print(json.dumps(told))
 """
 
 COMMANDS = [
-    *("run", "eval", "ask", "report", "sweep", "table", "plot", "check", "features"),
+    *("run", "eval", "ask", "report", "export", "sweep", "table", "plot", "check", "features"),
     *("plugins", "needs", "data", "score", "new", "serve"),
 ]
 
@@ -128,8 +128,9 @@ def test_a_sweep_is_listed_and_is_no_single_run(told):
 def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
-        "commands: run, eval, ask, report, sweep, table, plot, check, features, plugins, needs, data, "
-        "score, new, serve\n"
+        "commands: run, eval, ask, report, export, sweep, table, plot, check, features, plugins, needs, "
+        "data, score, new, serve
+"
     )
 
 

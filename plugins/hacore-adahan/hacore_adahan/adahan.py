@@ -50,7 +50,7 @@ class AdaHAN(Selector[Config]):
         counts_Q = self._passing(presence_QN).sum(1).clamp(min=1)
         width = self.config.max_cells
         if width is None:
-            width = int(counts_Q.max())
+            width = _widest(counts_Q, order_QN.shape[1])
         index_QK = order_QN[:, :width]
         valid_QK = torch.arange(width, device=counts_Q.device) < counts_Q.unsqueeze(1)
 
@@ -75,3 +75,15 @@ class AdaHAN(Selector[Config]):
         share_QN = exp_QN * presence_QN.shape[1]
         least_Q1 = self.config.threshold * exp_QN.sum(1, keepdim=True)
         return share_QN >= least_Q1 if self.config.comparison == ">=" else share_QN > least_Q1
+
+
+def _widest(counts_Q: Tensor, cells: int) -> int:
+    """The largest count; in an exported graph a size that depends on the data."""
+    if not torch.compiler.is_exporting():
+        return int(counts_Q.max())
+    # At least two, as whatever comes after would else have to be traced for one apart.
+    least = min(2, cells)
+    width: int = counts_Q.max().clamp(min=least).item()  # type: ignore[assignment]
+    torch._check(width >= least)
+    torch._check(width <= cells)
+    return width

@@ -18,7 +18,7 @@ from hacore_clevr.domain import ANSWERS, GROUPS
 from hacore_clevr.official import find_splits
 from hacore_clevr.pack import Pack, Stored, open_pack
 from hacore_clevr.prepare import default_folder, is_current, prepare
-from hacore_clevr.words import split_words
+from hacore_clevr.words import WORD_RULE, split_words
 
 log = logging.getLogger("hacore")
 _COGENT = {"trainA": "train", "valA": "val", "testA": "test"}
@@ -94,6 +94,8 @@ class Clevr(Dataset[Config]):
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         self._name(split)
         return self._images[split]
+
+    word_rule = WORD_RULE
 
     @staticmethod
     def split_words(question: str) -> list[str]:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 PAD, UNK = "<pad>", "<unk>"
 UNKNOWN = 1
 """The number of ``<unk>``, as in ``hacore.data``."""
+WORD_RULE = {"replace": {}, "pattern": r"[,;]|[^\s?.,;]+", "empty": []}
+"""``split_words`` as data, see ``hacore.data.Dataset``."""
 
 
 def split_words(question: str) -> list[str]:

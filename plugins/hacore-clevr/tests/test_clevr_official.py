@@ -1,13 +1,14 @@
 """Reading official folders: splits, questions of both formats, and everything that can be wrong with them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from hacore_clevr.columns import collect
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
 from hacore_clevr.official import find_splits, image_names, questions_file, read_questions
-from hacore_clevr.words import Numbering, build_vocabulary, renumber, split_words
+from hacore_clevr.words import WORD_RULE, Numbering, build_vocabulary, renumber, split_words
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,3 +183,10 @@ def test_cut_off_anywhere_is_never_silent(official, tmp_path):
         columns, problems = read_questions(tmp_path, "test", names)
         assert problems, length
         assert f"; {len(columns)} questions could be read; download or unpack it again" in problems[0]
+
+
+@given(st.text(st.sampled_from("aB\u00dc7.,; \u00a0\t?_-\x1c'"), max_size=30))
+def test_the_rule_for_words_is_the_function(question):
+    assert re.findall(WORD_RULE["pattern"], question.lower()) == split_words(question)
+    assert WORD_RULE["replace"] == {}
+    assert WORD_RULE["empty"] == []

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from hacore.interfaces import QuestionEncoder, Sizes
 from hacore_lstm import Config
+from hacore_lstm.traced import last_state
 
 
 class LSTM(QuestionEncoder[Config]):
@@ -76,6 +77,10 @@ class LSTM(QuestionEncoder[Config]):
                 fill(gate)
 
     def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            if self.config.reverse:
+                words_QT = _backwards(words_QT, lengths_Q)
+            return last_state(self.lstm, self.embedding(words_QT), lengths_Q)
         lengths_Q = lengths_Q.cpu()
         shortest, longest = (int(length) for length in lengths_Q.aminmax())
         if shortest < 1 or longest > words_QT.shape[1]:
@@ -98,9 +103,7 @@ class LSTM(QuestionEncoder[Config]):
     def _encode(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
         """Lengths on the CPU. Only words that exist are embedded."""
         if self.config.reverse:
-            steps_T = torch.arange(words_QT.shape[1])
-            backwards_QT = (lengths_Q[:, None] - 1 - steps_T).clamp(min=0)
-            words_QT = words_QT.gather(1, backwards_QT.to(words_QT.device, non_blocking=True))
+            words_QT = _backwards(words_QT, lengths_Q)
         packed = pack_padded_sequence(words_QT, lengths_Q, batch_first=True, enforce_sorted=False)
         embedded = PackedSequence(self.embedding(packed.data), *packed[1:])
         _, (state, _) = self.lstm(embedded)
@@ -109,3 +112,10 @@ class LSTM(QuestionEncoder[Config]):
             return torch.cat([state[-2], state[-1]], dim=1)
         last_QC: Tensor = state[-1]
         return last_QC
+
+
+def _backwards(words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
+    """Each question from its last word to its first; the lengths may be on another device."""
+    steps_T = torch.arange(words_QT.shape[1], device=lengths_Q.device)
+    backwards_QT = (lengths_Q[:, None] - 1 - steps_T).clamp(min=0)
+    return words_QT.gather(1, backwards_QT.to(words_QT.device, non_blocking=True))

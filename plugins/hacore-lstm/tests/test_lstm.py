@@ -207,3 +207,30 @@ def test_lengths_may_stay_on_the_cpu(where):
     expected = model(words_QT, lengths_Q)
     vectors = model.cuda()(words_QT.cuda(), lengths_Q.to(where))
     torch.testing.assert_close(vectors.cpu(), expected, atol=1e-4, rtol=1e-4)
+
+
+class Traced(torch.nn.Module):
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+
+    def forward(self, words, lengths):
+        return self.encoder(words, lengths)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"layers": 2, "bidirectional": True, "reverse": True}], ids=["plain", "all"]
+)
+def test_exported_it_takes_any_number_of_words(options):
+    model = encoder(**options)
+    questions_, words = torch.export.Dim("questions"), torch.export.Dim("words")
+    with torch.no_grad():
+        program = torch.export.export(
+            Traced(model), questions(), dynamic_shapes=({0: questions_, 1: words}, {0: questions_})
+        ).module()
+    for count, longest in ((1, 1), (5, 9), (12, 2)):
+        words_QT, lengths_Q = questions(count, longest, seed=count)
+        words_QT = torch.nn.functional.pad(words_QT, (0, 3), value=1)  # whatever the padding holds
+        torch.testing.assert_close(
+            program(words_QT, lengths_Q), model(words_QT, lengths_Q), rtol=1e-6, atol=1e-9
+        )

@@ -31,7 +31,8 @@ class NonLocal(Aggregator[Config]):
     kept cells is *open*; coordinates, heads, scale and the number of blocks are options therefore.
 
     On CPU questions with ragged counts run in groups of similar count, so that the work follows what is
-    valid; elsewhere they are masked, because grouping would make the host wait for the device.
+    valid; elsewhere they are masked, because grouping would make the host wait for the device, and so they
+    are in an exported program.
     Raises ValueError when ``width`` cannot be split over ``heads``.
     """
 
@@ -53,7 +54,7 @@ class NonLocal(Aggregator[Config]):
         positions_QK2 = selection.kept_positions_QK2.to(features_QKC.dtype)
         weight_QK = selection.masked_weight_QK
         valid_QK = selection.valid_QK
-        if valid_QK is None or not valid_QK.is_cpu:
+        if valid_QK is None or not valid_QK.is_cpu or torch.compiler.is_exporting():
             return self._aggregate(features_QKC, positions_QK2, weight_QK)
 
         order_Q = selection.counts_Q.argsort()

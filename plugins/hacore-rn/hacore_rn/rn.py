@@ -45,6 +45,8 @@ class RN(Aggregator[Config]):
         if self.config.coordinates:
             place_QK2 = self.config.coordinate_scale * selection.kept_positions_QK2
             o_QKC = torch.cat([o_QKC, place_QK2.to(o_QKC.dtype)], dim=2)
+        if torch.compiler.is_exporting():
+            return self._all_pairs(selection, o_QKC, question_QC)
         packed = _pack(selection)
         o_TC = o_QKC.flatten(0, 1)
         factor_T = None if selection.weight_QK is None else selection.weight_QK.flatten()
@@ -52,8 +54,7 @@ class RN(Aggregator[Config]):
             o_TC = o_TC.index_select(0, packed.cell_T)
             factor_T = None if factor_T is None else factor_T.index_select(0, packed.cell_T)
 
-        channels = self._object_channels
-        w_i, w_j, w_q = self.first.weight.split([channels, channels, question_QC.shape[1]], dim=1)
+        w_i, w_j, w_q = self._first_weights()
         q_QW = F.linear(question_QC, w_q, self.first.bias)
         a_TW = F.linear(o_TC, w_i)
         if packed.question_T is None:
@@ -72,9 +73,29 @@ class RN(Aggregator[Config]):
         )
         if packed.row_Q is not None:
             out_QW = out_QW.index_select(0, packed.row_Q)
+        return self._reduced(out_QW, selection)
+
+    def _all_pairs(self, selection: Selection, o_QKC: Tensor, question_QC: Tensor) -> Tensor:
+        """The same for torch.export, which traces no blocks: all pairs at once, invalid ones times zero."""
+        w_i, w_j, w_q = self._first_weights()
+        a_QKW = F.linear(o_QKC, w_i) + F.linear(question_QC, w_q, self.first.bias).unsqueeze(1)
+        g_QKKW = (a_QKW.unsqueeze(2) + F.linear(o_QKC, w_j).unsqueeze(1)).relu()
+        for layer in self.rest:
+            g_QKKW = layer(g_QKKW).relu()
+        factor_QK = selection.masked_weight_QK
+        if factor_QK is not None:
+            g_QKKW = g_QKKW * (factor_QK.unsqueeze(2) * factor_QK.unsqueeze(1)).unsqueeze(3)
+        return self._reduced(g_QKKW.sum((1, 2)), selection)
+
+    def _first_weights(self) -> tuple[Tensor, ...]:
+        """The first layer's parts for o_i, o_j and q."""
+        channels = self._object_channels
+        return self.first.weight.split([channels, channels, self.first.in_features - 2 * channels], dim=1)
+
+    def _reduced(self, sum_QW: Tensor, selection: Selection) -> Tensor:
         if self.config.reduce == "mean":
-            out_QW = out_QW / selection.counts_Q.clamp(min=1).square().unsqueeze(1)
-        return out_QW.to(self.first.weight.dtype)
+            sum_QW = sum_QW / selection.counts_Q.clamp(min=1).square().unsqueeze(1)
+        return sum_QW.to(self.first.weight.dtype)
 
 
 class _Packed(NamedTuple):

@@ -28,7 +28,7 @@ from hacore_vqa.pack import Pack, Stored, Texts, open_pack
 from hacore_vqa.prepare import default_folder, is_current, prepare
 from hacore_vqa.question_types import question_types
 from hacore_vqa.vectors import read_vectors
-from hacore_vqa.words import PAD, UNK, split_words
+from hacore_vqa.words import PAD, UNK, WORD_RULE, split_words
 
 log = logging.getLogger("hacore")
 
@@ -125,6 +125,8 @@ class VqaV2(Dataset[Config]):
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         self._require(split)
         return self._parts[split]
+
+    word_rule = WORD_RULE
 
     @staticmethod
     def split_words(question: str) -> list[str]:

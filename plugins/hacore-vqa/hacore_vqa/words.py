@@ -14,6 +14,8 @@ import re
 PAD, UNK = "<pad>", "<unk>"
 
 _WORD = re.compile(r"'s(?![^\W_])|\d+(?:[.,]\d+)+(?![^\W_])|[^\W_]+(?:'(?!s(?![^\W_]))[^\W_]+)*")
+WORD_RULE = {"replace": {"\u2019": "'"}, "pattern": _WORD.pattern, "empty": [UNK]}
+"""``split_words`` as data, see ``hacore.data.Dataset``."""
 
 
 def split_words(question: str) -> list[str]:

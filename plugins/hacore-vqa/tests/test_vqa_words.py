@@ -1,7 +1,9 @@
 """Questions to words."""
 
+import re
+
 import pytest
-from hacore_vqa.words import UNK, split_words
+from hacore_vqa.words import UNK, WORD_RULE, split_words
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +45,11 @@ def test_every_letter_and_digit_is_kept(question):
     words = split_words(question)
     assert words == [UNK] or kept("".join(words)) == kept(question)
     assert all(words)
+
+
+@given(st.text(st.sampled_from("ab\u00dc7.,' \u2019\t?_s-\x1c"), max_size=30))
+def test_the_rule_is_the_function(question):
+    text = question.lower()
+    for old, new in WORD_RULE["replace"].items():
+        text = text.replace(old, new)
+    assert (re.findall(WORD_RULE["pattern"], text) or WORD_RULE["empty"]) == split_words(question)

@@ -1,0 +1,52 @@
+"""Execute docs/notebook.ipynb again, on trained runs, and keep what it shows.
+
+    python docs/notebook.py RUN [RUN...]
+
+The first run is the one that is asked, all are compared. The notebook remembers the code that its outputs are
+of, so that a test notices a change that was not executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).with_name("notebook.ipynb")
+
+
+def digest(notebook: nbformat.NotebookNode) -> str:
+    """Of the code, as a change of it makes the outputs stale."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()
+
+
+def execute(notebook: nbformat.NotebookNode, runs: list[str], folder: str) -> None:
+    """Run all cells in a folder; raises nbclient's CellExecutionError when one fails."""
+    before = os.environ.get("HACORE_RUN")
+    os.environ["HACORE_RUN"] = os.pathsep.join(runs)
+    try:
+        client = NotebookClient(
+            notebook, timeout=600, record_timing=False, resources={"metadata": {"path": folder}}
+        )
+        client.execute()
+    finally:
+        os.environ.pop("HACORE_RUN")
+        if before is not None:
+            os.environ["HACORE_RUN"] = before
+    notebook.metadata["language_info"] = {"name": "python"}  # and not the version that happened to run
+    notebook.metadata["executed"] = digest(notebook)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    held = nbformat.read(NOTEBOOK, 4)
+    with tempfile.TemporaryDirectory() as empty:
+        execute(held, [str(Path(run).resolve()) for run in sys.argv[1:]], empty)
+    nbformat.write(held, NOTEBOOK)

@@ -1,0 +1,24 @@
+"""``hacore export`` on a run folder."""
+
+import json
+
+import hacore
+from hacore.spec import load_spec
+
+
+def test_a_run_is_exported(cli, tiny, tmp_path, request):
+    spec = load_spec(request.config.rootpath / "experiments" / "han_rn.toml", tiny)
+    folder, _ = hacore.run(spec, runs=tmp_path, device="cpu", report=False)
+    ran = cli("export", folder.path, "--format", "torch", "--json")
+    assert ran.status == 0
+    told = json.loads(ran.out)
+    assert told["file"] == str(folder.path / "export" / "model.pt2")
+    assert told["description"] == str(folder.path / "export" / "model.pt2.json")
+    assert set(told["agreement"]) == {"questions", "logits", "largest_logit", "presence", "other_cells"}
+    described = json.loads((folder.path / "export" / "model.pt2.json").read_text(encoding="utf-8"))
+    assert described["fingerprint"].startswith("sort-of-clevr-")
+    assert described["word_rule"] == {"replace": {}, "pattern": r"[\w'-]+|\?", "empty": []}
+    assert cli("export", tmp_path / "none").error.startswith(f"{tmp_path / 'none'}: no such run folder")
+    (folder.path / "checkpoints" / "best.safetensors").unlink()
+    (folder.path / "checkpoints" / "last.safetensors").unlink()
+    assert "checkpoint" in cli("export", folder.path).error
