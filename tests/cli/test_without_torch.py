@@ -129,8 +129,7 @@ def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
         "commands: run, eval, ask, report, export, sweep, table, plot, check, features, plugins, needs, "
-        "data, score, new, serve
-"
+        "data, score, new, serve\n"
     )
 
 
