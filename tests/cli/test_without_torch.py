@@ -115,7 +115,7 @@ def test_a_dry_run_prints_the_resolved_spec(told):
 
 def test_a_sweep_is_listed_and_is_no_single_run(told):
     lines = told["sweep SWEEP --dry-run"][1].splitlines()
-    assert lines[0] == "table1: 24 runs in sweeps/table1"
+    assert lines[0] == "table1: 22 runs in sweeps/table1"
     assert lines[2].split() == [
         *("table1-rn-k5-seed0", "aggregator.use", "=", "rn,", "selector.k", "=", "5,", "seed", "0", "waiting")
     ]
