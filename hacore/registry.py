@@ -19,11 +19,12 @@ import attrs
 import pluggy
 
 from hacore.errors import HacoreError, PluginError, one_line
-from hacore.plugin import GROUP, KINDS, Component, DataTool, Executor, Hooks
+from hacore.plugin import GROUP, KINDS, Component, DataTool, Executor, Hooks, RunLogger
 from hacore.tools import Outcome, Tell
 
 if TYPE_CHECKING:
     from hacore.executors import Demand, Workers
+    from hacore.loggers import Logged, Logger
 
 T = TypeVar("T")
 
@@ -79,6 +80,21 @@ class InstalledExecutor:
         return loaded
 
 
+@attrs.frozen(kw_only=True)
+class InstalledLogger:
+    """A run logger with the distribution that provides it."""
+
+    logger: RunLogger
+    distribution: str
+    version: str
+
+    def load(self) -> Callable[[Any, Logged], Logger]:
+        """The logger's class; imports its module."""
+        what = f"logger '{self.logger.name}' of {self.distribution} {self.version}"
+        loaded: Callable[[Any, Logged], Logger] = _load(self.logger.target, what, self.distribution)
+        return loaded
+
+
 def _load(target: str, what: str, distribution: str) -> Any:
     module, _, name = target.partition(":")
     try:
@@ -125,11 +141,12 @@ class Registry:
         self._found: dict[tuple[str, str], list[Installed]] = {}
         self._tools: dict[tuple[str, str], list[InstalledTool]] = {}
         self._executors: dict[str, list[InstalledExecutor]] = {}
+        self._loggers: dict[str, list[InstalledLogger]] = {}
         for entry_point in sorted(plugins, key=lambda plugin: (plugin.name, plugin.value)):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
-                components, tools, executors = _declared_by(entry_point)
+                components, tools, executors, loggers = _declared_by(entry_point)
             except Exception as error:
                 self.broken.append(
                     BrokenPlugin(
@@ -149,6 +166,10 @@ class Registry:
                 self._executors.setdefault(executor.name, []).append(
                     InstalledExecutor(executor=executor, distribution=distribution, version=version)
                 )
+            for logger in loggers:
+                self._loggers.setdefault(logger.name, []).append(
+                    InstalledLogger(logger=logger, distribution=distribution, version=version)
+                )
 
     def components(self, kind: str | None = None) -> list[Installed]:
         """Every usable component (of a kind), by kind in the order of ``KINDS``, then by name."""
@@ -164,7 +185,8 @@ class Registry:
         twice = [_collision(_label(*key), them) for key, them in self._found.items() if len(them) > 1]
         tools = [_collision(_tool_label(*key), it) for key, it in self._tools.items() if len(it) > 1]
         executors = [_collision(f"executor '{it}'", them) for it, them in self._executors.items() if them[1:]]
-        return [str(broken) for broken in self.broken] + twice + tools + executors
+        loggers = [_collision(f"logger '{it}'", them) for it, them in self._loggers.items() if them[1:]]
+        return [str(broken) for broken in self.broken] + twice + tools + executors + loggers
 
     def find(self, kind: str, name: str) -> Installed:
         """The component of that kind and name.
@@ -211,6 +233,19 @@ class Registry:
             raise PluginError(_collision(f"executor '{name}'", providers))
         raise PluginError(self._missing("executor", name))
 
+    def loggers(self) -> list[InstalledLogger]:
+        """Every usable run logger, by name."""
+        return [them[0] for _, them in sorted(self._loggers.items()) if len(them) == 1]
+
+    def find_logger(self, name: str) -> InstalledLogger:
+        """The run logger of that name. Raises PluginError saying which exist, or what to install."""
+        providers = self._loggers.get(name, [])
+        if len(providers) == 1:
+            return providers[0]
+        if providers:
+            raise PluginError(_collision(f"logger '{name}'", providers))
+        raise PluginError(self._missing("logger", name))
+
     def _missing(self, kind: str, name: str) -> str:
         label = kind.replace("_", " ")
         published = catalogue().get(kind, {})
@@ -223,6 +258,8 @@ class Registry:
         installed = [it.component.name for it in self.components(kind)]
         if kind == "executor":
             installed = ["local", *(it.executor.name for it in self.executors())]
+        if kind == "logger":
+            installed = [it.logger.name for it in self.loggers()]
         known = sorted({*installed, *published})
         text = f"unknown {label} '{name}'{did_you_mean(name, known)}"
         elsewhere = [k for k in KINDS if (k, name) in self._found or name in catalogue().get(k, {})]
@@ -241,12 +278,16 @@ def _tool_label(action: str, name: str) -> str:
     return f"'score {name}'" if action == "score" else f"'data {action} {name}'"
 
 
-def _collision(what: str, providers: Sequence[Installed | InstalledTool | InstalledExecutor]) -> str:
+def _collision(
+    what: str, providers: Sequence[Installed | InstalledTool | InstalledExecutor | InstalledLogger]
+) -> str:
     names = " and ".join(it.distribution for it in providers)
     return f"{what} is declared by {names}; uninstall all but one of them"
 
 
-def _declared_by(entry_point: EntryPoint) -> tuple[list[Component], list[DataTool], list[Executor]]:
+def _declared_by(
+    entry_point: EntryPoint,
+) -> tuple[list[Component], list[DataTool], list[Executor], list[RunLogger]]:
     """Load one plugin and check what it declares."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
@@ -271,6 +312,7 @@ def _declared_by(entry_point: EntryPoint) -> tuple[list[Component], list[DataToo
         _each(manager.hook.hacore_components(), "hacore_components", Component),
         _each(manager.hook.hacore_data_tools(), "hacore_data_tools", DataTool),
         _each(manager.hook.hacore_executors(), "hacore_executors", Executor),
+        _each(manager.hook.hacore_loggers(), "hacore_loggers", RunLogger),
     )
 
 

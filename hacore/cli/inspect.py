@@ -9,10 +9,14 @@ import click
 
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError
-from hacore.plugin import KINDS
-from hacore.registry import Installed, InstalledExecutor, did_you_mean, registry
+from hacore.plugin import KINDS, Component, Executor, RunLogger
+from hacore.registry import Installed, InstalledExecutor, InstalledLogger, did_you_mean, registry
 from hacore.spec import Combination, Sweep, is_sweep, load_spec, load_sweep
 from hacore.spec import needs as needed_by
+
+_Listed = Installed | InstalledExecutor | InstalledLogger
+# What is no component: as many are called, and a package that has one.
+_OTHERS = {"executor": ("executors", "hacore-ray"), "logger": ("loggers", "hacore-tensorboard")}
 
 
 @click.command(no_args_is_help=True)
@@ -104,7 +108,7 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
 def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """List installed components, those of KIND, or the options of the component NAME.
 
-    KIND may also be executor: places where sweeps can run.
+    KIND may also be executor, places where sweeps can run, or logger, places where runs can be logged.
 
     \b
     Examples:
@@ -114,18 +118,25 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """
     if kind is not None:
         kind = kind.replace("-", "_")
-        known = [*KINDS, "executor"]
+        known = [*KINDS, *_OTHERS]
         if kind not in known:
             raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, known)}; kinds: {', '.join(known)}")
     found = registry()
     if kind and name:
-        _show(found.find_executor(name) if kind == "executor" else found.find(kind, name), as_json)
+        if kind == "executor":
+            _show(found.find_executor(name), as_json)
+        elif kind == "logger":
+            _show(found.find_logger(name), as_json)
+        else:
+            _show(found.find(kind, name), as_json)
         return
-    listed: list[Installed | InstalledExecutor] = []
-    if kind != "executor":
+    listed: list[_Listed] = []
+    if kind not in _OTHERS:
         listed += found.components(kind)
     if kind in (None, "executor"):
         listed += found.executors()
+    if kind in (None, "logger"):
+        listed += found.loggers()
     rows = [_row(it) for it in listed]
     for problem in found.problems():
         click.echo(f"hacore: {problem}", err=True)
@@ -134,16 +145,23 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     elif rows:
         print_table("", list(rows[0]), [list(row.values()) for row in rows])
     else:
-        what = "executors are installed; try 'pip install hacore-ray'"
-        if kind != "executor":
-            what = "components are installed; try 'pip install hacore-l2-topk'"
-        click.echo(f"no {what}")
+        what, package = _OTHERS.get(kind or "", ("components", "hacore-l2-topk"))
+        click.echo(f"no {what} are installed; try 'pip install {package}'")
 
 
-def _row(it: Installed | InstalledExecutor) -> dict[str, Any]:
-    what = it.executor if isinstance(it, InstalledExecutor) else it.component
+def _declared(it: _Listed) -> tuple[str, Component | Executor | RunLogger]:
+    """The kind, and what the plugin declares."""
+    if isinstance(it, InstalledExecutor):
+        return "executor", it.executor
+    if isinstance(it, InstalledLogger):
+        return "logger", it.logger
+    return it.component.kind, it.component
+
+
+def _row(it: _Listed) -> dict[str, Any]:
+    kind, what = _declared(it)
     return {
-        "kind": it.component.kind if isinstance(it, Installed) else "executor",
+        "kind": kind,
         "name": what.name,
         "distribution": it.distribution,
         "version": it.version,
@@ -151,13 +169,12 @@ def _row(it: Installed | InstalledExecutor) -> dict[str, Any]:
     }
 
 
-def _show(it: Installed | InstalledExecutor, as_json: bool) -> None:
+def _show(it: _Listed, as_json: bool) -> None:
     from hacore.spec._structure import describe_type, shown
 
     row = _row(it)
-    config = it.executor.config if isinstance(it, InstalledExecutor) else it.component.config
     options: list[dict[str, Any]] = []
-    for field in attrs.fields(attrs.resolve_types(config)):
+    for field in attrs.fields(attrs.resolve_types(_declared(it)[1].config)):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         options.append(
             {
