@@ -45,6 +45,8 @@ def test_the_catalogue_is_what_the_plugins_declare():
                 found.setdefault("score", {})[tool.name] = project(folder)["name"]
         for executor in declared(folder, "executors"):
             found.setdefault("executor", {})[executor.name] = project(folder)["name"]
+        for logger in declared(folder, "loggers"):
+            found.setdefault("logger", {})[logger.name] = project(folder)["name"]
     assert found == catalogue()
 
 
@@ -70,6 +72,8 @@ def test_the_readme_names_every_component_and_how_to_install_it(folder):
         assert re.search(rf'[`"]{component.name}[`"]', text), component.name
     for executor in declared(folder, "executors"):
         assert f"--on {executor.name}" in text
+    for logger in declared(folder, "loggers"):
+        assert f"--log {logger.name}" in text
     if declared(folder):
         assert 'use = "' in text, "give an example in TOML"
 
@@ -83,6 +87,7 @@ def test_every_plugin_here_is_installed_and_found_by_the_common_door():
     held = {(it.component.kind, it.component.name): it.distribution for it in registry().components()}
     held |= {("score", it.tool.name): it.distribution for it in registry().tools("score")}
     held |= {("executor", it.executor.name): it.distribution for it in registry().executors()}
+    held |= {("logger", it.logger.name): it.distribution for it in registry().loggers()}
     for kind, names in catalogue().items():
         for name, distribution in names.items():
             assert held.get((kind, name)) == distribution

@@ -16,7 +16,8 @@ from hacore.loggers import Logged, Look
 from hacore_tensorboard import Config
 
 _END = ".end"
-_NOT_DRAWN = ("seconds", "questions")  # TensorBoard has times of its own; the questions do not change
+_TRAINED = ("epoch", "loss", "accuracy", "kept", "lr", "questions_per_second", "gradient_norm")
+_MEASURED = ("loss", "accuracy", "kept", "parameters", "multiply_adds")
 
 
 class TensorBoardLogger:
@@ -37,23 +38,23 @@ class TensorBoardLogger:
         purge = (logged.step + 1 if logged.step else 0) if before else None
         self._writer = SummaryWriter(str(self._folder), purge_step=purge)
         if not (before and logged.step):
-            self._writer.add_text("spec", f"```toml\n{logged.text}```", 0)
-            self._writer.add_text("model", f"{logged.parameters:,} trained parameters", 0)
+            text = f"{logged.parameters:,} trained parameters\n\n```toml\n{logged.text}```"
+            self._writer.add_text("spec", text, 0)
             self._writer.file_writer.add_summary(_options(logged.settings))
         self._writer.flush()
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
         self._step = step
-        self._scalars(self._writer, "train", values, step)
+        for key in _TRAINED:
+            self._writer.add_scalar(f"train/{key}", values[key], step)
         self._writer.flush()
 
     def evaluation(self, step: int, values: Mapping[str, Any], look: Look) -> None:
         self._step = step
         split = values["split"]
-        self._scalars(self._writer, split, values, step)
+        _add_scores(self._writer, split, values, step)
         if self._config.histograms:
-            # Edges between the whole numbers, so that a bar is a number of cells.
-            edges = np.arange(look.presence_QN.shape[1] + 2) - 0.5
+            edges = np.arange(look.presence_QN.shape[1] + 2)  # a bar for each number of cells
             self._writer.add_histogram(f"{split}_cells/presence", look.presence_QN, step)
             self._writer.add_histogram(f"{split}_cells/kept", look.kept_Q, step, bins=edges)
         for number, example in enumerate(look.examples[: self._config.pictures], 1):
@@ -63,7 +64,9 @@ class TensorBoardLogger:
 
     def end(self, result: Mapping[str, Any]) -> None:
         with self._ending(api_pb2.STATUS_SUCCESS) as writer:
-            self._scalars(writer, result["split"], result, self._step)
+            _add_scores(writer, result["split"], result, self._step)
+            seconds = result["training"]["seconds"]
+            writer.add_scalar(f"{result['split']}/training_seconds", seconds, self._step)
             writer.add_text("result", _table(result), self._step)
 
     def fail(self, error: str) -> None:
@@ -79,13 +82,15 @@ class TensorBoardLogger:
         writer.file_writer.add_summary(_hparams(metadata.SESSION_END_INFO_TAG, ended))
         return writer
 
-    def _scalars(self, writer: SummaryWriter, above: str, values: Mapping[str, Any], step: int) -> None:
-        for key, value in values.items():
-            if isinstance(value, (int, float)) and key not in _NOT_DRAWN:
-                writer.add_scalar(f"{above}/{key}", value, step)
-        for kind in ("by_type", "by_group"):
-            for name, part in values.get(kind, {}).items():
-                writer.add_scalar(f"{above}_{kind}/{_clean(name)}", part["accuracy"], step)
+
+def _add_scores(writer: SummaryWriter, split: str, values: Mapping[str, Any], step: int) -> None:
+    """What is known of a split; where its answers are not public, that is little."""
+    for key in _MEASURED:
+        if values.get(key) is not None:
+            writer.add_scalar(f"{split}/{key}", values[key], step)
+    for kind in ("by_type", "by_group"):
+        for name, part in values[kind].items():
+            writer.add_scalar(f"{split}_{kind}/{_clean(name)}", part["accuracy"], step)
 
 
 # Neither torch's add_hparams, which opens a run of its own for them, makes numbers of true and false, and has
