@@ -32,12 +32,11 @@ class TensorBoardLogger:
         self._config = config
         self._folder = logged.folder / "tensorboard"
         self._step = logged.step
-        for end in self._folder.glob(f"*{_END}"):
-            end.unlink()
-        before = any(self._folder.glob("*tfevents*"))
-        purge = (logged.step + 1 if logged.step else 0) if before else None
-        self._writer = SummaryWriter(str(self._folder), purge_step=purge)
-        if not (before and logged.step):
+        for file in self._folder.glob(f"*{_END}" if logged.step else "*tfevents*"):
+            file.unlink()
+        goes_on = any(self._folder.glob("*tfevents*"))
+        self._writer = SummaryWriter(str(self._folder), purge_step=logged.step + 1 if goes_on else None)
+        if not goes_on:
             text = f"{logged.parameters:,} trained parameters\n\n```toml\n{logged.text}```"
             self._writer.add_text("spec", text, 0)
             self._writer.file_writer.add_summary(_options(logged.settings))
