@@ -96,7 +96,7 @@ def component_options(kind: str) -> str:
 
 
 def published() -> str:
-    """Every published component and executor, what it is and the package that has it."""
+    """Every published component, executor and logger, what it is and the package that has it."""
     sections = {kind: section for section, kind in SECTIONS.items()}
     rows = []
     for kind in KINDS:
@@ -106,6 +106,9 @@ def published() -> str:
     for name, distribution in catalogue()["executor"].items():
         summary = registry().find_executor(name).executor.summary
         rows.append(["`hacore sweep --on`", f"`{name}`", f"`{distribution}`", summary])
+    for name, distribution in catalogue()["logger"].items():
+        summary = registry().find_logger(name).logger.summary
+        rows.append(["`hacore run --log`", f"`{name}`", f"`{distribution}`", summary])
     return table(["section of a spec", "name", "package", "what it is"], rows)
 
 
