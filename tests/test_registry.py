@@ -203,7 +203,7 @@ def test_did_you_mean():
 
 
 def test_the_catalogue_has_every_kind():
-    assert set(catalogue()) == {*KINDS, "executor", "score"}
+    assert set(catalogue()) == {*KINDS, "executor", "logger", "score"}
 
 
 def test_finding_every_plugin_imports_no_torch():
