@@ -88,7 +88,7 @@ def component_options(kind: str) -> str:
     """Every published component of a kind with its options."""
     parts = []
     for name, distribution in catalogue().get(kind, {}).items():
-        component = registry().find(kind, name).component
+        component = registry().find(kind, name).declared
         parts.append(
             f"### `{name}`\n\nFrom `{distribution}`: {component.summary}.\n\n{options(component.config)}"
         )
@@ -96,20 +96,23 @@ def component_options(kind: str) -> str:
 
 
 def published() -> str:
-    """Every published component, executor and command, what it is and the package that has it."""
+    """Every published component, executor, logger and command, what it is and the package that has it."""
     sections = {kind: section for section, kind in SECTIONS.items()}
     rows = []
     for kind in KINDS:
         for name, distribution in catalogue().get(kind, {}).items():
-            summary = registry().find(kind, name).component.summary
+            summary = registry().find(kind, name).declared.summary
             rows.append([f"`{sections[kind]}`", f"`{name}`", f"`{distribution}`", summary])
     for name, distribution in catalogue()["executor"].items():
-        summary = registry().find_executor(name).executor.summary
+        summary = registry().find("executor", name).declared.summary
         rows.append(["`hacore sweep --on`", f"`{name}`", f"`{distribution}`", summary])
+    for name, distribution in catalogue()["logger"].items():
+        summary = registry().find("logger", name).declared.summary
+        rows.append(["`hacore run --log`", f"`{name}`", f"`{distribution}`", summary])
     for name, distribution in catalogue()["command"].items():
         found = registry().find_command(name)
         assert found is not None
-        rows.append([f"`hacore {name}`", "", f"`{distribution}`", found.command.summary])
+        rows.append([f"`hacore {name}`", "", f"`{distribution}`", found.declared.summary])
     return table(["section of a spec", "name", "package", "what it is"], rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from typing import IO, Any
 
 from hacore.errors import RunError
@@ -18,16 +20,20 @@ from hacore.runs import RunFolder
 _GRACE_SECONDS = 20.0
 
 
-def run_processes(folder: RunFolder, processes: int, device: str) -> None:
+def run_processes(folder: RunFolder, processes: int, device: str, flags: Sequence[str] = ()) -> None:
     """Train the run of ``folder`` in several processes and wait for them.
 
+    flags: further ones of ``hacore run``.
     The first process reports on this one's standard error and writes the result; what the others say
     is shown when one of them fails. SIGTERM and Ctrl-C go to the processes, which save their state
     and leave. When one fails, the others get 20 seconds to leave. Raises RunError when any failed.
     """
     with tempfile.TemporaryFile() as said:
         port = str(_free_port())
-        workers = [_start(folder, rank, processes, port, device, said) for rank in range(processes)]
+        workers = [
+            _start(folder, rank, processes, port, ["--device", device, *flags], said)
+            for rank in range(processes)
+        ]
         try:
             _wait(workers)
         finally:
@@ -40,12 +46,12 @@ def run_processes(folder: RunFolder, processes: int, device: str) -> None:
             cause = f": {last[0]}" if last and not workers[0].returncode else ""
             raise RunError(
                 f"{folder.path}: a training process ended with status {failed[0]}{cause}; "
-                f"go on with: hacore run --resume {folder.path}"
+                f"go on with: hacore run --resume {shlex.join([str(folder.path), *flags])}"
             )
 
 
 def _start(
-    folder: RunFolder, rank: int, processes: int, port: str, device: str, said: IO[bytes]
+    folder: RunFolder, rank: int, processes: int, port: str, flags: Sequence[str], said: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     place = {
         "RANK": str(rank),
@@ -55,7 +61,7 @@ def _start(
         "MASTER_PORT": port,
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "hacore", "run", "--resume", str(folder.path), "--device", device],
+        [sys.executable, "-m", "hacore", "run", "--resume", str(folder.path), *flags],
         env={**os.environ, **place},
         stdout=subprocess.DEVNULL,
         stderr=None if rank == 0 else said,

@@ -195,6 +195,21 @@ class Command:
     summary: str
 
 
+@attrs.frozen(kw_only=True)
+class RunLogger:
+    """A declared place where a run is logged: ``hacore run SPEC --log NAME``.
+
+    target: ``module:Class`` of a ``hacore.loggers.Logger``, imported only when a run asks for it, and called
+    with the config and a ``hacore.loggers.Logged``. config: attrs class, every field made by ``option``; the
+    fields are the keys of ``--log-with NAME.KEY=VALUE``. summary: one line.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    config: type = attrs.field(validator=_check_config)
+    summary: str
+
+
 class Hooks:
     """The whole contract between the core and its plugins."""
 
@@ -216,4 +231,9 @@ class Hooks:
     @hookspec
     def hacore_commands(self) -> Iterable[Command]:
         """Return subcommands of ``hacore``, if this plugin has any. Must not import torch."""
+        raise AssertionError
+
+    @hookspec
+    def hacore_loggers(self) -> Iterable[RunLogger]:
+        """Return places where runs can be logged, if this plugin has any. Must not import torch."""
         raise AssertionError

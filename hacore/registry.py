@@ -9,25 +9,22 @@ from __future__ import annotations
 import functools
 import importlib
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 import pluggy
 
 from hacore.errors import HacoreError, PluginError, one_line
-from hacore.plugin import GROUP, KINDS, Command, Component, DataTool, Executor, Hooks
-from hacore.tools import Outcome, Tell
+from hacore.plugin import ACTIONS, GROUP, KINDS, Command, Component, DataTool, Executor, Hooks, RunLogger
 
-if TYPE_CHECKING:
-    import click
+D = TypeVar("D", bound=Component | DataTool | Executor | RunLogger | Command)
 
-    from hacore.executors import Demand, Workers
-
-T = TypeVar("T")
+OTHERS = ("executor", "logger", "command")
+"""What plugins declare beside components and data tools."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -37,63 +34,26 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Installed:
-    """A component with the distribution that provides it."""
+class Installed(Generic[D]):
+    """What a plugin declares, with the distribution that provides it.
 
-    component: Component
+    kind: one of ``KINDS``, ``OTHERS``, or the action of a data tool.
+    """
+
+    kind: str
+    declared: D
     distribution: str
     version: str
 
-    def load(self) -> type[Any]:
-        """The component's class; imports its module."""
-        what = f"{self.component.kind} '{self.component.name}' of {self.distribution} {self.version}"
-        loaded: type[Any] = _load(self.component.target, what, self.distribution)
-        return loaded
+    @property
+    def name(self) -> str:
+        """As a spec or the command line has it."""
+        return self.declared.name
 
-
-@attrs.frozen(kw_only=True)
-class InstalledTool:
-    """A data tool with the distribution that provides it."""
-
-    tool: DataTool
-    distribution: str
-    version: str
-
-    def load(self) -> Callable[[Any, Tell], Outcome]:
-        """The tool's function; imports its module."""
-        what = f"'{self.tool.action} {self.tool.name}' of {self.distribution} {self.version}"
-        loaded: Callable[[Any, Tell], Outcome] = _load(self.tool.target, what, self.distribution)
-        return loaded
-
-
-@attrs.frozen(kw_only=True)
-class InstalledExecutor:
-    """An executor with the distribution that provides it."""
-
-    executor: Executor
-    distribution: str
-    version: str
-
-    def load(self) -> Callable[[Any, Demand], Workers]:
-        """The class of its workers; imports its module."""
-        what = f"executor '{self.executor.name}' of {self.distribution} {self.version}"
-        loaded: Callable[[Any, Demand], Workers] = _load(self.executor.target, what, self.distribution)
-        return loaded
-
-
-@attrs.frozen(kw_only=True)
-class InstalledCommand:
-    """A subcommand with the distribution that provides it."""
-
-    command: Command
-    distribution: str
-    version: str
-
-    def load(self) -> click.Command:
-        """The click command; imports its module."""
-        what = f"command '{self.command.name}' of {self.distribution} {self.version}"
-        loaded: click.Command = _load(self.command.target, what, self.distribution)
-        return loaded
+    def load(self) -> Any:
+        """The class, function or command; imports its module."""
+        what = f"{_label(self.kind, self.name)} of {self.distribution} {self.version}"
+        return _load(self.declared.target, what, self.distribution)
 
 
 def _load(target: str, what: str, distribution: str) -> Any:
@@ -139,15 +99,12 @@ class Registry:
 
     def __init__(self, plugins: Iterable[EntryPoint]) -> None:
         self.broken: list[BrokenPlugin] = []
-        self._found: dict[tuple[str, str], list[Installed]] = {}
-        self._tools: dict[tuple[str, str], list[InstalledTool]] = {}
-        self._executors: dict[str, list[InstalledExecutor]] = {}
-        self._commands: dict[str, list[InstalledCommand]] = {}
+        self._found: dict[tuple[str, str], list[Installed[Any]]] = {}
         for entry_point in sorted(plugins, key=lambda plugin: (plugin.name, plugin.value)):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
-                components, tools, executors, commands = _declared_by(entry_point)
+                declared = _declared_by(entry_point)
             except Exception as error:
                 self.broken.append(
                     BrokenPlugin(
@@ -155,115 +112,95 @@ class Registry:
                     )
                 )
                 continue
-            for component in components:
-                self._found.setdefault((component.kind, component.name), []).append(
-                    Installed(component=component, distribution=distribution, version=version)
-                )
-            for tool in tools:
-                self._tools.setdefault((tool.action, tool.name), []).append(
-                    InstalledTool(tool=tool, distribution=distribution, version=version)
-                )
-            for executor in executors:
-                self._executors.setdefault(executor.name, []).append(
-                    InstalledExecutor(executor=executor, distribution=distribution, version=version)
-                )
-            for command in commands:
-                self._commands.setdefault(command.name, []).append(
-                    InstalledCommand(command=command, distribution=distribution, version=version)
+            for kind, it in declared:
+                self._found.setdefault((kind, it.name), []).append(
+                    Installed(kind=kind, declared=it, distribution=distribution, version=version)
                 )
 
-    def components(self, kind: str | None = None) -> list[Installed]:
+    def components(self, kind: str | None = None) -> list[Installed[Component]]:
         """Every usable component (of a kind), by kind in the order of ``KINDS``, then by name."""
-        found = [
-            providers[0]
-            for (its_kind, _), providers in self._found.items()
-            if len(providers) == 1 and kind in (None, its_kind)
-        ]
-        return sorted(found, key=lambda it: (KINDS.index(it.component.kind), it.component.name))
+        return [it for its in KINDS if kind in (None, its) for it in self._of(its)]
+
+    def tools(self, action: str) -> list[Installed[DataTool]]:
+        """Every usable data tool of an action, by the name of its dataset."""
+        return self._of(action)
+
+    def executors(self) -> list[Installed[Executor]]:
+        """Every usable executor, by name."""
+        return self._of("executor")
+
+    def loggers(self) -> list[Installed[RunLogger]]:
+        """Every usable run logger, by name."""
+        return self._of("logger")
+
+    def commands(self) -> list[Installed[Command]]:
+        """Every usable subcommand of a plugin, by name."""
+        return self._of("command")
+
+    def _of(self, kind: str) -> list[Installed[Any]]:
+        return [them[0] for (its, _), them in sorted(self._found.items()) if its == kind and len(them) == 1]
 
     def problems(self) -> list[str]:
         """Broken plugins and names declared twice, a line each."""
-        twice = [_collision(_label(*key), them) for key, them in self._found.items() if len(them) > 1]
-        tools = [_collision(_tool_label(*key), it) for key, it in self._tools.items() if len(it) > 1]
-        executors = [_collision(f"executor '{it}'", them) for it, them in self._executors.items() if them[1:]]
-        commands = [_collision(f"command '{it}'", them) for it, them in self._commands.items() if them[1:]]
-        return [str(broken) for broken in self.broken] + twice + tools + executors + commands
+        order = [*KINDS, *ACTIONS, *OTHERS]
+        twice = sorted(
+            (key for key, them in self._found.items() if len(them) > 1), key=lambda it: order.index(it[0])
+        )
+        return [*map(str, self.broken), *(_collision(*key, self._found[key]) for key in twice)]
 
-    def find(self, kind: str, name: str) -> Installed:
-        """The component of that kind and name.
+    def find(self, kind: str, name: str) -> Installed[Any]:
+        """The component, executor or logger of that name.
 
         Raises PluginError saying what exists, what to install, or what is wrong with the plugin.
         """
-        providers = self._found.get((kind, name), [])
-        if len(providers) == 1:
-            return providers[0]
-        if providers:
-            raise PluginError(_collision(_label(kind, name), providers))
-        raise PluginError(self._missing(kind, name))
+        found = self._only(kind, name)
+        if found is None:
+            raise PluginError(self._missing(kind, name))
+        return found
 
-    def tools(self, action: str) -> list[InstalledTool]:
-        """Every usable data tool of an action, by the name of its dataset."""
-        found = [them[0] for (its, _), them in self._tools.items() if its == action and len(them) == 1]
-        return sorted(found, key=lambda it: it.tool.name)
-
-    def find_tool(self, action: str, name: str) -> InstalledTool:
+    def find_tool(self, action: str, name: str) -> Installed[DataTool]:
         """The tool for a dataset. Raises PluginError saying for which there is one, or what to install."""
-        providers = self._tools.get((action, name), [])
-        if len(providers) == 1:
-            return providers[0]
-        if providers:
-            raise PluginError(_collision(_tool_label(action, name), providers))
+        found = self._only(action, name)
+        if found:
+            return found
         if name in catalogue().get(action, {}):
             raise PluginError(self._missing(action, name))
         self.find("dataset", name)
-        names = [it.tool.name for it in self.tools(action)]
+        names = [it.name for it in self.tools(action)]
         raise PluginError(
             f"dataset '{name}' has nothing to {action}; datasets that do: {', '.join(names) or 'none'}"
         )
 
-    def executors(self) -> list[InstalledExecutor]:
-        """Every usable executor, by name."""
-        return [them[0] for _, them in sorted(self._executors.items()) if len(them) == 1]
-
-    def find_executor(self, name: str) -> InstalledExecutor:
-        """The executor of that name. Raises PluginError saying which exist, or what to install."""
-        providers = self._executors.get(name, [])
-        if len(providers) == 1:
-            return providers[0]
-        if providers:
-            raise PluginError(_collision(f"executor '{name}'", providers))
-        raise PluginError(self._missing("executor", name))
-
-    def commands(self) -> list[InstalledCommand]:
-        """Every usable subcommand of a plugin, by name."""
-        return [them[0] for _, them in sorted(self._commands.items()) if len(them) == 1]
-
-    def find_command(self, name: str) -> InstalledCommand | None:
+    def find_command(self, name: str) -> Installed[Command] | None:
         """The subcommand of that name, None where nobody declares or publishes one.
 
         Raises PluginError saying what to install, or who declares it twice.
         """
-        providers = self._commands.get(name, [])
-        if len(providers) > 1:
-            raise PluginError(_collision(f"command '{name}'", providers))
-        if not providers and name in catalogue().get("command", {}):
+        found = self._only("command", name)
+        if found is None and name in catalogue()["command"]:
             raise PluginError(self._missing("command", name))
+        return found
+
+    def _only(self, kind: str, name: str) -> Installed[Any] | None:
+        """The one that is declared, if any. Raises PluginError where there are several."""
+        providers = self._found.get((kind, name), [])
+        if len(providers) > 1:
+            raise PluginError(_collision(kind, name, providers))
         return providers[0] if providers else None
 
     def _missing(self, kind: str, name: str) -> str:
-        label = kind.replace("_", " ")
+        label = _label(kind, name)
         published = catalogue().get(kind, {})
         if name in published:
             distribution = published[name]
             for broken in self.broken:
                 if broken.distribution == distribution:
-                    return f"{label} '{name}' cannot be used: {broken}"
-            return f"{label} '{name}' is not installed; run 'pip install {distribution}'"
-        installed = [it.component.name for it in self.components(kind)]
-        if kind == "executor":
-            installed = ["local", *(it.executor.name for it in self.executors())]
+                    return f"{label} cannot be used: {broken}"
+            return f"{label} is not installed; run 'pip install {distribution}'"
+        installed = ["local"] if kind == "executor" else []
+        installed += [it.name for it in self._of(kind)]
         known = sorted({*installed, *published})
-        text = f"unknown {label} '{name}'{did_you_mean(name, known)}"
+        text = f"unknown {label}{did_you_mean(name, known)}"
         elsewhere = [k for k in KINDS if (k, name) in self._found or name in catalogue().get(k, {})]
         if elsewhere:
             other = elsewhere[0].replace("_", " ")
@@ -273,24 +210,18 @@ class Registry:
 
 
 def _label(kind: str, name: str) -> str:
-    return f"{kind.replace('_', ' ')} '{name}'"
+    if kind == "score":
+        return f"'score {name}'"
+    return f"'data {kind} {name}'" if kind in ACTIONS else f"{kind.replace('_', ' ')} '{name}'"
 
 
-def _tool_label(action: str, name: str) -> str:
-    return f"'score {name}'" if action == "score" else f"'data {action} {name}'"
-
-
-def _collision(
-    what: str, providers: Sequence[Installed | InstalledTool | InstalledExecutor | InstalledCommand]
-) -> str:
+def _collision(kind: str, name: str, providers: Sequence[Installed[Any]]) -> str:
     names = " and ".join(it.distribution for it in providers)
-    return f"{what} is declared by {names}; uninstall all but one of them"
+    return f"{_label(kind, name)} is declared by {names}; uninstall all but one of them"
 
 
-def _declared_by(
-    entry_point: EntryPoint,
-) -> tuple[list[Component], list[DataTool], list[Executor], list[Command]]:
-    """Load one plugin and check what it declares."""
+def _declared_by(entry_point: EntryPoint) -> list[tuple[str, Any]]:
+    """Load one plugin and check what it declares: (kind, declared)."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
     plugin = entry_point.load()
@@ -310,15 +241,17 @@ def _declared_by(
     if not manager.get_hookcallers(plugin):
         raise PluginError("no hook, as 'hacore_components'; mark the function with hacore.plugin.hookimpl")
     assert name is not None
-    return (
-        _each(manager.hook.hacore_components(), "hacore_components", Component),
-        _each(manager.hook.hacore_data_tools(), "hacore_data_tools", DataTool),
-        _each(manager.hook.hacore_executors(), "hacore_executors", Executor),
-        _each(manager.hook.hacore_commands(), "hacore_commands", Command),
-    )
+    hooks = manager.hook
+    return [
+        *((it.kind, it) for it in _each(hooks.hacore_components(), "hacore_components", Component)),
+        *((it.action, it) for it in _each(hooks.hacore_data_tools(), "hacore_data_tools", DataTool)),
+        *(("executor", it) for it in _each(hooks.hacore_executors(), "hacore_executors", Executor)),
+        *(("logger", it) for it in _each(hooks.hacore_loggers(), "hacore_loggers", RunLogger)),
+        *(("command", it) for it in _each(hooks.hacore_commands(), "hacore_commands", Command)),
+    ]
 
 
-def _each(given: Iterable[Iterable[T]], hook: str, cls: type[T]) -> list[T]:
+def _each(given: Iterable[Iterable[D]], hook: str, cls: type[D]) -> list[D]:
     declared = [it for many in given for it in many]
     for it in declared:
         if not isinstance(it, cls):

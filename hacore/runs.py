@@ -176,7 +176,7 @@ def describe_environment(spec: Spec, device: torch.device, processes: int) -> di
         "libraries": {name: held for name in _LIBRARIES if (held := installed(name))},
         "components": {
             section: {
-                "name": it.component.name,
+                "name": it.name,
                 "distribution": it.distribution,
                 "version": it.version,
             }

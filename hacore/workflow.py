@@ -22,12 +22,14 @@ from hacore.features.store import FeatureStore
 from hacore.files import load_tensors, write_json
 from hacore.inputs import Inputs
 from hacore.launch import run_processes
+from hacore.loggers import Log, choose, log_flags
 from hacore.memory import keep_freed_memory
 from hacore.model import VQAModel, compose, compose_question_only
 from hacore.runs import RunFolder, describe_environment, device_name
 from hacore.spec import Spec
 from hacore.train.checkpoint import load_model
 from hacore.train.distributed import World, barrier, broadcast_text, launched, world
+from hacore.train.logs import Logs
 from hacore.train.loop import make_sampler, precision_of, total_steps, train
 from hacore.train.metrics import Scores
 from hacore.train.progress import Reporter, Silent
@@ -116,17 +118,20 @@ def run(
     device: str = "auto",
     reporter: Reporter | None = None,
     report: bool = True,
+    log: Log = (),
     created: Callable[[RunFolder], None] = lambda folder: None,
 ) -> tuple[RunFolder, dict[str, Any] | None]:
     """Train and measure a spec; returns the run folder and the content of its result.json.
 
     runs: folder that holds run folders. resume: go on with this run. report: write report/index.html at
-    the end, where what it needs is installed. created: called once with the
-    folder before training. The result is None when the training was interrupted; resuming a finished
-    run returns its result as it is. In a process started by torchrun this joins the others; only
-    rank 0 reports and returns a result.
+    the end, where what it needs is installed. log: loggers, by name or with options, as
+    ``{"tensorboard": {"pictures": 4}}``. created: called once with the folder before training.
+    The result is None when the training was interrupted; resuming a finished run returns its result as it
+    is. In a process started by torchrun this joins the others; only rank 0 reports, logs and returns a
+    result.
     """
     reporter = reporter or Silent()
+    loggers = choose(log)
     chosen = choose_device(device)
     if resume is not None and resume.result_file.is_file():
         if launched() and os.environ["RANK"] != "0":
@@ -141,12 +146,28 @@ def run(
         environment = describe_environment(spec, chosen, spec.train.processes)
         folder = resume or RunFolder.create(spec, runs, environment)
         created(folder)
-        run_processes(folder, spec.train.processes, device)
+        run_processes(folder, spec.train.processes, device, log_flags(log))
         return folder, folder.result() if folder.result_file.is_file() else None
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     else:
         keep_freed_memory()
+    leads = not launched() or os.environ["RANK"] == "0"
+    with Logs(loggers if leads else [], chosen) as logs:
+        return _run_here(spec, runs, resume, chosen, reporter, report, created, logs)
+
+
+def _run_here(
+    spec: Spec,
+    runs: str | Path,
+    resume: RunFolder | None,
+    chosen: torch.device,
+    reporter: Reporter,
+    report: bool,
+    created: Callable[[RunFolder], None],
+    logs: Logs,
+) -> tuple[RunFolder, dict[str, Any] | None]:
+    """The run in this process, or this process's share of it."""
     with world(chosen) as here:
         if spec.train.threads:
             torch.set_num_threads(spec.train.threads)
@@ -175,6 +196,7 @@ def run(
             world=here,
             reporter=reporter,
             features=features,
+            logs=logs,
         )
     # Measured by one process that has left the others: a sum over all of them would wait for ever.
     if not finished or not here.leads:
@@ -189,6 +211,7 @@ def run(
         "device": device_name(chosen),
     }
     write_json(folder.result_file, result)
+    logs.end(result)
     if report:
         _report(
             Trained(

@@ -47,6 +47,8 @@ def test_the_catalogue_is_what_the_plugins_declare():
             found.setdefault("executor", {})[executor.name] = project(folder)["name"]
         for command in declared(folder, "commands"):
             found.setdefault("command", {})[command.name] = project(folder)["name"]
+        for logger in declared(folder, "loggers"):
+            found.setdefault("logger", {})[logger.name] = project(folder)["name"]
     assert found == catalogue()
 
 
@@ -74,6 +76,8 @@ def test_the_readme_names_every_component_and_how_to_install_it(folder):
         assert f"--on {executor.name}" in text
     for command in declared(folder, "commands"):
         assert re.search(rf"^ +hacore {command.name} ", text, re.MULTILINE)
+    for logger in declared(folder, "loggers"):
+        assert f"--log {logger.name}" in text
     if declared(folder):
         assert 'use = "' in text, "give an example in TOML"
 
@@ -84,10 +88,11 @@ def test_test_files_have_names_of_their_own():
 
 
 def test_every_plugin_here_is_installed_and_found_by_the_common_door():
-    held = {(it.component.kind, it.component.name): it.distribution for it in registry().components()}
-    held |= {("score", it.tool.name): it.distribution for it in registry().tools("score")}
-    held |= {("executor", it.executor.name): it.distribution for it in registry().executors()}
-    held |= {("command", it.command.name): it.distribution for it in registry().commands()}
+    held = {(it.kind, it.name): it.distribution for it in registry().components()}
+    held |= {("score", it.name): it.distribution for it in registry().tools("score")}
+    held |= {("executor", it.name): it.distribution for it in registry().executors()}
+    held |= {("command", it.name): it.distribution for it in registry().commands()}
+    held |= {("logger", it.name): it.distribution for it in registry().loggers()}
     for kind, names in catalogue().items():
         for name, distribution in names.items():
             assert held.get((kind, name)) == distribution
@@ -96,7 +101,7 @@ def test_every_plugin_here_is_installed_and_found_by_the_common_door():
 
 @pytest.mark.parametrize(
     "config",
-    [it.component.config for it in registry().components()]
+    [it.declared.config for it in registry().components()]
     + [FeaturesConfig, HeadConfig, TrainConfig, EvalConfig],
     ids=lambda cls: f"{cls.__module__}.{cls.__name__}",
 )
@@ -113,6 +118,6 @@ def test_every_option_has_a_line_of_help_and_a_default_that_is_allowed(config):
 
 def test_every_component_has_a_one_line_summary_and_loads():
     for it in registry().components():
-        assert "\n" not in it.component.summary
-        assert 10 < len(it.component.summary) < 100, it.component.name
+        assert "\n" not in it.declared.summary
+        assert 10 < len(it.declared.summary) < 100, it.name
         assert it.load().__doc__

@@ -40,12 +40,12 @@ def test_a_plugin_is_found_with_its_distribution_and_version(good):
     it = registry().find("selector", "mine")
     assert (it.distribution, it.version) == ("fake-one", "1.0")
     assert it.load().__name__ == "It"
-    assert "mine" in [it.component.name for it in registry().components("selector")]
+    assert "mine" in [it.name for it in registry().components("selector")]
     assert registry().problems() == []
 
 
 def test_components_come_by_kind_and_name():
-    keys = [(KINDS.index(it.component.kind), it.component.name) for it in registry().components()]
+    keys = [(KINDS.index(it.kind), it.name) for it in registry().components()]
     assert keys == sorted(keys)
     assert keys
 
@@ -123,7 +123,7 @@ def test_a_name_declared_twice_names_both_distributions(good):
         registry().find("selector", "mine")
     assert str(error.value) == said
     assert registry().problems() == [said]
-    assert "mine" not in [it.component.name for it in registry().components()]
+    assert "mine" not in [it.name for it in registry().components()]
     assert registry().find("selector", "other").distribution == "fake-three"
 
 
@@ -142,7 +142,7 @@ def test_data_tools_are_found_and_two_of_one_name_are_an_error(install):
         part = "def it(config, tell): return 7\n"
         source = (GOOD + TOOL).format(name=module.replace("_", "-"), module=module)
         install(module, source, **{f"{module}_part": part})
-    assert "fake-one" in [it.tool.name for it in registry().tools("verify")]
+    assert "fake-one" in [it.name for it in registry().tools("verify")]
     assert registry().find_tool("verify", "fake-two").load()(None, None) == 7
     install(
         "fake_three", GOOD.format(name="m", module="fake_three") + TOOL.format(name="fake-one", module="x")
@@ -203,7 +203,7 @@ def test_did_you_mean():
 
 
 def test_the_catalogue_has_every_kind():
-    assert set(catalogue()) == {*KINDS, "command", "executor", "score"}
+    assert set(catalogue()) == {*KINDS, "command", "executor", "logger", "score"}
 
 
 def test_finding_every_plugin_imports_no_torch():

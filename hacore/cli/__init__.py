@@ -74,7 +74,7 @@ def _added() -> dict[str, str]:
     """{name: summary} of the commands that plugins add."""
     from hacore.registry import registry
 
-    return {it.command.name: it.command.summary for it in registry().commands()}
+    return {it.name: it.declared.summary for it in registry().commands()}
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from hacore.cli.tables import json_option, print_json
 from hacore.errors import PluginError, Problem, SpecError
-from hacore.registry import InstalledTool, catalogue, registry
+from hacore.plugin import DataTool
+from hacore.registry import Installed, catalogue, registry
 from hacore.spec._structure import shown, structure_table
 
 _SUMMARIES = {
@@ -45,14 +46,14 @@ class _Tools(click.Group):
     """The datasets for which an action is installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [it.tool.name for it in registry().tools(str(self.name))]
+        return [it.name for it in registry().tools(str(self.name))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         try:
             return _command(registry().find_tool(str(self.name), cmd_name))
         except PluginError:
             # Names that exist nowhere are mistakes of usage; what is not installed can be mended.
-            known = {it.component.name for it in registry().components("dataset")}
+            known = {it.name for it in registry().components("dataset")}
             if cmd_name in known.union(catalogue()["dataset"], catalogue().get(str(self.name), {})):
                 raise
             return None
@@ -84,9 +85,9 @@ def score() -> None:
     """
 
 
-def _command(it: InstalledTool) -> click.Command:
+def _command(it: Installed[DataTool]) -> click.Command:
     """The command of a tool; its options are the fields of the tool's config."""
-    tool = it.tool
+    tool = it.declared
     fields = attrs.fields(attrs.resolve_types(tool.config))
     parameters = [_parameter(field, tool.argument) for field in fields]
 

@@ -9,10 +9,13 @@ import click
 
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError
-from hacore.plugin import KINDS, Command, Component, Executor
-from hacore.registry import Installed, InstalledCommand, InstalledExecutor, did_you_mean, registry
+from hacore.plugin import KINDS
+from hacore.registry import OTHERS, Installed, did_you_mean, registry
 from hacore.spec import Combination, Sweep, is_sweep, load_spec, load_sweep
 from hacore.spec import needs as needed_by
+
+# A package that has one.
+_EXAMPLES = {"executor": "hacore-ray", "logger": "hacore-tensorboard", "command": "hacore-serve"}
 
 
 @click.command(no_args_is_help=True)
@@ -104,7 +107,8 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
 def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """List installed components, those of KIND, or the options of the component NAME.
 
-    KIND may also be executor: places where sweeps can run; or command: commands that plugins add.
+    KIND may also be executor, places where sweeps can run; logger, places where runs can be logged;
+    or command, commands that plugins add.
 
     \b
     Examples:
@@ -114,20 +118,22 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """
     if kind is not None:
         kind = kind.replace("-", "_")
-        known = [*KINDS, "executor", "command"]
+        known = [*KINDS, *OTHERS]
         if kind not in known:
             raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, known)}; kinds: {', '.join(known)}")
     found = registry()
     if kind == "command" and name:
         raise click.UsageError(f"a command has no options in a spec; see 'hacore {name} --help'")
     if kind and name:
-        _show(found.find_executor(name) if kind == "executor" else found.find(kind, name), as_json)
+        _show(found.find(kind, name), as_json)
         return
-    listed: list[Installed | InstalledExecutor | InstalledCommand] = []
-    if kind is None or kind in KINDS:
+    listed: list[Installed[Any]] = []
+    if kind not in OTHERS:
         listed += found.components(kind)
     if kind in (None, "executor"):
         listed += found.executors()
+    if kind in (None, "logger"):
+        listed += found.loggers()
     if kind in (None, "command"):
         listed += found.commands()
     rows = [_row(it) for it in listed]
@@ -138,35 +144,26 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     elif rows:
         print_table("", list(rows[0]), [list(row.values()) for row in rows])
     else:
-        example = {"executor": "hacore-ray", "command": "hacore-serve"}.get(str(kind), "hacore-l2-topk")
-        what = f"{kind}s" if kind in ("executor", "command") else "components"
-        click.echo(f"no {what} are installed; try 'pip install {example}'")
+        what = f"{kind}s" if kind in OTHERS else "components"
+        click.echo(f"no {what} are installed; try 'pip install {_EXAMPLES.get(str(kind), 'hacore-l2-topk')}'")
 
 
-def _row(it: Installed | InstalledExecutor | InstalledCommand) -> dict[str, Any]:
-    what: Component | Executor | Command
-    if isinstance(it, Installed):
-        kind, what = it.component.kind, it.component
-    elif isinstance(it, InstalledExecutor):
-        kind, what = "executor", it.executor
-    else:
-        kind, what = "command", it.command
+def _row(it: Installed[Any]) -> dict[str, Any]:
     return {
-        "kind": kind,
-        "name": what.name,
+        "kind": it.kind,
+        "name": it.name,
         "distribution": it.distribution,
         "version": it.version,
-        "summary": what.summary,
+        "summary": it.declared.summary,
     }
 
 
-def _show(it: Installed | InstalledExecutor, as_json: bool) -> None:
+def _show(it: Installed[Any], as_json: bool) -> None:
     from hacore.spec._structure import describe_type, shown
 
     row = _row(it)
-    config = it.executor.config if isinstance(it, InstalledExecutor) else it.component.config
     options: list[dict[str, Any]] = []
-    for field in attrs.fields(attrs.resolve_types(config)):
+    for field in attrs.fields(attrs.resolve_types(it.declared.config)):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         options.append(
             {

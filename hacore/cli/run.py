@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
+from hacore.cli.log import chosen_log, log_options
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.errors import HacoreError
+from hacore.loggers import log_flags
 from hacore.spec import dump_spec, load_spec
 
 
@@ -24,6 +27,7 @@ from hacore.spec import dump_spec, load_spec
     "--dry-run", is_flag=True, help="Print the resolved spec and stop; nothing is trained or written."
 )
 @click.option("--report/--no-report", default=True, help="Write report/index.html; on by default.")
+@log_options
 @json_option
 def run(
     spec: str | None,
@@ -33,6 +37,8 @@ def run(
     runs: str,
     dry_run: bool,
     report: bool,
+    loggers: tuple[str, ...],
+    log_options: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Train and measure the experiment of SPEC, a TOML file.
@@ -46,12 +52,14 @@ def run(
     Examples:
       hacore run experiments/han_rn.toml
       hacore run experiments/han_rn.toml --set selector.k=8 --set train.epochs=2
+      hacore run experiments/han_rn.toml --log tensorboard --log-with tensorboard.pictures=4
       hacore run --resume runs/han_rn/20260101-120000-abc123
     """
     if spec is None and resume is None:
         raise click.UsageError("give a SPEC, or --resume RUN")
     if resume and overrides and spec is None:
         raise click.UsageError("--set with --resume needs the SPEC it changes; a run goes on as it began")
+    log = chosen_log(loggers, log_options)
     if spec is not None:
         resolved = load_spec(spec, overrides)
         if dry_run:
@@ -82,13 +90,15 @@ def run(
         device=device,
         reporter=reporter,
         report=report,
+        log=log,
         created=lambda made: reporter.message(f"run folder: {made.path}"),
     )
     if result is None:
         from hacore.train.distributed import launched
 
         if not launched():
-            raise HacoreError(f"stopped before the end; go on with: hacore run --resume {folder.path}")
+            again = shlex.join(["--resume", str(folder.path), *log_flags(log)])
+            raise HacoreError(f"stopped before the end; go on with: hacore run {again}")
         return
     if as_json:
         print_json({"run": str(folder.path), **result})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
+from hacore.cli.log import chosen_log, log_options
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.errors import HacoreError
+from hacore.loggers import log_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, load_sweep, set_values
 
@@ -35,6 +38,7 @@ from hacore.spec import Sweep, load_sweep, set_values
     help="An option of the executor; 'hacore plugins executor NAME' lists them. May be repeated.",
 )
 @click.option("--output", metavar="FOLDER", help="The sweep folder; default: sweeps/NAME.")
+@log_options
 @click.option("--dry-run", is_flag=True, help="List the combinations and stop; nothing is done.")
 @json_option
 def sweep(
@@ -46,6 +50,8 @@ def sweep(
     on: str,
     options: tuple[str, ...],
     output: str | None,
+    loggers: tuple[str, ...],
+    log_options: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -59,6 +65,7 @@ def sweep(
     Examples:
       hacore sweep experiments/tables/table1.toml --dry-run
       hacore sweep experiments/tables/table1.toml --seed 0 --jobs 2
+      hacore sweep experiments/tables/table1.toml --log tensorboard
       hacore sweep sweeps/table1
       hacore sweep sweeps/table1 --on ray --with address=10.0.0.1:6379
     """
@@ -67,7 +74,8 @@ def sweep(
     table: dict[str, Any] = {}
     set_values(table, options, "--with address=10.0.0.1:6379")
     if on != "local":
-        registry().find_executor(on)  # a mistake is told before torch is loaded
+        registry().find("executor", on)  # a mistake is told before torch is loaded
+    log = chosen_log(loggers, log_options)
     if SweepFolder.is_sweep(spec):
         if overrides or output:
             raise click.UsageError("a sweep folder goes on as it began; --set and --output need its SPEC")
@@ -94,6 +102,7 @@ def sweep(
         device=device,
         on=on,
         options=table,
+        log=log,
         reporter=sweep_reporter_for(console),
     )
     if as_json:
@@ -110,8 +119,9 @@ def sweep(
     if missing > len(failed):
         lines.append(f"stopped before the end, {missing} of {len(chosen)} runs are missing")
     if missing:
-        place = "" if on == "local" else " ".join(["", "--on", on, *(f"--with {it}" for it in options)])
-        raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {made.path}{place}"]))
+        place = [] if on == "local" else ["--on", on, *(word for it in options for word in ("--with", it))]
+        again = shlex.join([str(made.path), *place, *log_flags(log)])
+        raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {again}"]))
 
 
 def _list(found: Sweep, wanted: set[str], folder: Path, as_json: bool) -> None:

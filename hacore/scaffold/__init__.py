@@ -67,7 +67,7 @@ def _check_name(kind: str, name: str) -> None:
             f"try '{name.removeprefix('hacore-')}'"
         )
     label = kind.replace("_", " ")
-    providers = {it.component.name: it.distribution for it in registry().components(kind)}
+    providers = {it.name: it.distribution for it in registry().components(kind)}
     providers.update(catalogue().get(kind, {}))
     if name in providers:
         raise HacoreError(f"{label} '{name}' exists already, in {providers[name]}; choose another name")

@@ -247,7 +247,7 @@ def _use(
     if name is None:
         return None
     try:
-        config_class = plugins.find(kind, name).component.config
+        config_class = plugins.find(kind, name).declared.config
     except PluginError as error:
         problems.append(Problem(f"{section}.use", str(error)))
         return None

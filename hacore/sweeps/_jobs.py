@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from hacore.errors import one_line
@@ -24,8 +25,13 @@ _SHOWN_SECONDS = 60.0
 class Job:
     """A run that is at work, or waits for its place at the workers'."""
 
-    def __init__(self, folder: SweepFolder, outcome: Outcome, workers: Workers) -> None:
-        """Give it to them: from its run folder where there is one, else from its spec."""
+    def __init__(
+        self, folder: SweepFolder, outcome: Outcome, workers: Workers, flags: Sequence[str] = ()
+    ) -> None:
+        """Give it to them: from its run folder where there is one, else from its spec.
+
+        flags: further ones of ``hacore run``.
+        """
         self.outcome = outcome
         self.begun = False
         self._folder = folder
@@ -37,7 +43,9 @@ class Job:
         self._log = folder.log_of(spec)
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._said = self._log.stat().st_size if self._log.exists() else 0
-        work = Work(spec=spec, spec_file=folder.spec_of(spec), arguments=("run", *what), log=self._log)
+        work = Work(
+            spec=spec, spec_file=folder.spec_of(spec), arguments=("run", *what, *flags), log=self._log
+        )
         self._process = workers.start(work)
         self._end: Ended | None = None
         self._noticed = 0.0

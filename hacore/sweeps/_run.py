@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hacore.errors import HacoreError
 from hacore.executors import Demand, Workers
 from hacore.files import write_whole
+from hacore.loggers import Log, choose, log_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, dump_spec, structure_config, unstructure_config
 from hacore.sweeps._folder import Outcome, SweepFolder
@@ -32,6 +33,7 @@ def run_sweep(
     device: str = "auto",
     on: str = "local",
     options: Mapping[str, Any] | None = None,
+    log: Log = (),
     reporter: SweepReporter | None = None,
 ) -> tuple[SweepFolder, list[Outcome]]:
     """Run what the sweep folder does not have yet; returns it and what became of every run.
@@ -39,9 +41,9 @@ def run_sweep(
     output: the sweep folder, ``sweeps/NAME`` by default; what it holds is used: finished runs are not
     repeated, others go on from their last checkpoint. seeds: run only these of the sweep's. jobs: runs
     at a time; default: as many as the cores, or the GPUs, have room for. on: ``local``, this machine, or
-    an executor of a plugin, with its ``options``. A run that fails does not stop the others; one that
-    loses its machine goes on at another. SIGTERM and Ctrl-C are passed on, the runs save their state and
-    leave, and their outcome is "interrupted".
+    an executor of a plugin, with its ``options``. log: loggers of every run, see ``hacore.run``.
+    A run that fails does not stop the others; one that loses its machine goes on at another. SIGTERM and
+    Ctrl-C are passed on, the runs save their state and leave, and their outcome is "interrupted".
     Raises HacoreError when nothing can be run.
     """
     from hacore.train.distributed import launched
@@ -52,12 +54,13 @@ def run_sweep(
             "run is to have several"
         )
     wanted = {it.short for it in sweep.of_seeds(seeds or ())}
-    executor = None if on == "local" else registry().find_executor(on)
-    config = structure_config(executor.executor.config, dict(options or {}), on) if executor else None
+    executor = None if on == "local" else registry().find("executor", on)
+    config = structure_config(executor.declared.config, dict(options or {}), on) if executor else None
     if executor is None and options:
         raise HacoreError(
             f"local.{next(iter(options))}: local takes no options; leave it out, or name an executor"
         )
+    choose(log)  # a mistake is told once, not by every run
     reporter = reporter or SilentSweep()
     folder = SweepFolder(output or Path("sweeps", sweep.name))
     with folder.locked() as lock:
@@ -82,7 +85,7 @@ def run_sweep(
                 write_whole(folder.spec_of(spec), dump_spec(spec).encode())
             reporter.start(len(chosen) - len(waiting), len(chosen), workers.jobs)
             try:
-                _work(folder, sweep, outcomes, waiting, workers, reporter)
+                _work(folder, sweep, outcomes, waiting, workers, reporter, log_flags(log))
             finally:
                 folder.write(sweep, outcomes)
                 reporter.stop()
@@ -98,6 +101,7 @@ def _work(
     waiting: list[Outcome],
     workers: Workers,
     reporter: SweepReporter,
+    flags: Sequence[str],
 ) -> None:
     """Run what is waiting, until nothing is left or a signal came; leaves no process."""
     from hacore.train.interrupt import Interrupts
@@ -118,7 +122,7 @@ def _work(
                             job.kill()
                     running = [job for job in running if job.begun]
                 while waiting and not asked and workers.room():
-                    running.append(Job(folder, waiting.pop(0), workers))
+                    running.append(Job(folder, waiting.pop(0), workers, flags))
                 began = [job for job in running if job.begins()]
                 for job in began:
                     job.outcome.status = "running"

@@ -15,7 +15,7 @@ import toml
 from hacore import interfaces
 from hacore.data import Dataset
 from hacore.interfaces import Sizes
-from hacore.plugin import GROUP
+from hacore.plugin import GROUP, Component
 from hacore.registry import Installed, registry
 from hacore.spec import structure_config, unstructure_config
 from hacore.testing._checks import fail, require
@@ -68,23 +68,24 @@ class Contract:
     tolerance: ClassVar[float]
 
     @classmethod
-    def installed(cls) -> Installed:
+    def installed(cls) -> Installed[Component]:
         """The component, found as a spec finds it."""
         return registry().find(cls.kind, cls.name)
 
     @classmethod
     def component_class(cls) -> type[Any]:
         """The class the declaration names."""
-        return cls.installed().load()
+        found: type[Any] = cls.installed().load()
+        return found
 
     @classmethod
     def config(cls) -> Any:
         """The config made from ``options``."""
-        return structure_config(cls.installed().component.config, cls.options)
+        return structure_config(cls.installed().declared.config, cls.options)
 
     def test_declaration(self) -> None:
         """The component is declared under its kind and name, with a summary of one line."""
-        component = self.installed().component
+        component = self.installed().declared
         require(
             (component.kind, component.name) == (self.kind, self.name),
             f"declared as {component.kind} '{component.name}', asked for {self.kind} '{self.name}'",
@@ -95,7 +96,7 @@ class Contract:
 
     def test_options_are_documented(self) -> None:
         """Every option has a type, a default and one line of help."""
-        config = self.installed().component.config
+        config = self.installed().declared.config
         for field in attrs.fields(attrs.resolve_types(config)):
             require(field.type is not None, f"option {field.name} has no type annotation")
             require(
@@ -108,7 +109,7 @@ class Contract:
     def test_class_is_of_its_kind(self) -> None:
         """The target loads and is a class of the kind it is declared as."""
         cls, wanted = self.component_class(), _CLASSES[self.kind]
-        target = self.installed().component.target
+        target = self.installed().declared.target
         require(
             isinstance(cls, type) and issubclass(cls, wanted),
             f"{target} must be a subclass of {wanted.__module__}.{wanted.__name__}",
@@ -118,7 +119,7 @@ class Contract:
 
     def test_config_survives_a_spec(self) -> None:
         """Defaults and given options, written as TOML and read back, are the same config."""
-        for config in (structure_config(self.installed().component.config, {}), self.config()):
+        for config in (structure_config(self.installed().declared.config, {}), self.config()):
             text = toml.dumps(unstructure_config(config))
             read = structure_config(type(config), tomllib.loads(text))
             require(read == config, f"a config written to TOML reads back as {read}, it was {config}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,8 @@ from hacore.train.augment import augment
 from hacore.train.checkpoint import Position, load_checkpoint, save_checkpoint
 from hacore.train.distributed import GradientSum, World, share_buffers
 from hacore.train.interrupt import Interrupts
+from hacore.train.logs import Logs
+from hacore.train.look import look_at
 from hacore.train.metrics import Meter
 from hacore.train.progress import Reporter, Speed
 from hacore.train.sampler import Sampler
@@ -44,10 +47,11 @@ def train(
     world: World,
     reporter: Reporter,
     features: FeatureStore | None = None,
+    logs: Logs | None = None,
 ) -> tuple[Position, bool]:
     """Train, or go on from the folder's last checkpoint.
 
-    features: a store of them, to be read in place of the images.
+    features: a store of them, to be read in place of the images. logs: told of the same as metrics.jsonl.
     Returns where it ended, and whether that is the end: not after SIGTERM or Ctrl-C, which save the
     state and leave. Raises RunError when a loss or a gradient is not finite; what is saved then is good.
     """
@@ -92,6 +96,8 @@ def train(
 
     if world.leads:
         reporter.start(at.step, total, sampler.steps_per_epoch)
+        if logs is not None:
+            logs.start(folder.path, spec, at.step, model)
     try:
         with Interrupts() as interrupts:
             while not over():
@@ -166,17 +172,22 @@ def train(
                     )
                     logged_at, logged_step = now, at.step
                     if metrics:
-                        metrics.write(
-                            kind="train",
-                            step=at.step,
-                            epoch=at.step / sampler.steps_per_epoch,
-                            loss=scores.loss,
-                            accuracy=scores.accuracy,
-                            kept=scores.kept,
-                            lr=lr,
-                            seconds=round(now - started, 3),
-                        )
+                        values = {
+                            "epoch": at.step / sampler.steps_per_epoch,
+                            "loss": scores.loss,
+                            "accuracy": scores.accuracy,
+                            "kept": scores.kept,
+                            "lr": lr,
+                            "seconds": round(now - started, 3),
+                        }
+                        metrics.write(kind="train", step=at.step, **values)
                         reporter.train(at.step, scores, speed)
+                        if logs:
+                            more = {
+                                "questions_per_second": speed.questions_per_second,
+                                "gradient_norm": float(norm),
+                            }
+                            logs.train(at.step, values | more)
 
                 if save or stop:
                     share_buffers(model)
@@ -200,15 +211,21 @@ def train(
                     better = scores.accuracy > at.best
                     at.best, at.stale = (scores.accuracy, 0) if better else (at.best, at.stale + 1)
                     if metrics:
-                        metrics.write(
-                            kind="eval",
-                            step=at.step,
-                            epoch=at.step / sampler.steps_per_epoch,
-                            split=spec.eval.split,
-                            seconds=round(time.monotonic() - started, 3),
+                        found = {
+                            "epoch": at.step / sampler.steps_per_epoch,
+                            "split": spec.eval.split,
+                            "seconds": round(time.monotonic() - started, 3),
                             **scores.table(),
-                        )
+                        }
+                        metrics.write(kind="eval", step=at.step, **found)
                         reporter.evaluation(at.step, spec.eval.split, scores, better)
+                        if logs:
+                            look = partial(look_at, judged, dataset, spec.eval.split)
+                            logs.evaluation(
+                                at.step,
+                                found,
+                                partial(look, device=device, precision=precision, source=features),
+                            )
                     if better:
                         checkpoint(folder.best)
                     logged_at += time.monotonic() - before  # speed is that of training alone

@@ -205,7 +205,8 @@ def test_plugins_that_are_not_there(cli):
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.endswith(
         "Error: no kind 'selectr'; did you mean 'selector'?; "
-        "kinds: image_encoder, question_encoder, fuser, selector, aggregator, dataset, executor, command\n"
+        "kinds: image_encoder, question_encoder, fuser, selector, aggregator, dataset, executor, logger, "
+        "command\n"
     )
 
 

@@ -67,6 +67,8 @@ def told(tmp_path_factory, request):
         ["chek"],
         ["run", "--no-such-option"],
         ["new", "selector", "brand-new", "--output", "plugins"],
+        ["run", spec, "--log", "no-such-logger"],
+        ["plugins", "logger"],
         ["report", "bad.toml"],
         ["report", "made", "--output", "it.html"],
     ]
@@ -89,7 +91,7 @@ def test_exit_statuses_and_where_things_are_written(told):
     usage = {"", "chek", "run --no-such-option", "data generate no-such-data", "score no-such-metric"}
     usage |= {"report made --output it.html"}
     failed = {"check bad.toml", "run bad.toml", "sweep bad.toml", "run SWEEP", "table bad.toml"}
-    failed |= {"report bad.toml"}
+    failed |= {"report bad.toml", "run SPEC --log no-such-logger"}
     for line, (status, out, err, _) in told.items():
         assert status == (2 if line in usage else 1 if line in failed else 0), line
         assert bool(err) == (line in usage | failed), line

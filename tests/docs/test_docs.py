@@ -39,7 +39,14 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
 ]
 PLUGIN_PAGES = sorted(ROOT.glob("plugins/*/README.md"))
-WITH_PYTHON = {"README.md", "docs/api.md", "docs/features.md", "docs/plugins.md", "docs/sweeps.md"}
+WITH_PYTHON = {
+    "README.md",
+    "docs/api.md",
+    "docs/features.md",
+    "docs/logging.md",
+    "docs/plugins.md",
+    "docs/sweeps.md",
+}
 # Settings of any experiment on Sort-of-CLEVR with which it takes a second.
 SMALL = (
     *("data.images=40", "data.held_out=5", "data.validation=5", "train.steps=2", "train.batch_images=4"),

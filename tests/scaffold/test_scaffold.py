@@ -82,7 +82,7 @@ def test_declaration_and_readme_agree(tmp_path):
     folder = installed(new_plugin("selector", "spread-topk", tmp_path))
     code = (
         "from hacore.registry import registry; it = registry().find('selector', 'spread-topk'); "
-        "print(it.distribution, it.version, it.component.target)"
+        "print(it.distribution, it.version, it.declared.target)"
     )
     ran = python([folder], "-c", code)
     assert ran.stdout == "hacore-spread-topk 0.1.0 hacore_spread_topk.selector:SpreadTopk\n"

@@ -29,7 +29,7 @@ def test_defaults_are_filled_in(write, kit):
     spec = load_spec(write(), plugins=kit)
     assert spec.name == "test"
     assert spec.selector.use == "it"
-    assert spec.selector.options == structure_config(kit.find("selector", "it").component.config, {})
+    assert spec.selector.options == structure_config(kit.find("selector", "it").declared.config, {})
     assert spec.train.batch_images == 16
 
 

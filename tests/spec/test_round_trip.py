@@ -27,7 +27,7 @@ from hacore.spec import (
 from hacore.spec import structure_config as structure
 
 CONFIGS = [
-    *((it.component.kind, it.component.name, it.component.config) for it in registry().components()),
+    *((it.kind, it.name, it.declared.config) for it in registry().components()),
     ("core", "features", FeaturesConfig),
     ("core", "head", HeadConfig),
     ("core", "train", TrainConfig),
@@ -84,7 +84,7 @@ def specs(draw):
     held = {}
     for section, kind in SECTIONS.items():
         it = draw(st.sampled_from(registry().components(kind)))
-        held[section] = Use(use=it.component.name, options=draw(configs(it.component.config)))
+        held[section] = Use(use=it.name, options=draw(configs(it.declared.config)))
     features, train = draw(configs(FeaturesConfig)), draw(configs(TrainConfig))
     assume(features.root is None or not (train.shift or train.rotation))
     return Spec(
@@ -132,7 +132,7 @@ def test_every_option_survives(kind, name, cls):
 
 
 def _defaults():
-    first = {kind: registry().components(kind)[0].component.name for kind in KINDS}
+    first = {kind: registry().components(kind)[0].name for kind in KINDS}
     return resolve({"name": "x", **{section: {"use": first[kind]} for section, kind in SECTIONS.items()}})
 
 
@@ -180,7 +180,7 @@ def test_what_is_none_is_left_out_and_stays_none(kit):
 
 
 def test_a_config_from_a_table_of_its_own(kit):
-    cls = kit.find("selector", "it").component.config
+    cls = kit.find("selector", "it").declared.config
     assert structure(cls, {"sizes": [4]}).sizes == (4,)
     with pytest.raises(SpecError, match=r"^k: found \"3\"; must be an integer\nspam: unknown key|^spam"):
         structure(cls, {"k": "3", "spam": 1})

@@ -140,7 +140,7 @@ def test_workers_are_closed_whatever_happens_and_runs_that_never_began_wait(swee
 
 def test_mistakes_are_told_with_the_way_out(write, cli, elsewhere):
     path = write("[sweep]\nseeds = [0]")
-    known = ", ".join(["local", *(it.executor.name for it in registry().executors())])
+    known = ", ".join(["local", *(it.name for it in registry().executors())])
     assert cli("sweep", path, "--on", "elsewere").error == (
         f"unknown executor 'elsewere'; did you mean 'elsewhere'?; installed: {known}"
     )
@@ -179,7 +179,7 @@ def test_two_executors_of_one_name_are_an_error(install, elsewhere):
     said = "executor 'elsewhere' is declared by fake-elsewhere and fake-other; uninstall all but one of them"
     assert registry().problems() == [said]
     with pytest.raises(PluginError) as error:
-        registry().find_executor("elsewhere")
+        registry().find("executor", "elsewhere")
     assert str(error.value) == said
 
 

@@ -46,7 +46,7 @@ def failures():
     def run(kind, cls, config=Nothing, settings=None, **options):
         tests = contract(kind, "mine", **(settings or {}), **options)
         component = Component(kind=kind, name="mine", target="here:It", config=config, summary="for a test")
-        local = Local(component=component, distribution="here", version="1", cls=cls)
+        local = Local(kind=component.kind, declared=component, distribution="here", version="1", cls=cls)
         tests.installed = staticmethod(lambda: local)
         found = {}
         for name, test in inspect.getmembers(tests, inspect.isfunction):

@@ -27,7 +27,9 @@ def turned_on(config=Config, kind="selector", summary="for a test", cls=Selector
             return cls
 
     tests = contract("selector", "mine", **options)
-    tests.installed = staticmethod(lambda: Local(component=component, distribution="here", version="1"))
+    tests.installed = staticmethod(
+        lambda: Local(kind=kind, declared=component, distribution="here", version="1")
+    )
     return tests()
 
 

@@ -1,0 +1,161 @@
+"""A run in MLflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+# MLflow would send statistics of its use to its makers.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow.entities import Metric, Param, Run
+from mlflow.tracking import MlflowClient
+
+from hacore.loggers import Logged, Look
+from hacore_mlflow import Config
+
+_RUN = "hacore.run"
+_ERROR = "hacore.error"
+_TRAINED = ("epoch", "loss", "accuracy", "kept", "lr", "questions_per_second", "gradient_norm")
+_MEASURED = ("loss", "accuracy", "kept", "parameters", "multiply_adds")
+_LONGEST = 6000  # of the values of options that MLflow takes
+_MOST = 100  # options at a time
+
+# Says on every start which tables of the database it makes.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+
+
+class MLflowLogger:
+    """Logs to a server, or to a database in a folder.
+
+    A run that goes on is the same one in MLflow, found by its tag ``hacore.run``, the name of the run folder.
+    MLflow takes nothing back; so what it has of steps that are trained again is left, and not logged again.
+    """
+
+    def __init__(self, config: Config, logged: Logged) -> None:
+        self._config = config
+        self._client, artifacts = _client(config)
+        experiment = _experiment(self._client, config, artifacts)
+        run = _find(self._client, experiment, logged.folder.name)
+        self._new = run is None
+        if run is None:
+            tags = {_RUN: logged.folder.name, "hacore.folder": str(logged.folder)}
+            run = self._client.create_run(experiment, run_name=logged.spec.name, tags=tags)
+        self._run = run.info.run_id
+        if self._new:
+            options = [
+                Param(key, (value if isinstance(value, str) else json.dumps(value))[:_LONGEST])
+                for key, value in logged.settings.items()
+            ]
+            for first in range(0, len(options), _MOST):
+                self._client.log_batch(self._run, params=options[first : first + _MOST])
+            self._client.log_text(self._run, logged.text, "spec.toml")
+        else:
+            self._client.update_run(self._run, status="RUNNING")
+            if _ERROR in run.data.tags:
+                self._client.delete_tag(self._run, _ERROR)
+        self._step = logged.step
+        self._ended = False
+        # Of a metric of each kind, as those of one kind are logged together or not at all.
+        self._trained = self._last("train/loss")
+        self._evaluated = self._last(f"{logged.spec.eval.split}/loss")
+
+    def train(self, step: int, values: Mapping[str, float]) -> None:
+        self._step = step
+        if step > self._trained:
+            self._log({f"train/{key}": values[key] for key in _TRAINED}, step)
+
+    def evaluation(self, step: int, values: Mapping[str, Any], look: Look) -> None:
+        self._step = step
+        if step <= self._evaluated:
+            return
+        split = values["split"]
+        for number, example in enumerate(look.examples[: self._config.pictures], 1):
+            name = f"{split}_pictures/{number:02}_{_clean(example.type)}"
+            self._client.log_image(self._run, example.draw(), key=name, step=step)
+        self._log(_scores(split, values), step)
+
+    def end(self, result: Mapping[str, Any]) -> None:
+        scores = _scores(result["split"], result)
+        scores[f"{result['split']}/training_seconds"] = result["training"]["seconds"]
+        self._client.log_dict(self._run, dict(result), "result.json")
+        self._log(scores, self._step)
+        self._finish("FINISHED")
+
+    def fail(self, error: str) -> None:
+        self._client.set_tag(self._run, _ERROR, error)
+        self._finish("FAILED")
+
+    def close(self) -> None:
+        if not self._ended:
+            self._finish("KILLED")
+
+    def _finish(self, status: str) -> None:
+        self._ended = True
+        self._client.set_terminated(self._run, status)
+
+    def _last(self, key: str) -> int:
+        """The last step that MLflow has of a metric, or -1."""
+        if self._new:
+            return -1
+        return max((it.step for it in self._client.get_metric_history(self._run, key)), default=-1)
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, float(value), now, step) for key, value in values.items()]
+        self._client.log_batch(self._run, metrics=metrics)
+
+
+def _client(config: Config) -> tuple[MlflowClient, str | None]:
+    """The client, and where new experiments have their files, None for the server to choose."""
+    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri:
+        return MlflowClient(uri), None
+    folder = Path(config.folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    # The runs of a sweep begin together, and the first makes the tables.
+    with FileLock(folder / ".lock"):
+        client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+        client.search_experiments(max_results=1)
+    return client, (folder / "artifacts").as_uri()
+
+
+def _experiment(client: MlflowClient, config: Config, artifacts: str | None) -> str:
+    held = client.get_experiment_by_name(config.experiment)
+    if held is None:
+        try:
+            made: str = client.create_experiment(config.experiment, artifact_location=artifacts)
+            return made
+        except Exception:  # made by another run since
+            held = client.get_experiment_by_name(config.experiment)
+            if held is None:
+                raise
+    found: str = held.experiment_id
+    return found
+
+
+def _find(client: MlflowClient, experiment: str, name: str) -> Run | None:
+    found = client.search_runs([experiment], filter_string=f"tags.`{_RUN}` = '{name}'", max_results=1)
+    return found[0] if found else None
+
+
+def _scores(split: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """What is known of a split; where its answers are not public, that is little."""
+    found = {f"{split}/{key}": values[key] for key in _MEASURED if values.get(key) is not None}
+    for kind in ("by_type", "by_group"):
+        for name, part in values[kind].items():
+            found[f"{split}_{kind}/{_clean(name)}"] = part["accuracy"]
+    return found
+
+
+def _clean(name: str) -> str:
+    """As MLflow takes it in the name of a metric, in which ``/`` would begin another part."""
+    return re.sub(r"[^-\w. ]", "_", name)

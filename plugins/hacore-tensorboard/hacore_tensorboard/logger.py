@@ -1,0 +1,138 @@
+"""A run as TensorBoard's event files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from torch.utils.tensorboard import SummaryWriter
+
+from hacore.loggers import Logged, Look
+from hacore_tensorboard import Config
+
+_END = ".end"
+_TRAINED = ("epoch", "loss", "accuracy", "kept", "lr", "questions_per_second", "gradient_norm")
+_MEASURED = ("loss", "accuracy", "kept", "parameters", "multiply_adds")
+
+
+class TensorBoardLogger:
+    """Writes to RUN/tensorboard.
+
+    A run that goes on writes a further file, which takes back the steps after its checkpoint. How a run ended
+    stands in a file of its own, named ``*.end``: TensorBoard believes the first end of a run that it reads,
+    so the end of a failure is removed when the run goes on.
+    """
+
+    def __init__(self, config: Config, logged: Logged) -> None:
+        self._config = config
+        self._folder = logged.folder / "tensorboard"
+        self._step = logged.step
+        for file in self._folder.glob(f"*{_END}" if logged.step else "*tfevents*"):
+            file.unlink()
+        goes_on = any(self._folder.glob("*tfevents*"))
+        self._writer = SummaryWriter(str(self._folder), purge_step=logged.step + 1 if goes_on else None)
+        if not goes_on:
+            text = f"{logged.parameters:,} trained parameters\n\n```toml\n{logged.text}```"
+            self._writer.add_text("spec", text, 0)
+            self._writer.file_writer.add_summary(_options(logged.settings))
+        self._writer.flush()
+
+    def train(self, step: int, values: Mapping[str, float]) -> None:
+        self._step = step
+        for key in _TRAINED:
+            self._writer.add_scalar(f"train/{key}", values[key], step)
+        self._writer.flush()
+
+    def evaluation(self, step: int, values: Mapping[str, Any], look: Look) -> None:
+        self._step = step
+        split = values["split"]
+        _add_scores(self._writer, split, values, step)
+        if self._config.histograms:
+            edges = np.arange(look.presence_QN.shape[1] + 2)  # a bar for each number of cells
+            self._writer.add_histogram(f"{split}_cells/presence", look.presence_QN, step)
+            self._writer.add_histogram(f"{split}_cells/kept", look.kept_Q, step, bins=edges)
+        for number, example in enumerate(look.examples[: self._config.pictures], 1):
+            tag = f"{split}_pictures/{number:02}_{_clean(example.type)}"
+            self._writer.add_image(tag, np.asarray(example.draw()), step, dataformats="HWC")
+        self._writer.flush()
+
+    def end(self, result: Mapping[str, Any]) -> None:
+        with self._ending(api_pb2.STATUS_SUCCESS) as writer:
+            _add_scores(writer, result["split"], result, self._step)
+            seconds = result["training"]["seconds"]
+            writer.add_scalar(f"{result['split']}/training_seconds", seconds, self._step)
+            writer.add_text("result", _table(result), self._step)
+
+    def fail(self, error: str) -> None:
+        with self._ending(api_pb2.STATUS_FAILURE) as writer:
+            writer.add_text("failure", error, self._step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _ending(self, status: Any) -> SummaryWriter:
+        writer = SummaryWriter(str(self._folder), filename_suffix=_END)
+        ended = HParamsPluginData(session_end_info=SessionEndInfo(status=status))
+        writer.file_writer.add_summary(_hparams(metadata.SESSION_END_INFO_TAG, ended))
+        return writer
+
+
+def _add_scores(writer: SummaryWriter, split: str, values: Mapping[str, Any], step: int) -> None:
+    """What is known of a split; where its answers are not public, that is little."""
+    for key in _MEASURED:
+        if values.get(key) is not None:
+            writer.add_scalar(f"{split}/{key}", values[key], step)
+    for kind in ("by_type", "by_group"):
+        for name, part in values[kind].items():
+            writer.add_scalar(f"{split}_{kind}/{_clean(name)}", part["accuracy"], step)
+
+
+# Neither torch's add_hparams, which opens a run of its own for them, makes numbers of true and false, and has
+# TensorBoard show the options of the first run only, nor TensorBoard's own function, which needs TensorFlow.
+def _options(settings: Mapping[str, bool | int | float | str]) -> Summary:
+    """The options of a run, for HParams."""
+    started = SessionStartInfo()
+    for key, value in settings.items():
+        kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "number"
+        setattr(started.hparams[key], f"{kind}_value", value)
+    return _hparams(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=started))
+
+
+def _hparams(tag: str, data: HParamsPluginData) -> Summary:
+    held = metadata.create_summary_metadata(data)
+    return Summary(value=[Summary.Value(tag=tag, metadata=held, tensor=metadata.NULL_TENSOR)])
+
+
+def _clean(name: str) -> str:
+    """As part of a tag, in which ``/`` would begin another part."""
+    return re.sub(r"[^-\w.]", "_", name)
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    """The accuracies beside their baselines, in Markdown."""
+    baselines = result["baselines"]
+
+    def percent(share: float | None) -> str:
+        return "" if share is None else f"{100 * share:.1f}"
+
+    rows = [
+        [
+            f"accuracy (%) on {result['split']}",
+            "questions",
+            "model",
+            *(it.replace("_", " ") for it in baselines),
+        ]
+    ]
+    rows.append(["---", *["---:"] * (len(rows[0]) - 1)])
+    for kind in ("by_type", "by_group"):
+        for name, part in result[kind].items():
+            others = [percent(it[kind].get(name)) for it in baselines.values()]
+            rows.append([name, f"{part['questions']:,}", percent(part["accuracy"]), *others])
+    others = [percent(it["accuracy"]) for it in baselines.values()]
+    rows.append(["all", f"{result['questions']:,}", percent(result["accuracy"]), *others])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -1,0 +1,140 @@
+"""The hook for loggers, and how they are chosen. What they are told: tests/train/test_logs.py."""
+
+import json
+import tomllib
+
+import pytest
+
+from hacore import workflow
+from hacore.cli.log import chosen_log
+from hacore.errors import HacoreError, PluginError
+from hacore.loggers import choose, log_flags
+from hacore.registry import registry
+from hacore.runs import RunFolder
+
+PLUGIN = """
+import attrs
+from hacore.plugin import RunLogger, hookimpl, option
+
+@attrs.frozen(kw_only=True)
+class Config:
+    word: str = option("", "a text")
+    count: int = option(1, "how many", min=0)
+    parts: tuple[float, ...] = option((), "numbers")
+    loud: bool = option(False, "whether it is")
+
+@hookimpl
+def hacore_loggers():
+    return [RunLogger(name="noting", target="{module}_part:Noting", config=Config, summary="for a test")]
+"""
+PART = """
+class Noting:
+    def __init__(self, config, logged):
+        with open("told", "a") as file:
+            print(logged.spec.name, config.word, file=file)
+    def train(self, step, values): ...
+    def evaluation(self, step, values, look): ...
+    def end(self, result): ...
+    def fail(self, error): ...
+    def close(self): ...
+"""
+
+
+@pytest.fixture
+def noting(install):
+    install("fake_noting", PLUGIN.format(module="fake_noting"), fake_noting_part=PART)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"word": 'two "words"\nand a\ttab, é'},
+        {"word": "3", "count": 0, "parts": [0.5, 1e-9], "loud": True},
+        {"word": "none", "parts": []},
+    ],
+)
+def test_flags_say_the_same_again(noting, options):
+    flags = log_flags({"noting": options})
+    names = [flags[i + 1] for i, word in enumerate(flags) if word == "--log"]
+    given = [flags[i + 1] for i, word in enumerate(flags) if word == "--log-with"]
+    again = chosen_log(names, given)
+    assert again == {"noting": options}
+    assert [it.config for it in choose(again)] == [it.config for it in choose({"noting": options})]
+
+
+def test_names_may_come_alone_and_twice(noting):
+    for log in ("noting", ["noting"], ("noting", "noting"), {"noting": {}}):
+        assert [it.name for it in choose(log)] == ["noting"]
+        assert log_flags(log) == ["--log", "noting"]
+    assert choose(()) == log_flags(()) == []
+
+
+def test_mistakes_are_told_with_the_way_out(noting, cli):
+    words = ("run", "experiments/han_rn.toml", "--log", "noting", "--log-with")
+    assert cli(*words, "noting.counts=1").error == (
+        "noting.counts: unknown key; did you mean 'count'?; allowed here: word, count, parts, loud"
+    )
+    assert cli(*words, "noting.count=-1").error == ("noting.count: -1 is out of range; it must be at least 0")
+    assert cli(*words, "count=1").error == (
+        "--log-with count=1: must be NAME.KEY=VALUE, as in --log-with tensorboard.pictures=4"
+    )
+    assert cli(*words, "other.count=1").error == (
+        "--log-with other.count=1: logger 'other' is not asked for; add --log other"
+    )
+    known = ", ".join(it.name for it in registry().loggers())
+    assert cli("sweep", "small.toml", "--log", "notin").error == (
+        f"unknown logger 'notin'; did you mean 'noting'?; installed: {known}"
+    )
+
+
+def test_a_logger_that_is_not_installed_names_its_package(uninstall):
+    uninstall("hacore-tensorboard")
+    said = "logger 'tensorboard' is not installed; run 'pip install hacore-tensorboard'"
+    with pytest.raises(HacoreError) as error:
+        choose(["tensorboard"])
+    assert str(error.value) == said
+
+
+def test_two_loggers_of_one_name_are_an_error(install, noting):
+    install("fake_other", PLUGIN.format(module="fake_other"))
+    said = "logger 'noting' is declared by fake-noting and fake-other; uninstall all but one of them"
+    assert registry().problems() == [said]
+    with pytest.raises(PluginError) as error:
+        registry().find("logger", "noting")
+    assert str(error.value) == said
+
+
+def test_loggers_are_listed_with_their_options(cli, noting):
+    listed = json.loads(cli("plugins", "logger", "--json").out)["components"]
+    assert [it["distribution"] for it in listed if it["name"] == "noting"] == ["fake-noting"]
+    assert {it["kind"] for it in listed} == {"logger"}
+    options = json.loads(cli("plugins", "logger", "noting", "--json").out)["options"]
+    assert [it["option"] for it in options] == ["word", "count", "parts", "loud"]
+    assert "noting" in cli("plugins").out
+
+
+def test_a_stopped_run_says_how_its_log_goes_on(noting, cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(workflow, "run", lambda *_, **__: (RunFolder(tmp_path / "a run"), None))
+    words = ("--log", "noting", "--log-with", "noting.word=my words")
+    assert cli("run", "experiments/han_rn.toml", *words).error == (
+        f"stopped before the end; go on with: hacore run --resume '{tmp_path}/a run' --log noting "
+        """--log-with 'noting.word="my words"'"""
+    )
+
+
+def test_the_runs_of_a_sweep_are_logged(noting, cli, tiny, tmp_path, monkeypatch, request):
+    spec = request.config.rootpath / "experiments" / "han_rn.toml"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=":")
+    sets = [word for it in (*tiny, "sweep.seeds=[0]") for word in ("--set", it)]
+    ran = cli("sweep", spec, *sets, "--device", "cpu", "--log", "noting", "--log-with", "noting.word=x y")
+    assert ran.status == 0, ran.err
+    runs = json.loads((tmp_path / "sweeps" / "han_rn" / "sweep.json").read_text())["runs"]
+    told = sorted((tmp_path / "told").read_text().splitlines())
+    assert told == [f"{it['name']} x y" for it in runs]
+    assert len(told) == 1
+    # They are no part of what a run is.
+    (text, *_) = (path.read_text() for path in tmp_path.rglob("runs/*/*/spec.toml"))
+    assert "noting" not in text
+    assert "log" not in tomllib.loads(text)
