@@ -189,7 +189,7 @@ class Registry:
         return providers[0] if providers else None
 
     def _missing(self, kind: str, name: str) -> str:
-        label = _label(kind, name)
+        label = f"{kind.replace('_', ' ')} '{name}'"
         published = catalogue().get(kind, {})
         if name in published:
             distribution = published[name]
