@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import warnings
@@ -143,10 +144,10 @@ def serve(
             proxy_headers=False,
             timeout_graceful_shutdown=5,
         )
-        try:
+        # After a Ctrl-C it has ended in order; whether it raises too depends on when the signal came.
+        with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
-        except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+        click.echo("stopped", err=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:
