@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import hacore
+from hacore.data import make_batch
 from hacore.trained import Trained
 
 Floats = npt.NDArray[np.float64]
@@ -61,30 +62,19 @@ def measure(trained: Trained) -> Floats:
     colour_of = {vocabulary[name]: index for index, name in enumerate(COLOURS)}
     rows: list[Floats] = []
     for start in range(0, len(images), IMAGES):
-        held = np.array(images[start : start + IMAGES])  # a copy, as torch wants to write
-        asked = np.flatnonzero((questions.image >= start) & (questions.image < start + len(held)))
-        words = [questions.words[questions.offsets[q] : questions.offsets[q + 1]] for q in asked]
-        lengths = torch.tensor([len(it) for it in words])
-        padded = torch.zeros(len(words), int(lengths.max()), dtype=torch.int64)
-        for row, it in enumerate(words):
-            padded[row, : len(it)] = torch.from_numpy(np.asarray(it, np.int64))
-        index = questions.image[asked] - start
+        asked = np.flatnonzero((questions.image >= start) & (questions.image < start + IMAGES))
+        batch = make_batch(questions, images, asked).to(trained.device)
         selection = trained.model(
-            torch.from_numpy(held).to(trained.device),
-            padded.to(trained.device),
-            lengths,
-            torch.from_numpy(index).to(trained.device),
+            batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q
         ).selection
-        weight = torch.ones(selection.index_QK.shape)
-        if selection.weight_QK is not None:
-            weight = selection.weight_QK.float().cpu()
-        if selection.valid_QK is not None:
-            weight = weight * selection.valid_QK.cpu()
+        weight = selection.masked_weight_QK
+        weight = torch.ones(selection.index_QK.shape) if weight is None else weight.float().cpu()
         cells = selection.grid[0] * selection.grid[1]
-        weight_QN = torch.zeros(len(words), cells).scatter_add_(1, selection.index_QK.cpu(), weight).numpy()
-        on = np.stack([touched(image, selection.grid) for image in held])[index]  # (Q, colours, N)
-        colour = [next(colour_of[int(word)] for word in it if int(word) in colour_of) for it in words]
-        named = on[np.arange(len(words)), colour]
+        weight_QN = torch.zeros(len(asked), cells).scatter_add_(1, selection.index_QK.cpu(), weight).numpy()
+        touching = np.stack([touched(image, selection.grid) for image in batch.images.cpu().numpy()])
+        on = touching[batch.image_index_Q.cpu().numpy()]  # (Q, colours, N)
+        colour = [next(colour_of[it] for it in words if it in colour_of) for words in batch.words_QT.tolist()]
+        named = on[np.arange(len(asked)), colour]
         share = weight_QN / weight_QN.sum(1, keepdims=True)
         rows.append(
             np.stack(

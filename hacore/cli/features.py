@@ -74,7 +74,8 @@ def features(
       hacore run experiments/vqa.toml --set features.root=features/resnet101
       hacore features experiments/vqa_cp/table3.toml
     """
-    if is_sweep(spec, overrides):
+    many = is_sweep(spec, overrides)
+    if many:
         if output:
             raise click.UsageError(
                 "the stores of a sweep are where its runs look for them; set features.root"
@@ -109,9 +110,9 @@ def features(
         if not as_json and (os.environ.get("RANK", "0") == "0" or not made.missing):
             _print(made)
     if as_json:
-        print_json(stores if is_sweep(spec, overrides) else stores[0])
+        print_json(stores if many else stores[0])
     elif not any(it["missing"] for it in stores):
-        if is_sweep(spec, overrides):
+        if many:
             click.echo(f"train on them: hacore sweep {spec}")
         else:
             click.echo(f"train on them: hacore run {spec} --set features.root={wanted[0][0]}")

@@ -220,12 +220,14 @@ def train(
                         metrics.write(kind="eval", step=at.step, **found)
                         reporter.evaluation(at.step, spec.eval.split, scores, better)
                         if logs:
-                            look = partial(look_at, judged, dataset, spec.eval.split)
-                            logs.evaluation(
-                                at.step,
-                                found,
-                                partial(look, device=device, precision=precision, source=features),
+                            look = partial(
+                                look_at,
+                                *(judged, dataset, spec.eval.split),
+                                device=device,
+                                precision=precision,
+                                source=features,
                             )
+                            logs.evaluation(at.step, found, look)
                     if better:
                         checkpoint(folder.best)
                     logged_at += time.monotonic() - before  # speed is that of training alone
