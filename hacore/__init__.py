@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hacore.datasets import open_dataset
     from hacore.errors import HacoreError
-    from hacore.evaluation import evaluate
     from hacore.exporting import export
     from hacore.features.make import make_features
+    from hacore.measure.evaluation import evaluate
     from hacore.model import compose
     from hacore.report import plot, read_runs, tabulate, write_comparison, write_report, write_table
     from hacore.runs import RunFolder
@@ -35,7 +35,7 @@ _HOMES = {
     "Spec": "hacore.spec",
     "check": "hacore.workflow",
     "compose": "hacore.model",
-    "evaluate": "hacore.evaluation",
+    "evaluate": "hacore.measure.evaluation",
     "evaluate_run": "hacore.workflow",
     "export": "hacore.exporting",
     "load": "hacore.workflow",

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hacore.data import UNKNOWN, Dataset
+from hacore.data import UNKNOWN, Batch, Dataset
 from hacore.errors import HacoreError
-from hacore.interfaces import Selection, Selector
+from hacore.interfaces import Selector
+from hacore.measure.evaluation import kept_cells
+from hacore.measure.predict import evaluating, predict
 from hacore.model import Output
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ class KeptCell:
     """A cell that was kept.
 
     index, row, column: place in the grid, from the top left. x, y: position in [-1, 1]. presence: how
-    strongly it presented itself. weight: the factor on it, 1 where the selector has none.
+    strongly it presented itself. weight: the factor on it, or its share where the selector mixes cells; 1
+    where the selector has none.
     """
 
     index: int
@@ -214,7 +217,6 @@ def read_question(trained: Trained, question: str) -> tuple[list[int], tuple[str
     return ids, tuple(dict.fromkeys(unknown))
 
 
-@torch.no_grad()
 def look(
     trained: Trained,
     images: torch.Tensor,
@@ -231,77 +233,68 @@ def look(
     words_QT = torch.zeros(len(words), max(lengths), dtype=torch.int64)
     for row, ids in enumerate(words):
         words_QT[row, : len(ids)] = torch.tensor(ids)
-    device = trained.device
-    output = trained.model(
-        images.to(device),
-        words_QT.to(device),
-        torch.tensor(lengths),
-        torch.tensor(image_index, device=device),
-        selector,
+    unknown_Q = torch.full((len(words),), -1)
+    batch = Batch(
+        images=images,
+        words_QT=words_QT,
+        lengths_Q=torch.tensor(lengths),
+        image_index_Q=torch.tensor(image_index),
+        answer_Q=unknown_Q,
+        type_Q=unknown_Q,
+        row_Q=np.arange(len(words)),
     )
+    model = trained.model if selector is None else trained.model.with_selector(selector)
+    with evaluating(model):
+        output = predict(model, batch.to(trained.device), trained.precision)
     return read_output(output, trained.inputs.answers, top)
 
 
 def read_output(output: Output, answers: Sequence[str], top: int) -> list[Seen]:
     """A model's output by question, in plain numbers."""
-    probability_QA, answer_QA = output.logits_QA.float().softmax(-1).topk(min(top, len(answers)))
+    probability_QA, answer_QA = output.logits_QA.softmax(-1).topk(min(top, len(answers)))
     selection = output.selection
-    index_QK, valid_QK, weight_QK = _kept(selection)
+    grid = selection.grid
     presence_QN = selection.presence_QN.float().cpu().numpy()
     positions_N2 = selection.positions_N2.float().cpu().numpy()
-    bright = brightness(selection)
-    found = []
-    for q, (probabilities, chosen) in enumerate(
-        zip(probability_QA.tolist(), answer_QA.tolist(), strict=True)
+    replies = []
+    for presence_N, probabilities, indices, (cells, weights) in zip(
+        presence_QN, probability_QA.tolist(), answer_QA.tolist(), kept_cells(selection), strict=True
     ):
         kept = tuple(
             KeptCell(
-                index=int(cell),
-                row=int(cell) // selection.grid[1],
-                column=int(cell) % selection.grid[1],
+                index=cell,
+                row=cell // grid[1],
+                column=cell % grid[1],
                 x=round(float(positions_N2[cell, 0]), 6),
                 y=round(float(positions_N2[cell, 1]), 6),
-                presence=float(presence_QN[q, cell]),
-                weight=float(weight),
+                presence=float(presence_N[cell]),
+                weight=weight,
             )
-            for cell, weight in zip(index_QK[q][valid_QK[q]], weight_QK[q][valid_QK[q]], strict=True)
+            for cell, weight in zip(cells, weights or [1.0] * len(cells), strict=True)
         )
-        found.append(
+        likeliest = tuple(
+            Answer(answer=answers[index], probability=probability)
+            for index, probability in zip(indices, probabilities, strict=True)
+        )
+        replies.append(
             Seen(
-                answers=tuple(
-                    Answer(answer=answers[it], probability=probability)
-                    for it, probability in zip(chosen, probabilities, strict=True)
-                ),
+                answers=likeliest,
                 kept=kept,
-                presence=presence_QN[q].reshape(selection.grid),
-                brightness=bright[q],
+                presence=presence_N.reshape(grid),
+                brightness=brightness(cells, weights, grid),
             )
         )
-    return found
+    return replies
 
 
-def brightness(selection: Selection) -> Floats:
-    """(Q, rows, columns) in [0, 1]: see ``Seen``."""
-    index_QK, valid_QK, weight_QK = _kept(selection)
-    bright_QN = np.zeros(tuple(selection.presence_QN.shape), np.float32)
-    # The maximum, as an entry that is not valid may name a cell that another entry keeps.
-    np.maximum.at(bright_QN, (np.arange(len(index_QK))[:, None], index_QK), np.abs(weight_QK) * valid_QK)
-    largest_Q1 = bright_QN.max(1, keepdims=True)
-    np.divide(bright_QN, largest_Q1, out=bright_QN, where=largest_Q1 > 0)
-    return bright_QN.reshape(-1, *selection.grid)
+def brightness(cells: Sequence[int], weights: Sequence[float] | None, grid: tuple[int, int]) -> Floats:
+    """(rows, columns) in [0, 1], see ``Seen``; of the kept cells of one question and their weights."""
+    bright_N = np.zeros(grid[0] * grid[1], np.float32)
+    bright_N[list(cells)] = 1.0 if weights is None else np.abs(weights)
+    largest = bright_N.max(initial=0.0)
+    return (bright_N / largest if largest > 0 else bright_N).reshape(grid)
 
 
 def question_text(words: Sequence[str]) -> str:
     """Words as one writes a question."""
     return re.sub(r" (?=[?;,.!])", "", " ".join(words))
-
-
-def _kept(selection: Selection) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Floats]:
-    """(Q, K) each: index, whether it counts, and weight."""
-    index_QK = selection.index_QK.cpu().numpy()
-    valid_QK, weight_QK = np.ones(index_QK.shape, np.bool_), np.ones(index_QK.shape, np.float32)
-    if selection.valid_QK is not None:
-        valid_QK = selection.valid_QK.cpu().numpy()
-    if selection.weight_QK is not None:
-        weight_QK = selection.weight_QK.detach().float().cpu().numpy()
-    return index_QK, valid_QK, weight_QK

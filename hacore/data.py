@@ -5,12 +5,13 @@ Letters as in ``hacore.interfaces``: Q questions, I images, T words, A answers.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import attrs
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from hacore.features.mapped import MappedFeatures
 from hacore.interfaces import Sizes
+from hacore.objects import Objects, relevant_cells
 
 ConfigT = TypeVar("ConfigT")
 Ints = npt.NDArray[np.int64]
@@ -70,6 +72,8 @@ class Batch:
     lengths_Q: int64, stays on the CPU, where packing needs it. image_index_Q, answer_Q (-1 unknown),
     type_Q: int64. row_Q: int64 NumPy, the row of each question in its split. accepted_QS: int64, -1 for
     none, and accepted_score_QS: float32, as in ``Questions``; None where those are.
+    image_id_Q: int64, the row of each question's image in its split; None for images of no split.
+    boxes_IO4, relevant_QO: as in ``hacore.objects.Objects``; None unless they were asked for.
     """
 
     images: Tensor
@@ -81,30 +85,50 @@ class Batch:
     row_Q: Ints
     accepted_QS: Tensor | None = None
     accepted_score_QS: Tensor | None = None
+    image_id_Q: Tensor | None = None
+    boxes_IO4: Tensor | None = None
+    relevant_QO: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.row_Q)
+
+    def relevant_QN(self, grid: tuple[int, int]) -> Tensor | None:
+        """The cells of a grid on which the objects lie that each question is about, if they are known."""
+        if self.boxes_IO4 is None or self.relevant_QO is None:
+            return None
+        return relevant_cells(self.boxes_IO4, self.relevant_QO, self.image_index_Q, grid)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; copies do not wait for the device."""
         if device.type == "cpu":
             return self
 
-        def move(tensor: Tensor) -> Tensor:
-            if tensor.device.type != "cpu":
-                return tensor.to(device, non_blocking=True)
-            return tensor.pin_memory().to(device, non_blocking=True)
+        def move(tensor: Tensor | None) -> Tensor | None:
+            if tensor is None or tensor.device.type != "cpu":
+                return tensor
+            if device.type == "cuda":  # from pinned memory the copy does not wait
+                tensor = tensor.pin_memory()
+            return tensor.to(device, non_blocking=True)
 
-        return attrs.evolve(
-            self,
-            images=move(self.images),
-            words_QT=move(self.words_QT),
-            image_index_Q=move(self.image_index_Q),
-            answer_Q=move(self.answer_Q),
-            type_Q=move(self.type_Q),
-            accepted_QS=None if self.accepted_QS is None else move(self.accepted_QS),
-            accepted_score_QS=None if self.accepted_score_QS is None else move(self.accepted_score_QS),
-        )
+        moved: dict[str, Any] = {
+            field.name: move(getattr(self, field.name))
+            for field in attrs.fields(Batch)
+            if field.name not in ("lengths_Q", "row_Q")
+        }
+        return attrs.evolve(self, **moved)
+
+
+class Store(Protocol):
+    """Features of a dataset's images, as ``hacore.features.store.FeatureStore``."""
+
+    fingerprint: str
+
+    @property
+    def dtype(self) -> str:
+        """Of the features, as ``float16``."""
+
+    def images(self, split: str) -> MappedFeatures:
+        """(I, N, C)."""
 
 
 _WORD = r"[\w'-]+|\?"
@@ -122,6 +146,7 @@ class Dataset(ABC, Generic[ConfigT]):
     not continued on other data. word_rule: ``split_words`` as data, for programs without hacore: lower the
     question, replace texts, find all matches of a regular expression of Python's; ``empty`` stands for
     none. Set beside another ``split_words``; without it exported models do not say how to split.
+    store: what has features of its images, see ``reading``; None: a model takes the images themselves.
     """
 
     vocabulary: tuple[str, ...]
@@ -135,9 +160,26 @@ class Dataset(ABC, Generic[ConfigT]):
     image_std: tuple[float, ...]
     fingerprint: str
     word_rule: Mapping[str, Any] = {"replace": {}, "pattern": _WORD, "empty": []}
+    store: Store | None = None
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
+
+    def reading(self, store: Store | None) -> Self:
+        """This dataset with a model's inputs from a store of features; all else is the same."""
+        view = copy.copy(self)
+        view.store = store
+        return view
+
+    def inputs(self, split: str) -> npt.NDArray[np.uint8] | MappedFeatures:
+        """What a model takes of the images of a split: (I, 3, H, W) pixels, or (I, N, C) stored features."""
+        return self.images(split) if self.store is None else self.store.images(split)
+
+    def objects(self, split: str) -> Objects | None:
+        """Where the objects of the images lie and which each question is about; None, by default, where the
+        data do not know.
+        """
+        return None
 
     @abstractmethod
     def questions(self, split: str) -> Questions:
@@ -211,13 +253,6 @@ class Dataset(ABC, Generic[ConfigT]):
 Images = npt.NDArray[np.uint8] | MappedFeatures | Tensor
 
 
-class ImageSource(Protocol):
-    """What has the images of splits: a dataset, or a store of their features."""
-
-    def images(self, split: str) -> npt.NDArray[np.uint8] | MappedFeatures:
-        """(I, 3, H, W) pixels or (I, N, C) features."""
-
-
 def resident(images: npt.NDArray[np.uint8] | MappedFeatures, device: torch.device) -> Images:
     """The images, or their features, in the GPU's memory if they take at most half of what is free.
 
@@ -235,10 +270,11 @@ def resident(images: npt.NDArray[np.uint8] | MappedFeatures, device: torch.devic
     return held
 
 
-def make_batch(questions: Questions, images: Images, rows: Ints) -> Batch:
+def make_batch(questions: Questions, images: Images, rows: Ints, objects: Objects | None = None) -> Batch:
     """The batch of some questions; each image they ask about is in it once.
 
     images: those of the split, (I, 3, H, W), or their features, (I, N, C); a tensor stays on its device.
+    objects: those of the split, for a model with an oracle.
     Words are padded to the longest question of the batch, never cut.
     """
     used, image_index = np.unique(questions.image[rows], return_inverse=True)
@@ -259,6 +295,9 @@ def make_batch(questions: Questions, images: Images, rows: Ints) -> Batch:
         row_Q=rows,
         accepted_QS=None if accepted is None else torch.from_numpy(accepted[rows].astype(np.int64)),
         accepted_score_QS=None if score is None else torch.from_numpy(score[rows]),
+        image_id_Q=torch.from_numpy(questions.image[rows]),
+        boxes_IO4=None if objects is None else torch.from_numpy(objects.boxes_IO4[used]),
+        relevant_QO=None if objects is None else torch.from_numpy(objects.relevant_QO[rows]),
     )
 
 

@@ -1,8 +1,9 @@
 """Where runs of a sweep are worked on: what ``hacore sweep --on NAME`` asks of a plugin. Imports no torch.
 
-A plugin declares a class of ``Workers`` as a ``hacore.plugin.Executor``. It is made once for a sweep, as
-``cls(config, demand)``, and raises ``hacore.errors.HacoreError`` where it cannot work. The sweep gives it
-runs as long as it has room, looks after them several times a second, and closes it whatever happened.
+A plugin declares a class of ``Workers`` as a component of the kind ``executor``. It is made once for a
+sweep, as ``cls(config, demand)``, and raises ``hacore.errors.HacoreError`` where it cannot work. The sweep
+gives it runs as long as it has room, looks after them several times a second, and closes it whatever
+happened.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ class Demand:
     """What is wanted of workers.
 
     device: ``--device`` as typed. jobs: runs at a time; None: as many as there is room for. specs: of
-    the runs to come. tell: shows the person who waits a line.
+    the runs to come. tell: shows the person who waits a line. lock: the file descriptor that holds the sweep
+    folder's lock, which processes on this machine keep open until they end.
     """
 
     device: str
     jobs: int | None
     specs: Sequence[Spec]
     tell: Callable[[str], None]
+    lock: int
 
 
 @attrs.frozen(kw_only=True)

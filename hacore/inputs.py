@@ -23,6 +23,7 @@ class Inputs:
     """Words, answers and sizes of a dataset, as in ``hacore.data.Dataset``.
 
     word_vectors: channels of the vectors that the embedding started with, 0 without such.
+    stored_dtype: of the stored features that the model was trained on, as "float16"; "" for images.
     """
 
     vocabulary: tuple[str, ...]
@@ -32,6 +33,7 @@ class Inputs:
     image_std: tuple[float, ...]
     word_vectors: int
     fingerprint: str
+    stored_dtype: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset[Any]) -> Inputs:
@@ -45,17 +47,21 @@ class Inputs:
             image_std=tuple(float(value) for value in dataset.image_std),
             word_vectors=0 if vectors is None else vectors.shape[1],
             fingerprint=dataset.fingerprint,
+            stored_dtype=dataset.store.dtype if dataset.store else "",
         )
 
     @classmethod
     def read(cls, path: Path) -> Inputs:
         """Those of a file. Raises RunError when it is damaged."""
         way_out = "remove it, and the data are opened instead"
-        held = read_json(path, way_out)
+        table = read_json(path, way_out)
         names = {field.name for field in attrs.fields(cls)}
-        if not isinstance(held, dict) or set(held) != names:
+        # Runs of contract 1 did not keep the type of stored features.
+        if not isinstance(table, dict) or set(table) | {"stored_dtype"} != names:
             raise RunError(f"{path}: is not what hacore wrote; {way_out}")
-        values: dict[str, Any] = {key: tuple(it) if isinstance(it, list) else it for key, it in held.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
+        }
         return cls(**values)
 
     def write(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The contracts between components, and the two containers that travel between them.
+"""The contracts between components, and the containers that travel between them: contract 2.
 
 Letters in tensor names, the same in every file: Q questions, I images, N cells of the grid,
 K kept cells, C channels, T words, A answers; ``x_QKC`` is a tensor of shape (Q, K, C).
@@ -11,7 +11,7 @@ that cannot work raises ``ValueError`` in ``__init__``; the message is shown wit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 import numpy as np
@@ -29,7 +29,8 @@ class Sizes:
     image: (channels, height, width) of the images. image_mean, image_std: per channel, of pixels
     scaled to [0, 1], over the training images. words: vocabulary size, index 0 is padding.
     grid: (rows, columns) of cells. cell_channels: channels of the cells that come in.
-    question_channels: channels of a question vector. answers: size of the answer set.
+    question_channels: channels of a question vector. word_channels: channels of the state at each word,
+    0 where the question encoder gives none. answers: size of the answer set.
     word_vectors: (words, C) float32 that the data give to start an embedding with, zeros for a word
     without one, or None.
     Fields later in the chain than the component are zero.
@@ -43,6 +44,7 @@ class Sizes:
     grid: tuple[int, int] = (0, 0)
     cell_channels: int = 0
     question_channels: int = 0
+    word_channels: int = 0
     word_vectors: npt.NDArray[np.float32] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
@@ -51,7 +53,7 @@ class Sizes:
         return self.grid[0] * self.grid[1]
 
 
-# Cells and Selection are not frozen: torch.compile cannot trace the constructor of a frozen attrs class.
+# These are not frozen: torch.compile cannot trace the constructor of a frozen attrs class.
 @attrs.define(kw_only=True, eq=False)
 class Cells:
     """Feature vectors on a grid.
@@ -66,6 +68,25 @@ class Cells:
     grid: tuple[int, int]
 
 
+@attrs.define(eq=False)
+class Question:
+    """Q questions: what their encoder makes of the words, and what they are about.
+
+    vector_QC: the question as one vector. words_QTC: the encoder's state at each word, T at least the
+    longest of these questions, zeros after the last word of each; None where the encoder gives none.
+    lengths_Q: words of each, int64, on the CPU where it came from there.
+    image_id_Q: int64, the row of the image in its split; None for images that are of no split.
+    relevant_QN: bool, the cells on which the objects lie that the question is about; None where nobody
+    knows or nobody may look. Only an ``oracle`` may.
+    """
+
+    vector_QC: Tensor
+    words_QTC: Tensor | None = None
+    lengths_Q: Tensor | None = None
+    image_id_Q: Tensor | None = None
+    relevant_QN: Tensor | None = None
+
+
 @attrs.define(kw_only=True, eq=False)
 class Selection:
     """The cells that go on, gathered.
@@ -76,6 +97,9 @@ class Selection:
     valid_QK: bool, False where a question keeps fewer than K cells; None when all are valid.
     Invalid entries hold finite numbers that must not influence any result.
     weight_QK: a factor per kept cell, or None for ones. loss: an auxiliary scalar loss, or None.
+    share_QKN: float, where vectors are mixtures of cells (merged, soft slots): each source cell's share in
+    each vector, at least 0 and 1 in all; ``index_QK`` then names the cell of the largest share. None for
+    plain cells.
     """
 
     features_QKC: Tensor
@@ -86,10 +110,13 @@ class Selection:
     valid_QK: Tensor | None = None
     weight_QK: Tensor | None = None
     loss: Tensor | None = None
+    share_QKN: Tensor | None = None
 
     @property
     def kept_positions_QK2(self) -> Tensor:
-        """x and y of each kept cell in [-1, 1]."""
+        """x and y of each kept cell in [-1, 1]; of a mixture their mean."""
+        if self.share_QKN is not None:
+            return self.share_QKN.to(self.positions_N2.dtype) @ self.positions_N2
         return self.positions_N2[self.index_QK]
 
     @property
@@ -107,6 +134,21 @@ class Selection:
         valid_QK = self.valid_QK.to(self.features_QKC.dtype)
         return valid_QK if self.weight_QK is None else self.weight_QK * valid_QK
 
+    @property
+    def used_QN(self) -> Tensor:
+        """How much of each cell goes on, float32 without gradient: the size of its weight, 1 without
+        weights, 0 where it is not kept; of mixtures the sum of its shares, weighted so.
+        """
+        weight_QK = self.masked_weight_QK
+        if weight_QK is None:
+            weight_QK = torch.ones_like(self.index_QK, dtype=torch.float32)
+        amount_QK = weight_QK.detach().abs().float()
+        if self.share_QKN is not None:
+            return torch.einsum("qk,qkn->qn", amount_QK, self.share_QKN.detach().float())
+        # The largest, as an entry that is not valid may name a cell that another entry keeps.
+        used_QN = torch.zeros_like(self.presence_QN, dtype=torch.float32)
+        return used_QN.scatter_reduce(1, self.index_QK, amount_QK, "amax")
+
 
 def grid_positions(grid: tuple[int, int]) -> Tensor:
     """(N, 2) float32: x and y of each cell's centre, the first and last at -1 and 1."""
@@ -120,8 +162,12 @@ def grid_positions(grid: tuple[int, int]) -> Tensor:
 
 
 class Module(nn.Module, Generic[ConfigT]):
-    """A component with parameters: built from its config and the sizes of its inputs."""
+    """A component with parameters: built from its config and the sizes of its inputs.
 
+    oracle: whether it looks at ``Question.relevant_QN``, which no model can know; results say so.
+    """
+
+    oracle: ClassVar[bool] = False
     out_channels: int
 
     def __init__(self, config: ConfigT, sizes: Sizes) -> None:
@@ -129,14 +175,21 @@ class Module(nn.Module, Generic[ConfigT]):
         self.config = config
         self.sizes = sizes
 
+    @property
+    def trains(self) -> bool:
+        """Whether it has parameters that training changes."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
 
 class ImageEncoder(Module[ConfigT], ABC):
     """Images (I, 3, H, W) -> Cells (I, N, C). Sets ``out_channels`` and ``grid``.
 
     Images are uint8 in [0, 255] or float in [0, 1]; call ``normalise`` first. ``image_mean`` and
     ``image_std`` come from the data; an encoder with pretrained weights replaces them.
+    freeze: the option with which none of it trains, as ``frozen = true``; "" where there is none.
     """
 
+    freeze: ClassVar[str] = ""
     grid: tuple[int, int]
     image_mean: Tensor
     image_std: Tensor
@@ -162,42 +215,45 @@ class ImageEncoder(Module[ConfigT], ABC):
 
 
 class QuestionEncoder(Module[ConfigT], ABC):
-    """Words (Q, T) int64 padded with 0, lengths (Q) int64 >= 1 -> question vectors (Q, C).
+    """Words (Q, T) int64 padded with 0, lengths (Q) int64 >= 1 -> ``Question``.
 
-    The vector of a question must not depend on the padding or on the other questions.
+    Sets ``vector_QC``, ``lengths_Q`` and, if it has them, ``words_QTC``, whose channels ``word_channels``
+    tells. What it makes of a question must not depend on the padding or on the other questions.
     """
 
+    word_channels: int = 0
+
     @abstractmethod
-    def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor: ...
+    def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Question: ...
 
 
 class Fuser(Module[ConfigT], ABC):
-    """Cells of I images, question vectors (Q, C), image_index (Q) -> Cells of Q questions.
+    """Cells of I images, ``Question``, image_index (Q) -> Cells of Q questions.
 
     Question q is about image ``image_index_Q[q]``. What depends on the image alone is computed
     before it is copied to the questions.
     """
 
     @abstractmethod
-    def forward(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Cells: ...
+    def forward(self, cells: Cells, question: Question, image_index_Q: Tensor) -> Cells: ...
 
 
 class Selector(Module[ConfigT], ABC):
-    """Cells of Q questions -> Selection. ``out_channels`` defaults to the channels that come in."""
+    """Cells of Q questions, ``Question`` -> Selection. ``out_channels``: by default those that come in."""
 
     def __init__(self, config: ConfigT, sizes: Sizes) -> None:
         super().__init__(config, sizes)
         self.out_channels = sizes.cell_channels
 
     @abstractmethod
-    def forward(self, cells: Cells) -> Selection: ...
+    def forward(self, cells: Cells, question: Question) -> Selection: ...
 
 
 class Aggregator(Module[ConfigT], ABC):
-    """Selection, question vectors (Q, C) -> (Q, C). Its cost follows what is valid."""
+    """Selection, ``Question`` -> (Q, C). Its cost follows what is valid."""
 
     @abstractmethod
-    def forward(self, selection: Selection, question_QC: Tensor) -> Tensor: ...
+    def forward(self, selection: Selection, question: Question) -> Tensor: ...
 
 
 def build(cls: type[Any], config: Any, sizes: Sizes) -> Any:

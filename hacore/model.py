@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import attrs
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hacore.data import Batch
 from hacore.errors import ComposeError
 from hacore.interfaces import (
     Aggregator,
     Cells,
     Fuser,
     ImageEncoder,
+    Question,
     QuestionEncoder,
     Selection,
     Selector,
@@ -22,17 +26,12 @@ from hacore.interfaces import (
     build,
     grid_positions,
 )
-from hacore.registry import Registry, describe, registry
-from hacore.spec import HeadConfig, Spec, Use
+from hacore.plugin import KINDS
+from hacore.registry import describe, registry
+from hacore.spec import SECTIONS, HeadConfig, Spec, Use
 
-STAGES = ("image_encoder", "question_encoder", "fuser", "selector", "aggregator")
-_BASES: dict[str, type[nn.Module]] = {
-    "image_encoder": ImageEncoder,
-    "question_encoder": QuestionEncoder,
-    "fuser": Fuser,
-    "selector": Selector,
-    "aggregator": Aggregator,
-}
+STAGES = tuple(section for section in SECTIONS if section != "data")
+"""Sections of a spec whose components make the model, in the order in which they run."""
 
 
 class Output(NamedTuple):
@@ -57,6 +56,8 @@ class VQAModel(nn.Module):
     """Encode image and question, fuse, select, aggregate, answer (Malinowski et al. 2018).
 
     pool: (rows, columns) that the image encoder's grid is averaged down to, or None. grid: what it is then.
+    stored_dtype: the type of the stored features that the model was trained on, None where it was trained on
+    images; images are then encoded as they were for the store, in float32, and rounded to it.
     """
 
     positions_N2: Tensor
@@ -74,6 +75,7 @@ class VQAModel(nn.Module):
     ) -> None:
         super().__init__()
         self.pool = pool
+        self.stored_dtype: torch.dtype | None = None
         self.grid = pool or image_encoder.grid
         self.image_encoder = image_encoder
         self.question_encoder = question_encoder
@@ -84,11 +86,30 @@ class VQAModel(nn.Module):
         # Of stored features, which come without; not saved, because it follows from the encoder.
         self.register_buffer("positions_N2", grid_positions(self.grid), persistent=False)
 
+    @property
+    def oracle(self) -> bool:
+        """Whether a component looks at ``Question.relevant_QN``."""
+        return any(getattr(self, stage).oracle for stage in STAGES)
+
+    def with_selector(self, selector: Selector[Any]) -> VQAModel:
+        """The same model, its parameters shared, with another selector."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "selector": selector}
+        return other
+
     def encode(self, images: Tensor) -> Cells:
         """Cells of images (I, 3, H, W), or of features (I, N, C) that a store has of them."""
         if images.dim() == 3:
             features_INC = images.to(self.positions_N2.dtype)
             return Cells(features=features_INC, positions=self.positions_N2, grid=self.grid)
+        if self.stored_dtype is None:
+            return self._encode(images)
+        with torch.autocast(images.device.type, enabled=False):
+            cells = self._encode(images)
+        rounded_INC = cells.features.to(self.stored_dtype).to(self.positions_N2.dtype)
+        return attrs.evolve(cells, features=rounded_INC)
+
+    def _encode(self, images: Tensor) -> Cells:
         cells: Cells = self.image_encoder(images)
         return cells if self.pool is None else pool_cells(cells, self.pool, self.positions_N2)
 
@@ -98,16 +119,19 @@ class VQAModel(nn.Module):
         words_QT: Tensor,
         lengths_Q: Tensor,
         image_index_Q: Tensor,
-        selector: Selector[Any] | None = None,
+        image_id_Q: Tensor | None = None,
+        relevant_QN: Tensor | None = None,
     ) -> Output:
         """Images (I, 3, H, W), or their stored features (I, N, C); words (Q, T), 0 is padding; question q
-        is about image_index_Q[q]. selector: in the place of the model's own, for this call.
+        is about image_index_Q[q]. image_id_Q, relevant_QN: as in ``Question``.
+
+        ``hacore.measure.predict`` calls this with a batch; nobody else needs to.
         """
         cells = self.encode(images)
-        question_QC: Tensor = self.question_encoder(words_QT, lengths_Q)
-        selector = self.selector if selector is None else selector
-        selection: Selection = selector(self.fuser(cells, question_QC, image_index_Q))
-        return Output(self.head(self.aggregator(selection, question_QC)), selection)
+        question: Question = self.question_encoder(words_QT, lengths_Q)
+        question.image_id_Q, question.relevant_QN = image_id_Q, relevant_QN
+        selection: Selection = self.selector(self.fuser(cells, question, image_index_Q), question)
+        return Output(self.head(self.aggregator(selection, question)), selection)
 
 
 class QuestionOnly(nn.Module):
@@ -119,7 +143,7 @@ class QuestionOnly(nn.Module):
         self.head = head
 
     def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
-        logits_QA: Tensor = self.head(self.question_encoder(words_QT, lengths_Q))
+        logits_QA: Tensor = self.head(self.question_encoder(words_QT, lengths_Q).vector_QC)
         return logits_QA
 
 
@@ -133,14 +157,13 @@ def pool_cells(cells: Cells, grid: tuple[int, int], positions_N2: Tensor) -> Cel
     return Cells(features=pooled_ICN.transpose(1, 2), positions=positions_N2, grid=grid)
 
 
-def compose(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> VQAModel:
+def compose(spec: Spec, sizes: Sizes) -> VQAModel:
     """The model of a spec, freshly initialised from torch's global random state.
 
     sizes: the dataset's ``sizes()``. Raises ComposeError naming the components and their shapes
     when they do not fit or break their contract.
     """
-    plugins = plugins or registry()
-    build_stage = _Composer(spec, plugins)
+    build_stage = _Composer(spec)
     image_encoder = build_stage("image_encoder", sizes)
     pool = spec.features.pool
     if pool and (pool[0] > image_encoder.grid[0] or pool[1] > image_encoder.grid[1]):
@@ -155,6 +178,7 @@ def compose(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> VQA
         grid=pool or image_encoder.grid,
         cell_channels=image_encoder.out_channels,
         question_channels=question_encoder.out_channels,
+        word_channels=question_encoder.word_channels,
     )
     fuser = build_stage("fuser", sizes)
     sizes = attrs.evolve(sizes, cell_channels=fuser.out_channels)
@@ -174,27 +198,21 @@ def compose(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> VQA
     return model
 
 
-def compose_question_only(spec: Spec, sizes: Sizes, *, plugins: Registry | None = None) -> QuestionOnly:
+def compose_question_only(spec: Spec, sizes: Sizes) -> QuestionOnly:
     """The question-only baseline with the spec's question encoder and head."""
-    encoder = _Composer(spec, plugins or registry())("question_encoder", sizes)
+    encoder = _Composer(spec)("question_encoder", sizes)
     return QuestionOnly(encoder, Head(spec.head, encoder.out_channels, sizes.answers))
 
 
 class _Composer:
     """Builds one stage after another, so that an error can name the stage before."""
 
-    def __init__(self, spec: Spec, plugins: Registry) -> None:
+    def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.plugins = plugins
 
     def __call__(self, stage: str, sizes: Sizes) -> Any:
         use = self.spec.section(stage)
-        cls = self.plugins.find(stage, use.use).load()
-        if not (isinstance(cls, type) and issubclass(cls, _BASES[stage])):
-            raise ComposeError(
-                f"{label(stage, use)}: {cls!r} is not a subclass of "
-                f"hacore.interfaces.{_BASES[stage].__name__}"
-            )
+        cls = registry().find(stage, use.use).load()
         try:
             return build(cls, use.options, sizes)
         except ValueError as error:
@@ -222,9 +240,9 @@ class _Composer:
         return text
 
 
-def label(stage: str, use: Use) -> str:
+def label(kind: str, use: Use) -> str:
     """``selector 'l2-topk'``."""
-    return f"{stage.replace('_', ' ')} '{use.use}'"
+    return KINDS[kind].of(use.use)
 
 
 def _check_shapes(model: VQAModel, spec: Spec, sizes: Sizes) -> None:
@@ -247,16 +265,24 @@ def _check_shapes(model: VQAModel, spec: Spec, sizes: Sizes) -> None:
                 tensor = getattr(output, "features", output)
             elif stage == "selector":
                 tensor = getattr(output, "features_QKC", output)
-            found = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
-            if len(found) != len(expected[stage]) or any(
-                want not in (None, have) for want, have in zip(expected[stage], found, strict=True)
+            elif stage == "question_encoder":
+                tensor = getattr(output, "vector_QC", output)
+            shape = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
+            where = f"{type(module).__module__}.{type(module).__name__}"
+            if stage == "question_encoder" and not isinstance(output, Question):
+                raise ComposeError(
+                    f"{label(stage, spec.section(stage))}: gave {type(output).__name__}, not a "
+                    f"hacore.interfaces.Question; change {where}"
+                )
+            if len(shape) != len(expected[stage]) or any(
+                want not in (None, have) for want, have in zip(expected[stage], shape, strict=True)
             ):
                 want = ", ".join("K" if size is None else str(size) for size in expected[stage])
                 raise ComposeError(
-                    f"{label(stage, spec.section(stage))}: gave {found} where its out_channels and its input "
-                    f"promise ({want}); mend {type(module).__module__}.{type(module).__name__}"
+                    f"{label(stage, spec.section(stage))}: gave {shape} where its out_channels and its input "
+                    f"promise ({want}); change {where}"
                 )
-            inputs[stage] = found
+            inputs[stage] = shape
 
         return hook
 
@@ -264,8 +290,16 @@ def _check_shapes(model: VQAModel, spec: Spec, sizes: Sizes) -> None:
     training = model.training
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            images, words_QT, lengths_Q, image_index_Q = example_input(sizes)
-            model.eval()(images, words_QT, lengths_Q, image_index_Q)
+            example = example_batch(sizes)
+            relevant_QN = torch.zeros(len(example), cells_N, dtype=torch.bool) if model.oracle else None
+            model.eval()(
+                example.images,
+                example.words_QT,
+                example.lengths_Q,
+                example.image_index_Q,
+                example.image_id_Q,
+                relevant_QN,
+            )
     except ComposeError:
         raise
     except Exception as error:
@@ -280,13 +314,16 @@ def _check_shapes(model: VQAModel, spec: Spec, sizes: Sizes) -> None:
         model.train(training)
 
 
-def example_input(
-    sizes: Sizes, images: int = 2, questions: int = 3, words: int = 5
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Random input of the right shapes: images, words_QT, lengths_Q, image_index_Q."""
-    return (
-        torch.rand(images, *sizes.image),
-        torch.randint(1, max(sizes.words, 2), (questions, words)),
-        torch.full((questions,), words),
-        torch.arange(questions) % images,
+def example_batch(sizes: Sizes, images: int = 2, questions: int = 3, words: int = 5) -> Batch:
+    """Random input of the right shapes."""
+    image_index_Q = torch.arange(questions) % images
+    return Batch(
+        images=torch.rand(images, *sizes.image),
+        words_QT=torch.randint(1, max(sizes.words, 2), (questions, words)),
+        lengths_Q=torch.full((questions,), words),
+        image_index_Q=image_index_Q,
+        answer_Q=torch.zeros_like(image_index_Q),
+        type_Q=torch.zeros_like(image_index_Q),
+        row_Q=np.arange(questions),
+        image_id_Q=image_index_Q,
     )

@@ -2,12 +2,14 @@
 
 A plugin is a module named by an entry point of the group ``hacore``::
 
+    hacore_contract = 2
+
     @attrs.frozen(kw_only=True)
     class Config:
-        k: int = option(16, "cells to keep", min=1)
+        k: int = option(16, "cells to keep", min=1, live=True)
 
     @hookimpl
-    def hacore_components():
+    def hacore_declare():
         return [Component(kind="selector", name="mine", target="my_package.selector:Mine",
                           config=Config, summary="keeps the first k cells")]
 """
@@ -18,21 +20,69 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, get_args
+from typing import Any
 
 import attrs
 import pluggy
 
 GROUP = "hacore"
-Kind = Literal["image_encoder", "question_encoder", "fuser", "selector", "aggregator", "dataset"]
-KINDS: tuple[str, ...] = get_args(Kind)
-Action = Literal["download", "prepare", "generate", "verify", "score"]
-ACTIONS: tuple[str, ...] = get_args(Action)
-CORE_COMMANDS = (
-    *("run", "eval", "ask", "report", "export", "sweep", "table", "plot", "check", "features"),
-    *("plugins", "needs", "data", "score", "new"),
-)
-"""Commands of hacore itself, in the order of ``hacore --help``."""
+CONTRACT = 2
+"""Number of the contract between core and plugins: ``hacore.interfaces`` and this module. A plugin that
+names another in its ``hacore_contract`` is refused; docs/contracts.md says what changed."""
+
+
+@attrs.frozen
+class Kind:
+    """What can be declared.
+
+    name: as in ``Component.kind``. place: where a component of it is named: the table of a spec that chooses
+    one, or the words of the command line. base: ``module:Class`` that its class derives from; "" for
+    functions. chosen: whether a spec chooses one, in the table ``place``.
+    """
+
+    name: str
+    place: str
+    base: str
+    chosen: bool = False
+
+    @property
+    def words(self) -> str:
+        """``image encoder``."""
+        return self.name.replace("_", " ")
+
+    def of(self, name: str) -> str:
+        """A component of this kind in words: ``selector 'l2-topk'``, ``'data verify clevr'``."""
+        if self.base:
+            return f"{self.words} '{name}'"
+        return f"'{self.place.removeprefix('hacore ')} {name}'"
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("dataset", "data", "hacore.data:Dataset", chosen=True),
+        Kind("image_encoder", "image_encoder", "hacore.interfaces:ImageEncoder", chosen=True),
+        Kind("question_encoder", "question_encoder", "hacore.interfaces:QuestionEncoder", chosen=True),
+        Kind("fuser", "fuser", "hacore.interfaces:Fuser", chosen=True),
+        Kind("selector", "selector", "hacore.interfaces:Selector", chosen=True),
+        Kind("aggregator", "aggregator", "hacore.interfaces:Aggregator", chosen=True),
+        Kind("download", "hacore data download", ""),
+        Kind("prepare", "hacore data prepare", ""),
+        Kind("generate", "hacore data generate", ""),
+        Kind("verify", "hacore data verify", ""),
+        Kind("score", "hacore score", ""),
+        Kind("executor", "hacore sweep --on", "hacore.executors:Workers"),
+        Kind("observer", "hacore run --log", "hacore.observers:RunObserver"),
+        Kind("command", "hacore", "click:Command"),
+    )
+}
+"""The one table of what there is to declare, by name."""
+
+SECTIONS = {kind.place: kind.name for kind in KINDS.values() if kind.chosen}
+"""Tables of a spec that choose a component, and the kind that each chooses."""
+
+ACTIONS = tuple(kind.name for kind in KINDS.values() if not kind.base)
+"""Kinds of data tools: functions that a command runs."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -46,16 +96,6 @@ def _check_name(_: Any, __: Any, value: str) -> None:
         raise ValueError(f"name {value!r} must be lower-case words joined by '-', as in 'l2-topk'")
 
 
-def _check_not_local(_: Any, __: Any, value: str) -> None:
-    if value == "local":
-        raise ValueError("name 'local' is this machine; choose another")
-
-
-def _check_not_core(_: Any, __: Any, value: str) -> None:
-    if value in CORE_COMMANDS:
-        raise ValueError(f"name '{value}' is a command of hacore itself; choose another")
-
-
 def _check_target(_: Any, __: Any, value: str) -> None:
     if not isinstance(value, str) or not _TARGET.fullmatch(value):
         raise ValueError(f"target {value!r} must be 'module:Class', as in 'hacore_rn.rn:RN'")
@@ -66,14 +106,16 @@ def _check_kind(_: Any, __: Any, value: str) -> None:
         raise ValueError(f"kind {value!r} must be one of {', '.join(KINDS)}")
 
 
-def _check_action(_: Any, __: Any, value: str) -> None:
-    if value not in ACTIONS:
-        raise ValueError(f"action {value!r} must be one of {', '.join(ACTIONS)}")
+def _check_argument(component: Any, _: Any, value: str | None) -> None:
+    if value is not None and component.kind not in ACTIONS:
+        raise ValueError(f"argument {value!r}: only {', '.join(ACTIONS)} take one, not {component.kind}")
+    if value is not None and value not in attrs.fields_dict(component.config):
+        raise ValueError(f"argument {value!r} is not a field of config {component.config.__name__}")
 
 
-def _check_argument(tool: Any, _: Any, value: str | None) -> None:
-    if value is not None and value not in attrs.fields_dict(tool.config):
-        raise ValueError(f"argument {value!r} is not a field of config {tool.config.__name__}")
+def _check_default(component: Any, _: Any, value: bool) -> None:
+    if value and component.kind != "observer":
+        raise ValueError(f"default = True: only an observer can be on by default, not a {component.kind}")
 
 
 def _check_config(_: Any, __: Any, value: type) -> None:
@@ -94,37 +136,29 @@ def _check_config(_: Any, __: Any, value: type) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class Component:
-    """A declared component.
+class NoOptions:
+    """The config of what has no options."""
 
-    kind: one of ``KINDS``. name: what a spec's ``use`` says. target: ``module:Class``, imported
-    only when a spec uses it. config: attrs class, every field made by ``option``. summary: one line.
+
+@attrs.frozen(kw_only=True)
+class Component:
+    """Something that a plugin declares.
+
+    kind: one of ``KINDS``. name: what a spec's ``use`` or the command line says; of a data tool, that of
+    its dataset. target: ``module:name``, imported only when it is used: a class derived from the kind's
+    base; of a data tool a function ``(config, hacore.tools.Tell) -> hacore.tools.Outcome``; of a command a
+    ``click.Command``. config: attrs class, every field made by ``option``; the fields are the keys of
+    the spec's table, or options of the command. summary: one line. argument: of a data tool, the
+    field that is given by its place. default: of an observer, whether runs have it without being asked.
     """
 
     kind: str = attrs.field(validator=_check_kind)
     name: str = attrs.field(validator=_check_name)
     target: str = attrs.field(validator=_check_target)
-    config: type = attrs.field(validator=_check_config)
+    config: type = attrs.field(default=NoOptions, validator=_check_config)
     summary: str
-
-
-@attrs.frozen(kw_only=True)
-class DataTool:
-    """A declared tool of a dataset: what ``hacore data ACTION NAME`` runs, or ``hacore score NAME``.
-
-    action: one of ``ACTIONS``. name: the dataset's, as in a spec's ``use``; of the action ``score``, that
-    of an official metric, which datasets may share. target: ``module:function``,
-    imported only when it is run; called with the config and a ``hacore.tools.Tell``, it returns a
-    ``hacore.tools.Outcome``. config: attrs class, every field made by ``option``; the fields are the
-    command's options. argument: the field that is given by its place instead. summary: one line.
-    """
-
-    action: str = attrs.field(validator=_check_action)
-    name: str = attrs.field(validator=_check_name)
-    target: str = attrs.field(validator=_check_target)
-    config: type = attrs.field(validator=_check_config)
     argument: str | None = attrs.field(default=None, validator=_check_argument)
-    summary: str
+    default: bool = attrs.field(default=False, validator=_check_default)
 
 
 def option(
@@ -136,12 +170,14 @@ def option(
     above: float | None = None,
     below: float | None = None,
     check: Callable[[Any], str | None] | None = None,
+    live: bool = False,
 ) -> Any:
     """An attrs field of a config with its one-line documentation and its range.
 
     min, max: inclusive; above, below: exclusive; they hold for each item of a tuple, and None
-    passes. Numbers must be finite. check: returns what is wrong with the value, or None. Lists in
-    TOML are tuples here; fixed choices are a ``typing.Literal``.
+    passes. Numbers must be finite. check: returns what is wrong with the value, or None. live: whether a
+    trained model may be given another value, as the k of a top-k selector; no weight depends on it then.
+    Lists in TOML are tuples here; fixed choices are a ``typing.Literal``.
     """
 
     def validate(_: Any, attribute: Any, value: Any) -> None:
@@ -162,78 +198,18 @@ def option(
         if problem:
             raise ValueError(problem)
 
-    return attrs.field(default=default, validator=validate, metadata={"help": help})
+    return attrs.field(default=default, validator=validate, metadata={"help": help, "live": live})
 
 
-@attrs.frozen(kw_only=True)
-class Executor:
-    """A declared place where the runs of a sweep can be worked on: ``hacore sweep SPEC --on NAME``.
-
-    name: not ``local``, which is this machine. target: ``module:Class`` of a ``hacore.executors.Workers``,
-    imported only when a sweep asks for it, and called with the config and a ``hacore.executors.Demand``.
-    config: attrs class, every field made by ``option``; the fields are the keys of ``--with``. summary: one
-    line.
-    """
-
-    name: str = attrs.field(validator=[_check_name, _check_not_local])
-    target: str = attrs.field(validator=_check_target)
-    config: type = attrs.field(validator=_check_config)
-    summary: str
-
-
-@attrs.frozen(kw_only=True)
-class Command:
-    """A declared subcommand: what ``hacore NAME`` runs.
-
-    name: not one of ``CORE_COMMANDS``. target: ``module:object``, a ``click.Command``, imported only when
-    the command is called; a ``hacore.errors.HacoreError`` that it raises is printed as one line. summary:
-    one line for ``hacore --help``.
-    """
-
-    name: str = attrs.field(validator=[_check_name, _check_not_core])
-    target: str = attrs.field(validator=_check_target)
-    summary: str
-
-
-@attrs.frozen(kw_only=True)
-class RunLogger:
-    """A declared place where a run is logged: ``hacore run SPEC --log NAME``.
-
-    target: ``module:Class`` of a ``hacore.loggers.Logger``, imported only when a run asks for it, and called
-    with the config and a ``hacore.loggers.Logged``. config: attrs class, every field made by ``option``; the
-    fields are the keys of ``--log-with NAME.KEY=VALUE``. summary: one line.
-    """
-
-    name: str = attrs.field(validator=_check_name)
-    target: str = attrs.field(validator=_check_target)
-    config: type = attrs.field(validator=_check_config)
-    summary: str
+def live_options(config: type) -> tuple[str, ...]:
+    """Names of a config's options that can be changed without training."""
+    return tuple(field.name for field in attrs.fields(config) if field.metadata.get("live"))
 
 
 class Hooks:
     """The whole contract between the core and its plugins."""
 
     @hookspec
-    def hacore_components(self) -> Iterable[Component]:
-        """Return the components this plugin provides. Must not import torch."""
+    def hacore_declare(self) -> Iterable[Component]:
+        """Return what this plugin provides. Must not import torch."""
         raise AssertionError  # a specification has no body; pluggy never calls it
-
-    @hookspec
-    def hacore_data_tools(self) -> Iterable[DataTool]:
-        """Return the tools for this plugin's datasets, if it has any. Must not import torch."""
-        raise AssertionError
-
-    @hookspec
-    def hacore_executors(self) -> Iterable[Executor]:
-        """Return other places for the runs of a sweep, if this plugin has any. Must not import torch."""
-        raise AssertionError
-
-    @hookspec
-    def hacore_commands(self) -> Iterable[Command]:
-        """Return subcommands of ``hacore``, if this plugin has any. Must not import torch."""
-        raise AssertionError
-
-    @hookspec
-    def hacore_loggers(self) -> Iterable[RunLogger]:
-        """Return places where runs can be logged, if this plugin has any. Must not import torch."""
-        raise AssertionError

@@ -1,4 +1,4 @@
-"""Finds installed plugins and answers for their components. Imports no torch.
+"""Finds installed plugins and answers for what they declare. Imports no torch.
 
 Plugins are loaded one by one; one that fails is remembered with its distribution and cause and
 does not stop the others. What is wrong becomes an error when a spec asks for it.
@@ -13,18 +13,25 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import attrs
 import pluggy
 
 from hacore.errors import HacoreError, PluginError, one_line
-from hacore.plugin import ACTIONS, GROUP, KINDS, Command, Component, DataTool, Executor, Hooks, RunLogger
+from hacore.plugin import CONTRACT, GROUP, KINDS, SECTIONS, Component, Hooks
 
-D = TypeVar("D", bound=Component | DataTool | Executor | RunLogger | Command)
+CORE = "hacore"
+"""The distribution of the core, which declares what it brings by the same door as any other."""
 
-OTHERS = ("executor", "logger", "command")
-"""What plugins declare beside components and data tools."""
+_EARLIER = {
+    "hacore_components",
+    "hacore_data_tools",
+    "hacore_executors",
+    "hacore_commands",
+    "hacore_loggers",
+}
+"""Hooks of contract 1."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -34,16 +41,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Installed(Generic[D]):
-    """What a plugin declares, with the distribution that provides it.
+class Installed:
+    """What a plugin declares, with the distribution that provides it."""
 
-    kind: one of ``KINDS``, ``OTHERS``, or the action of a data tool.
-    """
-
-    kind: str
-    declared: D
+    declared: Component
     distribution: str
     version: str
+
+    @property
+    def kind(self) -> str:
+        """One of ``KINDS``."""
+        return self.declared.kind
 
     @property
     def name(self) -> str:
@@ -51,9 +59,23 @@ class Installed(Generic[D]):
         return self.declared.name
 
     def load(self) -> Any:
-        """The class, function or command; imports its module."""
-        what = f"{_label(self.kind, self.name)} of {self.distribution} {self.version}"
-        return _load(self.declared.target, what, self.distribution)
+        """The class, function or command; imports its module.
+
+        Raises PluginError when that fails, or when the class is not one of its kind.
+        """
+        kind = KINDS[self.kind]
+        loaded = _load(
+            self.declared.target,
+            f"{kind.of(self.name)} of {self.distribution} {self.version}",
+            self.distribution,
+        )
+        if kind.chosen or self.kind == "observer":
+            base = _load(kind.base, kind.words, CORE)
+            if not (isinstance(loaded, type) and issubclass(loaded, base)):
+                raise PluginError(
+                    f"{kind.of(self.name)}: {loaded!r} is not a subclass of {kind.base.replace(':', '.')}"
+                )
+        return loaded
 
 
 def _load(target: str, what: str, distribution: str) -> Any:
@@ -69,7 +91,7 @@ def _load(target: str, what: str, distribution: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class BrokenPlugin:
-    """A plugin that could not be used, and why."""
+    """A plugin that cannot be used, and why."""
 
     entry_point: str
     distribution: str
@@ -99,97 +121,93 @@ class Registry:
 
     def __init__(self, plugins: Iterable[EntryPoint]) -> None:
         self.broken: list[BrokenPlugin] = []
-        self._found: dict[tuple[str, str], list[Installed[Any]]] = {}
-        for entry_point in sorted(plugins, key=lambda plugin: (plugin.name, plugin.value)):
+        self._declared: dict[tuple[str, str], list[Installed]] = {}
+        for entry_point in sorted(plugins, key=lambda it: (not _of_core(it), it.name, it.value)):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
-                declared = _declared_by(entry_point)
+                for component in self._checked(_declared_by(entry_point), distribution):
+                    installed = Installed(declared=component, distribution=distribution, version=version)
+                    self._declared.setdefault((component.kind, component.name), []).append(installed)
             except Exception as error:
                 self.broken.append(
                     BrokenPlugin(
                         entry_point=entry_point.name, distribution=distribution, cause=describe(error)
                     )
                 )
-                continue
-            for kind, it in declared:
-                self._found.setdefault((kind, it.name), []).append(
-                    Installed(kind=kind, declared=it, distribution=distribution, version=version)
-                )
 
-    def components(self, kind: str | None = None) -> list[Installed[Component]]:
-        """Every usable component (of a kind), by kind in the order of ``KINDS``, then by name."""
-        return [it for its in KINDS if kind in (None, its) for it in self._of(its)]
+    def _checked(self, components: list[Component], distribution: str) -> list[Component]:
+        """The components of a plugin. Raises PluginError where one takes a name of the core's own."""
+        for component in components:
+            others = self._declared.get((component.kind, component.name), [])
+            if distribution != CORE and any(it.distribution == CORE for it in others):
+                label = KINDS[component.kind].of(component.name)
+                raise PluginError(f"{label} is hacore's own; choose another name")
+        return components
 
-    def tools(self, action: str) -> list[Installed[DataTool]]:
-        """Every usable data tool of an action, by the name of its dataset."""
-        return self._of(action)
-
-    def executors(self) -> list[Installed[Executor]]:
-        """Every usable executor, by name."""
-        return self._of("executor")
-
-    def loggers(self) -> list[Installed[RunLogger]]:
-        """Every usable run logger, by name."""
-        return self._of("logger")
-
-    def commands(self) -> list[Installed[Command]]:
-        """Every usable subcommand of a plugin, by name."""
-        return self._of("command")
-
-    def _of(self, kind: str) -> list[Installed[Any]]:
-        return [them[0] for (its, _), them in sorted(self._found.items()) if its == kind and len(them) == 1]
+    def of(self, *kinds: str) -> list[Installed]:
+        """Every usable component of these kinds, by kind; the core's as it declares them, others by name."""
+        return [
+            providers[0]
+            for kind in kinds
+            for (its_kind, _), providers in sorted(
+                self._declared.items(),
+                key=lambda item: "" if item[1][0].distribution == CORE else item[0][1],
+            )
+            if its_kind == kind and len(providers) == 1
+        ]
 
     def problems(self) -> list[str]:
         """Broken plugins and names declared twice, a line each."""
-        order = [*KINDS, *ACTIONS, *OTHERS]
+        order = [*KINDS]
         twice = sorted(
-            (key for key, them in self._found.items() if len(them) > 1), key=lambda it: order.index(it[0])
+            (key for key, providers in self._declared.items() if len(providers) > 1),
+            key=lambda key: order.index(key[0]),
         )
-        return [*map(str, self.broken), *(_collision(*key, self._found[key]) for key in twice)]
+        return [*map(str, self.broken), *(_collision(*key, self._declared[key]) for key in twice)]
 
-    def find(self, kind: str, name: str) -> Installed[Any]:
-        """The component, executor or logger of that name.
+    def find(self, kind: str, name: str) -> Installed:
+        """The component of that kind and name.
 
         Raises PluginError saying what exists, what to install, or what is wrong with the plugin.
         """
-        found = self._only(kind, name)
-        if found is None:
+        installed = self._only(kind, name)
+        if installed is None:
             raise PluginError(self._missing(kind, name))
-        return found
+        return installed
 
-    def find_tool(self, action: str, name: str) -> Installed[DataTool]:
+    def find_tool(self, action: str, name: str) -> Installed:
         """The tool for a dataset. Raises PluginError saying for which there is one, or what to install."""
-        found = self._only(action, name)
-        if found:
-            return found
+        installed = self._only(action, name)
+        if installed:
+            return installed
         if name in catalogue().get(action, {}):
             raise PluginError(self._missing(action, name))
         self.find("dataset", name)
-        names = [it.name for it in self.tools(action)]
+        names = [tool.name for tool in self.of(action)]
         raise PluginError(
             f"dataset '{name}' has nothing to {action}; datasets that do: {', '.join(names) or 'none'}"
         )
 
-    def find_command(self, name: str) -> Installed[Command] | None:
+    def find_command(self, name: str) -> Installed | None:
         """The subcommand of that name, None where nobody declares or publishes one.
 
         Raises PluginError saying what to install, or who declares it twice.
         """
-        found = self._only("command", name)
-        if found is None and name in catalogue()["command"]:
+        installed = self._only("command", name)
+        if installed is None and name in catalogue()["command"]:
             raise PluginError(self._missing("command", name))
-        return found
+        return installed
 
-    def _only(self, kind: str, name: str) -> Installed[Any] | None:
+    def _only(self, kind: str, name: str) -> Installed | None:
         """The one that is declared, if any. Raises PluginError where there are several."""
-        providers = self._found.get((kind, name), [])
+        providers = self._declared.get((kind, name), [])
         if len(providers) > 1:
             raise PluginError(_collision(kind, name, providers))
         return providers[0] if providers else None
 
     def _missing(self, kind: str, name: str) -> str:
-        label = f"{kind.replace('_', ' ')} '{name}'"
+        label = f"{KINDS[kind].words} '{name}'"
         published = catalogue().get(kind, {})
         if name in published:
             distribution = published[name]
@@ -197,65 +215,51 @@ class Registry:
                 if broken.distribution == distribution:
                     return f"{label} cannot be used: {broken}"
             return f"{label} is not installed; run 'pip install {distribution}'"
-        installed = ["local"] if kind == "executor" else []
-        installed += [it.name for it in self._of(kind)]
-        known = sorted({*installed, *published})
-        text = f"unknown {label}{did_you_mean(name, known)}"
-        elsewhere = [k for k in KINDS if (k, name) in self._found or name in catalogue().get(k, {})]
+        installed = [it.name for it in self.of(kind)]
+        text = f"unknown {label}{did_you_mean(name, sorted({*installed, *published}))}"
+        elsewhere = [
+            KINDS[other].words
+            for other in SECTIONS.values()
+            if (other, name) in self._declared or name in catalogue().get(other, {})
+        ]
         if elsewhere:
-            other = elsewhere[0].replace("_", " ")
-            text += f"; '{name}' is {'an' if other[0] in 'aeiou' else 'a'} {other}"
+            text += f"; '{name}' is {'an' if elsewhere[0][0] in 'aeiou' else 'a'} {elsewhere[0]}"
         text += f"; installed: {', '.join(installed) or 'none'}"
         return text + "".join(f"; {broken}" for broken in self.broken)
 
 
-def _label(kind: str, name: str) -> str:
-    if kind == "score":
-        return f"'score {name}'"
-    return f"'data {kind} {name}'" if kind in ACTIONS else f"{kind.replace('_', ' ')} '{name}'"
+def _of_core(entry_point: EntryPoint) -> bool:
+    return entry_point.dist is not None and entry_point.dist.name == CORE
 
 
-def _collision(kind: str, name: str, providers: Sequence[Installed[Any]]) -> str:
+def _collision(kind: str, name: str, providers: Sequence[Installed]) -> str:
     names = " and ".join(it.distribution for it in providers)
-    return f"{_label(kind, name)} is declared by {names}; uninstall all but one of them"
+    return f"{KINDS[kind].of(name)} is declared by {names}; uninstall all but one of them"
 
 
-def _declared_by(entry_point: EntryPoint) -> list[tuple[str, Any]]:
-    """Load one plugin and check what it declares: (kind, declared)."""
+def _declared_by(entry_point: EntryPoint) -> list[Component]:
+    """Load one plugin and check what it declares."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
     plugin = entry_point.load()
-    name = manager.register(plugin)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError:
-        known = [hook for hook in vars(Hooks) if hook.startswith("hacore_")]
-        wrong = [
-            hook
-            for hook in dir(plugin)
-            if hook not in known and manager.parse_hookimpl_opts(plugin, hook) is not None
-        ]
+    hooks = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
+    # The first contract had other hooks and no number; since the second, a plugin says which it is for.
+    contract = 1 if _EARLIER.intersection(hooks) else getattr(plugin, "hacore_contract", 2)
+    if contract != CONTRACT:
         raise PluginError(
-            f"unknown hook {', '.join(map(repr, wrong))}{did_you_mean(wrong[0], known)}"
-        ) from None
-    if not manager.get_hookcallers(plugin):
-        raise PluginError("no hook, as 'hacore_components'; mark the function with hacore.plugin.hookimpl")
-    assert name is not None
-    hooks = manager.hook
-    return [
-        *((it.kind, it) for it in _each(hooks.hacore_components(), "hacore_components", Component)),
-        *((it.action, it) for it in _each(hooks.hacore_data_tools(), "hacore_data_tools", DataTool)),
-        *(("executor", it) for it in _each(hooks.hacore_executors(), "hacore_executors", Executor)),
-        *(("logger", it) for it in _each(hooks.hacore_loggers(), "hacore_loggers", RunLogger)),
-        *(("command", it) for it in _each(hooks.hacore_commands(), "hacore_commands", Command)),
-    ]
-
-
-def _each(given: Iterable[Iterable[D]], hook: str, cls: type[D]) -> list[D]:
-    declared = [it for many in given for it in many]
-    for it in declared:
-        if not isinstance(it, cls):
-            raise PluginError(f"{hook} gave {it!r}, not a hacore.plugin.{cls.__name__}")
+            f"made for contract {contract!r} between hacore and its plugins, this is contract {CONTRACT}; "
+            "docs/contracts.md says what changed and how to bring a plugin up to date"
+        )
+    known = [name for name in vars(Hooks) if name.startswith("hacore_")]
+    if wrong := [name for name in hooks if name not in known]:
+        raise PluginError(f"unknown hook {', '.join(map(repr, wrong))}{did_you_mean(wrong[0], known)}")
+    if not hooks:
+        raise PluginError("no hook 'hacore_declare'; mark the function with hacore.plugin.hookimpl")
+    manager.register(plugin)
+    declared = [component for many in manager.hook.hacore_declare() for component in many]
+    for component in declared:
+        if not isinstance(component, Component):
+            raise PluginError(f"hacore_declare gave {component!r}, not a hacore.plugin.Component")
     return declared
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hacore import __version__
 from hacore.errors import RunError
 from hacore.files import read_json, write_json, write_whole
+from hacore.plugin import CONTRACT
 from hacore.registry import registry
 from hacore.spec import SECTIONS, Spec, dump_spec, load_spec
 
@@ -167,20 +168,20 @@ def describe_environment(spec: Spec, device: torch.device, processes: int) -> di
         except PackageNotFoundError:
             return None
 
-    plugins = registry()
-    found = {s: plugins.find(kind, spec.section(s).use) for s, kind in SECTIONS.items()}
+    chosen = {section: registry().find(kind, spec.section(section).use) for section, kind in SECTIONS.items()}
     return {
         "hacore": __version__,
+        "contract": CONTRACT,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "libraries": {name: held for name in _LIBRARIES if (held := installed(name))},
+        "libraries": {name: number for name in _LIBRARIES if (number := installed(name))},
         "components": {
             section: {
                 "name": it.name,
                 "distribution": it.distribution,
                 "version": it.version,
             }
-            for section, it in found.items()
+            for section, it in chosen.items()
         },
         "device": str(device),
         "device_name": device_name(device),

@@ -3,7 +3,7 @@
 A whole hard selector with them::
 
     class StrongestHalf(Selector[Config]):
-        def forward(self, cells):
+        def forward(self, cells, question):
             presence_QN = l2_presence(cells.features)
             index_QK = strongest_first(presence_QN)[:, : self.sizes.cells // 2]
             return Selection(

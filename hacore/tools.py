@@ -1,7 +1,7 @@
 """What a data tool, as in ``hacore data verify clevr DIR``, is given and what it returns. Imports no torch.
 
-A tool is a function ``(config, tell) -> Outcome`` that a plugin declares as a
-``hacore.plugin.DataTool``. What it cannot do at all it raises as ``hacore.errors.DataError``; what it
+A tool is a function ``(config, tell) -> Outcome`` that a plugin declares as a component of the kind
+``prepare``, say. What it cannot do at all it raises as ``hacore.errors.DataError``; what it
 finds wrong with data that it could read goes into ``Outcome.problems``, all of it.
 """
 

@@ -15,10 +15,11 @@ from hacore.datasets import dataset_class, open_dataset
 from hacore.errors import RunError
 from hacore.inputs import Inputs
 from hacore.interfaces import Selector, build
+from hacore.measure.predict import precision_of
 from hacore.model import VQAModel, label
+from hacore.plugin import live_options
 from hacore.runs import RunFolder
 from hacore.spec import Spec, structure_config, unstructure_config
-from hacore.spec._structure import shown
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -33,8 +34,13 @@ class Trained:
     inputs: Inputs
     model: VQAModel
     device: torch.device
-    step: int
+    step: int = 0
     opened: Dataset[Any] | None = None
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Of the run on this device, see ``hacore.measure.predict``."""
+        return precision_of(self.spec.train, self.device)
 
     @cached_property
     def dataset(self) -> Dataset[Any]:
@@ -62,9 +68,16 @@ class Trained:
         """The trained selector with other options, as ``k = 4``; None gives an option its default.
 
         It shares its parameters with the model's own, which is left as it is. Raises SpecError for options
-        that the selector does not have or allow, RunError where the trained weights do not fit them.
+        that the selector does not have or allow, RunError for those that need another training.
         """
         own, use = self.model.selector, self.spec.selector
+        names = [field.name for field in attrs.fields(type(use.options))]
+        live = live_options(type(use.options))
+        if fixed := [key for key in options if key in names and key not in live]:
+            raise RunError(
+                f"{label('selector', use)}: {fixed[0]} cannot be changed without training; options that can "
+                f"be changed: {', '.join(live) or 'none'}"
+            )
         table = {**unstructure_config(use.options), **options}
         table = {key: list(it) if isinstance(it, tuple) else it for key, it in table.items()}
         config = structure_config(
@@ -72,19 +85,12 @@ class Trained:
         )
         try:
             with torch.random.fork_rng(devices=[]):
-                made: Selector[Any] = build(type(own), config, own.sizes)
+                selector: Selector[Any] = build(type(own), config, own.sizes)
         except ValueError as error:
             raise RunError(f"{label('selector', use)}: {error}") from error
-        try:
-            # Assigned, not copied: the parameters are those of the model.
-            made.load_state_dict(own.state_dict(), assign=True)
-        except RuntimeError:
-            named = ", ".join(f"{key} = {shown(it)}" for key, it in options.items())
-            raise RunError(
-                f"{label('selector', use)}: the trained weights do not fit {named}; "
-                "change options that have no weights, or train a model with these"
-            ) from None
-        return made.to(self.device).eval()
+        # Assigned, not copied: the parameters are those of the model. What is live has no weights.
+        selector.load_state_dict(own.state_dict(), assign=True)
+        return selector.to(self.device).eval()
 
     @overload
     def ask(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +12,27 @@ import attrs
 import numpy as np
 import torch
 
-from hacore.cost import StageCost, mean_multiply_adds, stage_costs
 from hacore.data import Dataset
 from hacore.datasets import open_dataset
 from hacore.errors import HacoreError, RunError
-from hacore.evaluation import evaluate, majority_baseline, question_only_baseline
-from hacore.features.describe import open_features
-from hacore.features.store import FeatureStore
+from hacore.features.describe import with_features
 from hacore.files import load_tensors, write_json
 from hacore.inputs import Inputs
 from hacore.launch import run_processes
-from hacore.loggers import Log, choose, log_flags
+from hacore.measure.cost import StageCost, mean_multiply_adds, stage_costs
+from hacore.measure.evaluation import evaluate, majority_baseline, question_only_baseline
+from hacore.measure.metrics import Scores
 from hacore.memory import keep_freed_memory
-from hacore.model import VQAModel, compose, compose_question_only
+from hacore.model import VQAModel, compose, compose_question_only, label
+from hacore.observers import Named, choose, observer_flags
 from hacore.runs import RunFolder, describe_environment, device_name
 from hacore.spec import Spec
 from hacore.train.checkpoint import load_model
 from hacore.train.distributed import World, barrier, broadcast_text, launched, world
-from hacore.train.logs import Logs
-from hacore.train.loop import make_sampler, precision_of, total_steps, train
-from hacore.train.metrics import Scores
+from hacore.train.observing import Observers
 from hacore.train.progress import Reporter, Silent
+from hacore.train.start import start_from
+from hacore.train.trainer import Trainer, make_sampler, total_steps
 from hacore.trained import Trained
 
 
@@ -51,10 +51,13 @@ class Check:
     """What the store holds that the spec names, in words."""
 
 
+_DEVICES = "auto, cpu, cuda, cuda:INDEX or mps"
+
+
 def choose_device(name: str = "auto") -> torch.device:
-    """``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise HacoreError(f"no device '{name}'; choose auto, cpu, cuda or cuda:INDEX")
+    """``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", name):
+        raise HacoreError(f"no device '{name}'; choose {_DEVICES}")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -64,9 +67,7 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error) or "not available").splitlines()[0]
-        raise HacoreError(
-            f"device '{name}' cannot be used: {reason}; choose auto, cpu, cuda or cuda:INDEX"
-        ) from None
+        raise HacoreError(f"device '{name}' cannot be used: {reason}; choose {_DEVICES}") from None
     return device
 
 
@@ -91,12 +92,25 @@ def _open_checked(spec: Spec) -> Dataset[Any]:
     return dataset
 
 
-def check(spec: Spec) -> Check:
-    """Compose the model of a spec on its data and say what it costs. Raises when it does not fit."""
-    dataset = _open_checked(spec)
+def _compose(spec: Spec, dataset: Dataset[Any]) -> tuple[VQAModel, Dataset[Any]]:
+    """The model of a spec, its random start given by the seed, and the dataset as the model reads it.
+
+    Raises HacoreError where they do not go together.
+    """
     torch.manual_seed(spec.seed)
     model = compose(spec, dataset.sizes())
-    store = open_features(spec, dataset, model)
+    if model.oracle and dataset.objects(spec.eval.final_split) is None:
+        raise HacoreError(
+            f"{label('dataset', spec.data)} does not know which objects a question is about, which an oracle "
+            f"looks at: {label('selector', spec.selector)}, {label('aggregator', spec.aggregator)}; choose "
+            "others, or data that know"
+        )
+    return model, with_features(dataset, spec, model)
+
+
+def check(spec: Spec) -> Check:
+    """Compose the model of a spec on its data and say what it costs. Raises when it does not fit."""
+    model, dataset = _compose(spec, _open_checked(spec))
     questions = {split: dataset.questions(split) for split in dataset.splits}
     words = max(1, round(float(np.diff(questions["train"].offsets).mean())))
     sampler = make_sampler(spec, questions["train"])
@@ -106,7 +120,7 @@ def check(spec: Spec) -> Check:
         steps=total_steps(spec.train, sampler),
         steps_per_epoch=sampler.steps_per_epoch,
         questions={split: len(columns) for split, columns in questions.items()},
-        features=str(store) if store else None,
+        features=str(dataset.store) if dataset.store else None,
     )
 
 
@@ -117,22 +131,22 @@ def run(
     resume: RunFolder | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
-    report: bool = True,
-    log: Log = (),
+    observers: Named = (),
+    without: Collection[str] = (),
     created: Callable[[RunFolder], None] = lambda folder: None,
 ) -> tuple[RunFolder, dict[str, Any] | None]:
     """Train and measure a spec; returns the run folder and the content of its result.json.
 
-    runs: folder that holds run folders. resume: go on with this run. report: write report/index.html at
-    the end, where what it needs is installed. log: loggers, by name or with options, as
-    ``{"tensorboard": {"pictures": 4}}``. created: called once with the folder before training.
+    runs: folder that holds run folders. resume: go on with this run. observers: who watches the run beside
+    those that every run has, by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without:
+    names of observers that are left out, as ``["report"]``. created: called once with the folder before
+    training.
     The result is None when the training was interrupted; resuming a finished run returns its result as it
-    is. In a process started by torchrun this joins the others; only rank 0 reports, logs and returns a
-    result.
+    is. In a process started by torchrun this joins the others; only rank 0 reports, has observers and
+    returns a result.
     """
     reporter = reporter or Silent()
-    loggers = choose(log)
-    chosen = choose_device(device)
+    chosen, place = choose(observers, without), choose_device(device)
     if resume is not None and resume.result_file.is_file():
         if launched() and os.environ["RANK"] != "0":
             return resume, None
@@ -140,102 +154,79 @@ def run(
         return resume, resume.result()
     if spec.train.processes > 1 and not launched():
         # Here first, so that data and components that do not fit are reported once, before a folder is made.
-        dataset = _open_checked(spec)
-        torch.manual_seed(spec.seed)
-        open_features(spec, dataset, compose(spec, dataset.sizes()))
-        environment = describe_environment(spec, chosen, spec.train.processes)
+        _compose(spec, _open_checked(spec))
+        environment = describe_environment(spec, place, spec.train.processes)
         folder = resume or RunFolder.create(spec, runs, environment)
         created(folder)
-        run_processes(folder, spec.train.processes, device, log_flags(log))
+        run_processes(folder, spec.train.processes, device, observer_flags(observers, without))
         return folder, folder.result() if folder.result_file.is_file() else None
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
-    else:
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    elif place.type == "cpu":
         keep_freed_memory()
     leads = not launched() or os.environ["RANK"] == "0"
-    with Logs(loggers if leads else [], chosen) as logs:
-        return _run_here(spec, runs, resume, chosen, reporter, report, created, logs)
+    with Observers(chosen if leads else [], place) as watching:
+        return _run_here(spec, runs, resume, place, reporter, watching, created)
 
 
 def _run_here(
     spec: Spec,
     runs: str | Path,
     resume: RunFolder | None,
-    chosen: torch.device,
+    device: torch.device,
     reporter: Reporter,
-    report: bool,
+    observers: Observers,
     created: Callable[[RunFolder], None],
-    logs: Logs,
 ) -> tuple[RunFolder, dict[str, Any] | None]:
     """The run in this process, or this process's share of it."""
-    with world(chosen) as here:
+    with world(device) as here:
         if spec.train.threads:
             torch.set_num_threads(spec.train.threads)
-        elif here.processes > 1 and chosen.type == "cpu":
+        elif here.processes > 1 and device.type == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // here.processes))
         if resume is not None and here.leads:
             resume.tidy()
-        dataset = _open_together(spec, here)
-        torch.manual_seed(spec.seed)
-        model = compose(spec, dataset.sizes())
-        features = open_features(spec, dataset, model)
+        model, dataset = _compose(spec, _open_together(spec, here))
+        inputs = Inputs.of(dataset)
         if here.rank:
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
-        folder = _folder(spec, runs, resume, chosen, here)
+        folder = _folder(spec, runs, resume, device, here)
         if here.leads:
             if resume is None:
                 created(folder)
             if not folder.inputs_file.is_file():
-                Inputs.of(dataset).write(folder.inputs_file)
-        at, finished = train(
-            spec,
-            dataset,
-            model,
-            folder,
-            device=chosen,
+                inputs.write(folder.inputs_file)
+        if spec.train.init is not None and not folder.last.is_file():
+            said = start_from(model, spec.train, inputs)
+            if here.leads:
+                reporter.message(said)
+        trainer = Trainer(
+            *(spec, dataset, model, folder),
+            device=device,
             world=here,
             reporter=reporter,
-            features=features,
-            logs=logs,
+            observers=observers,
         )
+        trainer.train()
     # Measured by one process that has left the others: a sum over all of them would wait for ever.
-    if not finished or not here.leads:
+    if not trainer.finished or not here.leads:
         return folder, None
-    result = measure(spec, dataset, model, folder, chosen, features)
+    trained = Trained(
+        folder=folder, spec=spec, inputs=inputs, model=model.eval(), device=device, opened=dataset
+    )
+    seconds, steps = trainer.at.seconds, trainer.at.step
+    result = measure(trained)
     result["training"] = {
-        "seconds": round(at.seconds, 1),
-        "steps": at.step,
-        "questions_per_second": round(_questions_seen(spec, dataset, at.step) / max(at.seconds, 1e-9), 1),
+        "seconds": round(seconds, 1),
+        "steps": steps,
+        "questions_per_second": round(_questions_seen(spec, dataset, steps) / max(seconds, 1e-9), 1),
         "processes": here.processes,
         "threads": torch.get_num_threads(),
-        "device": device_name(chosen),
+        "device": device_name(device),
     }
     write_json(folder.result_file, result)
-    logs.end(result)
-    if report:
-        _report(
-            Trained(
-                folder=folder,
-                spec=spec,
-                inputs=Inputs.of(dataset),
-                model=model.eval(),
-                device=chosen,
-                step=result["checkpoint"]["step"],
-                opened=dataset,
-            ),
-            reporter,
-        )
+    observers.end(result, attrs.evolve(trained, step=result["checkpoint"]["step"]))
     return folder, result
-
-
-def _report(trained: Trained, reporter: Reporter) -> None:
-    """The page about a run; what stops it does not take the result away."""
-    from hacore.report import write_report
-
-    try:
-        write_report(trained.folder, trained=trained)
-    except HacoreError as error:
-        reporter.message(f"no report: {error}")
 
 
 def _questions_seen(spec: Spec, dataset: Dataset[Any], steps: int) -> int:
@@ -266,29 +257,14 @@ def _folder(
     return RunFolder(broadcast_text(path))
 
 
-def measure(
-    spec: Spec,
-    dataset: Dataset[Any],
-    model: VQAModel,
-    folder: RunFolder,
-    device: torch.device,
-    features: FeatureStore | None = None,
-) -> dict[str, Any]:
-    """Evaluate the best checkpoint on the final split, with baselines; writes the predictions."""
+def measure(trained: Trained) -> dict[str, Any]:
+    """Evaluate the best checkpoint of a run on the final split, with baselines; writes the predictions."""
+    spec, dataset, model, folder = trained.spec, trained.dataset, trained.model, trained.folder
     path = folder.checkpoint()
     tensors, state = load_tensors(path)
     load_model(path, tensors, model)
     split = spec.eval.final_split
-    scores = evaluate(
-        model.to(device),
-        dataset,
-        split,
-        device=device,
-        batch_images=spec.eval.batch_images,
-        precision=precision_of(spec.train, device),
-        predictions=folder.predictions_file(split),
-        source=features,
-    )
+    scores = _evaluate(trained, split)
     result: dict[str, Any] = {
         "name": spec.name,
         "split": split,
@@ -297,20 +273,34 @@ def measure(
         **_measured(scores, dataset, split),
         "checkpoint": {"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
         "parameters": sum(p.numel() for p in model.parameters()),
+        "oracle": model.oracle,
     }
-    if features:
-        result["data"]["features"] = features.fingerprint
-    costs = mean_multiply_adds(model, dataset, split)
+    if dataset.store:
+        result["data"]["features"] = dataset.store.fingerprint
+    costs = mean_multiply_adds(model, dataset, split, precision=trained.precision)
     result["multiply_adds"], result["multiply_adds_by_stage"] = sum(costs.values()), costs
     if spec.eval.baseline_steps and split not in dataset.unanswered:
         torch.manual_seed(spec.seed)
         question_only = compose_question_only(spec, dataset.sizes())
-        result["baselines"]["question_only"] = attrs.asdict(
-            question_only_baseline(
-                dataset, split, question_only, steps=spec.eval.baseline_steps, seed=spec.seed, device=device
-            )
+        baseline = question_only_baseline(
+            *(dataset, split, question_only),
+            steps=spec.eval.baseline_steps,
+            seed=spec.seed,
+            device=trained.device,
         )
+        result["baselines"]["question_only"] = attrs.asdict(baseline)
     return result
+
+
+def _evaluate(trained: Trained, split: str) -> Scores:
+    """Of a trained model on a split, as its spec says; writes the predictions."""
+    return evaluate(
+        *(trained.model, trained.dataset, split),
+        device=trained.device,
+        batch_images=trained.spec.eval.batch_images,
+        precision=trained.precision,
+        predictions=trained.folder.predictions_file(split),
+    )
 
 
 def _measured(scores: Scores, dataset: Dataset[Any], split: str) -> dict[str, Any]:
@@ -342,6 +332,8 @@ def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
     dataset = None if folder.inputs_file.is_file() else open_dataset(spec.data)
     inputs = Inputs.read(folder.inputs_file) if dataset is None else Inputs.of(dataset)
     model = compose(spec, inputs.sizes())
+    if spec.features.root is not None:
+        model.stored_dtype = getattr(torch, inputs.stored_dtype or "float32")
     tensors, state = load_tensors(path)
     load_model(path, tensors, model)
     return Trained(
@@ -364,17 +356,8 @@ def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "
             f"{folder.path}: dataset '{trained.spec.data.use}' has no split '{split}'; "
             f"it has {', '.join(trained.dataset.splits)}"
         )
-    features = open_features(trained.spec, trained.dataset, trained.model)
-    scores = evaluate(
-        trained.model,
-        trained.dataset,
-        split,
-        device=trained.device,
-        batch_images=trained.spec.eval.batch_images,
-        precision=precision_of(trained.spec.train, trained.device),
-        predictions=folder.predictions_file(split),
-        source=features,
-    )
+    reading = with_features(trained.dataset, trained.spec, trained.model)
+    scores = _evaluate(attrs.evolve(trained, opened=reading), split)
     return {
         "name": trained.spec.name,
         "run": str(folder.path),

@@ -11,55 +11,27 @@ import click
 from hacore import __version__
 from hacore.errors import HacoreError
 
-_COMMANDS = {
-    "run": ("hacore.cli.run", "Train and measure the experiment of a spec."),
-    "eval": ("hacore.cli.run", "Measure a finished run again, on any split."),
-    "ask": ("hacore.cli.ask", "Ask a trained model about an image."),
-    "report": ("hacore.cli.report", "Write the page about a run, or one that compares runs."),
-    "export": ("hacore.cli.export", "Write a trained model as ONNX or a torch.export program."),
-    "sweep": ("hacore.cli.sweep", "Run every combination of a spec with a [sweep]."),
-    "table": ("hacore.cli.table", "Make a table of runs: mean and deviation over seeds."),
-    "plot": ("hacore.cli.plot", "Draw accuracy, time and cost against the share of kept cells."),
-    "check": ("hacore.cli.inspect", "Say whether a spec is valid, and what it costs."),
-    "features": (
-        "hacore.cli.features",
-        "Run a frozen image encoder over a dataset, once.",
-    ),
-    "plugins": ("hacore.cli.inspect", "List installed components, or the options of one."),
-    "needs": ("hacore.cli.inspect", "List the pip packages that a spec needs."),
-    "data": ("hacore.cli.data", "Download, prepare, generate or verify a dataset."),
-    "score": ("hacore.cli.data", "Score a results file as the official evaluation does."),
-    "new": ("hacore.cli.new", "Write a new plugin package with passing tests."),
-}
-
 
 class _Lazy(click.Group):
     """Imports a command's module when that command is called; the list of commands needs none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_COMMANDS, *_added()]
+        return [*_summaries()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            from hacore.registry import registry
+        from hacore.registry import registry
 
-            added = registry().find_command(cmd_name)
-            return added.load() if added else None
-        import importlib
-
-        module = importlib.import_module(_COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name if cmd_name != "eval" else "evaluate")
-        return command
+        installed = registry().find_command(cmd_name)
+        return installed.load() if installed else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        summaries = {name: summary for name, (_, summary) in _COMMANDS.items()} | _added()
         with formatter.section("Commands"):
-            formatter.write_dl(list(summaries.items()))
+            formatter.write_dl(list(_summaries().items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+        if args and not args[0].startswith("-"):
             from hacore.registry import catalogue, did_you_mean, registry
 
             # Raises for what is not installed, which can be mended; else it is a mistake of usage.
@@ -70,11 +42,11 @@ class _Lazy(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _added() -> dict[str, str]:
-    """{name: summary} of the commands that plugins add."""
+def _summaries() -> dict[str, str]:
+    """{name: summary} of every command."""
     from hacore.registry import registry
 
-    return {it.name: it.declared.summary for it in registry().commands()}
+    return {command.name: command.declared.summary for command in registry().of("command")}
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

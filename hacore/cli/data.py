@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from hacore.cli.tables import json_option, print_json
 from hacore.errors import PluginError, Problem, SpecError
-from hacore.plugin import DataTool
 from hacore.registry import Installed, catalogue, registry
 from hacore.spec._structure import shown, structure_table
 
@@ -46,14 +45,14 @@ class _Tools(click.Group):
     """The datasets for which an action is installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [it.name for it in registry().tools(str(self.name))]
+        return [it.name for it in registry().of(str(self.name))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         try:
             return _command(registry().find_tool(str(self.name), cmd_name))
         except PluginError:
             # Names that exist nowhere are mistakes of usage; what is not installed can be mended.
-            known = {it.name for it in registry().components("dataset")}
+            known = {it.name for it in registry().of("dataset")}
             if cmd_name in known.union(catalogue()["dataset"], catalogue().get(str(self.name), {})):
                 raise
             return None
@@ -85,7 +84,7 @@ def score() -> None:
     """
 
 
-def _command(it: Installed[DataTool]) -> click.Command:
+def _command(it: Installed) -> click.Command:
     """The command of a tool; its options are the fields of the tool's config."""
     tool = it.declared
     fields = attrs.fields(attrs.resolve_types(tool.config))
@@ -99,7 +98,7 @@ def _command(it: Installed[DataTool]) -> click.Command:
             outcome = it.load()(config, tell)
         finally:
             tell.close()
-        if as_json and tool.action == "score" and not outcome.problems:
+        if as_json and tool.kind == "score" and not outcome.problems:
             print_json(outcome.summary)  # what the official evaluation gives, and nothing else
         elif as_json:
             print_json({"summary": outcome.summary, "problems": list(outcome.problems)})

@@ -9,13 +9,10 @@ import click
 
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError
-from hacore.plugin import KINDS
-from hacore.registry import OTHERS, Installed, did_you_mean, registry
+from hacore.plugin import ACTIONS, KINDS
+from hacore.registry import CORE, Installed, catalogue, did_you_mean, registry
 from hacore.spec import Combination, Sweep, is_sweep, load_spec, load_sweep
 from hacore.spec import needs as needed_by
-
-# A package that has one.
-_EXAMPLES = {"executor": "hacore-ray", "logger": "hacore-tensorboard", "command": "hacore-serve"}
 
 
 @click.command(no_args_is_help=True)
@@ -107,8 +104,8 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
 def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """List installed components, those of KIND, or the options of the component NAME.
 
-    KIND may also be executor, places where sweeps can run; logger, places where runs can be logged;
-    or command, commands that plugins add.
+    KIND is what a spec chooses, as selector, or executor, places where sweeps can run; observer, who can
+    watch runs; command; or what can be done with data, as prepare.
 
     \b
     Examples:
@@ -116,39 +113,35 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
       hacore plugins selector
       hacore plugins selector l2-topk
     """
+    kinds = [name for name, its in KINDS.items() if its.chosen or name == "executor" or name == "observer"]
     if kind is not None:
         kind = kind.replace("-", "_")
-        known = [*KINDS, *OTHERS]
-        if kind not in known:
-            raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, known)}; kinds: {', '.join(known)}")
-    found = registry()
+        if kind not in KINDS:
+            raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, KINDS)}; kinds: {', '.join(KINDS)}")
+        kinds = [kind]
     if kind == "command" and name:
         raise click.UsageError(f"a command has no options in a spec; see 'hacore {name} --help'")
     if kind and name:
-        _show(found.find(kind, name), as_json)
+        _show(registry().find(kind, name), as_json)
         return
-    listed: list[Installed[Any]] = []
-    if kind not in OTHERS:
-        listed += found.components(kind)
-    if kind in (None, "executor"):
-        listed += found.executors()
-    if kind in (None, "logger"):
-        listed += found.loggers()
-    if kind in (None, "command"):
-        listed += found.commands()
-    rows = [_row(it) for it in listed]
-    for problem in found.problems():
+    installed = registry().of(*kinds)
+    if kind is None:
+        installed += [it for it in registry().of("command") if it.distribution != CORE]
+    rows = [_row(it) for it in installed]
+    problems = registry().problems()
+    for problem in problems:
         click.echo(f"hacore: {problem}", err=True)
     if as_json:
-        print_json({"components": rows, "problems": found.problems()})
+        print_json({"components": rows, "problems": problems})
     elif rows:
         print_table("", list(rows[0]), [list(row.values()) for row in rows])
     else:
-        what = f"{kind}s" if kind in OTHERS else "components"
-        click.echo(f"no {what} are installed; try 'pip install {_EXAMPLES.get(str(kind), 'hacore-l2-topk')}'")
+        what = f"{KINDS[kind].words}s" if kind and kind not in ACTIONS else kind or "components"
+        example = next(iter(catalogue().get(kind or "selector", {}).values()), "hacore-l2-topk")
+        click.echo(f"no {what} installed; try 'pip install {example}'")
 
 
-def _row(it: Installed[Any]) -> dict[str, Any]:
+def _row(it: Installed) -> dict[str, Any]:
     return {
         "kind": it.kind,
         "name": it.name,
@@ -158,7 +151,7 @@ def _row(it: Installed[Any]) -> dict[str, Any]:
     }
 
 
-def _show(it: Installed[Any], as_json: bool) -> None:
+def _show(it: Installed, as_json: bool) -> None:
     from hacore.spec._structure import describe_type, shown
 
     row = _row(it)
@@ -170,6 +163,7 @@ def _show(it: Installed[Any], as_json: bool) -> None:
                 "option": field.name,
                 "type": describe_type(field.type),
                 "default": default,
+                "live": bool(field.metadata.get("live")),
                 "help": field.metadata["help"],
             }
         )

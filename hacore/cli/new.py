@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from hacore.plugin import KINDS
+from hacore.plugin import SECTIONS
 
 
 @click.command(no_args_is_help=True)
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice([*SECTIONS.values()]))
 @click.argument("name")
 @click.option("--output", default=".", show_default=True, help="Folder to write the package folder into.")
 def new(kind: str, name: str, output: str) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from hacore.cli.log import chosen_log, log_options
+from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.errors import HacoreError
-from hacore.loggers import log_flags
+from hacore.observers import observer_flags
 from hacore.spec import dump_spec, load_spec
 
 
@@ -26,8 +26,8 @@ from hacore.spec import dump_spec, load_spec
 @click.option(
     "--dry-run", is_flag=True, help="Print the resolved spec and stop; nothing is trained or written."
 )
-@click.option("--report/--no-report", default=True, help="Write report/index.html; on by default.")
-@log_options
+@click.option("--report/--no-report", default=True, help="--no-report is --without report.")
+@with_observers
 @json_option
 def run(
     spec: str | None,
@@ -37,8 +37,9 @@ def run(
     runs: str,
     dry_run: bool,
     report: bool,
-    loggers: tuple[str, ...],
-    log_options: tuple[str, ...],
+    observers: tuple[str, ...],
+    observer_options: tuple[str, ...],
+    without: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Train and measure the experiment of SPEC, a TOML file.
@@ -59,7 +60,8 @@ def run(
         raise click.UsageError("give a SPEC, or --resume RUN")
     if resume and overrides and spec is None:
         raise click.UsageError("--set with --resume needs the SPEC it changes; a run goes on as it began")
-    log = chosen_log(loggers, log_options)
+    without = without if report else (*without, "report")
+    watching = chosen_observers(observers, observer_options, without)
     if spec is not None:
         resolved = load_spec(spec, overrides)
         if dry_run:
@@ -89,15 +91,15 @@ def run(
         resume=folder,
         device=device,
         reporter=reporter,
-        report=report,
-        log=log,
+        observers=watching,
+        without=without,
         created=lambda made: reporter.message(f"run folder: {made.path}"),
     )
     if result is None:
         from hacore.train.distributed import launched
 
         if not launched():
-            again = shlex.join(["--resume", str(folder.path), *log_flags(log)])
+            again = shlex.join(["--resume", str(folder.path), *observer_flags(watching, without)])
             raise HacoreError(f"stopped before the end; go on with: hacore run {again}")
         return
     if as_json:

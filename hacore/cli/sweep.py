@@ -9,10 +9,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from hacore.cli.log import chosen_log, log_options
+from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.errors import HacoreError
-from hacore.loggers import log_flags
+from hacore.observers import observer_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, load_sweep, set_values
 
@@ -38,7 +38,7 @@ from hacore.spec import Sweep, load_sweep, set_values
     help="An option of the executor; 'hacore plugins executor NAME' lists them. May be repeated.",
 )
 @click.option("--output", metavar="FOLDER", help="The sweep folder; default: sweeps/NAME.")
-@log_options
+@with_observers
 @click.option("--dry-run", is_flag=True, help="List the combinations and stop; nothing is done.")
 @json_option
 def sweep(
@@ -50,8 +50,9 @@ def sweep(
     on: str,
     options: tuple[str, ...],
     output: str | None,
-    loggers: tuple[str, ...],
-    log_options: tuple[str, ...],
+    observers: tuple[str, ...],
+    observer_options: tuple[str, ...],
+    without: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -73,9 +74,8 @@ def sweep(
 
     table: dict[str, Any] = {}
     set_values(table, options, "--with address=10.0.0.1:6379")
-    if on != "local":
-        registry().find("executor", on)  # a mistake is told before torch is loaded
-    log = chosen_log(loggers, log_options)
+    registry().find("executor", on)  # a mistake is told before torch is loaded
+    watching = chosen_observers(observers, observer_options, without)
     if SweepFolder.is_sweep(spec):
         if overrides or output:
             raise click.UsageError("a sweep folder goes on as it began; --set and --output need its SPEC")
@@ -102,7 +102,8 @@ def sweep(
         device=device,
         on=on,
         options=table,
-        log=log,
+        observers=watching,
+        without=without,
         reporter=sweep_reporter_for(console),
     )
     if as_json:
@@ -120,7 +121,7 @@ def sweep(
         lines.append(f"stopped before the end, {missing} of {len(chosen)} runs are missing")
     if missing:
         place = [] if on == "local" else ["--on", on, *(word for it in options for word in ("--with", it))]
-        again = shlex.join([str(made.path), *place, *log_flags(log)])
+        again = shlex.join([str(made.path), *place, *observer_flags(watching, without)])
         raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {again}"]))
 
 

@@ -19,7 +19,7 @@ set_option = click.option(
     help="Override a value of the spec, as in --set selector.k=8. May be repeated.",
 )
 device_option = click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX."
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:INDEX or mps."
 )
 
 

@@ -25,15 +25,16 @@ _TOLERANCE = 0.02  # of the largest value: more than devices and float16 differ 
 _STATISTICS = ("image_mean", "image_std")
 
 
-def open_features(spec: Spec, dataset: Dataset[Any], model: VQAModel) -> FeatureStore | None:
-    """The store that a spec names, or None; sets the model up to take its features.
+def with_features(dataset: Dataset[Any], spec: Spec, model: VQAModel) -> Dataset[Any]:
+    """The dataset with the inputs that a spec wants: as it is, or reading from the store that it names.
 
-    Raises DataError when the store is damaged, or made by other weights, size or data than the spec says:
-    everything that differs is named. What is compared: shapes, the weights' digest, the pixels of some
-    images, and the features of one image with those that the encoder gives now.
+    The model is set up to take the features. Raises DataError when the store is damaged, or made by other
+    weights, size or data than the spec says: everything that differs is named. What is compared: shapes, the
+    weights' digest, the pixels of some images, and the features of one image with those that the encoder
+    gives now.
     """
     if spec.features.root is None:
-        return None
+        return dataset
     require_frozen(spec, model)
     store = FeatureStore.open(spec.features.root)
     splits = dict.fromkeys(("train", spec.eval.split, spec.eval.final_split))
@@ -43,18 +44,20 @@ def open_features(spec: Spec, dataset: Dataset[Any], model: VQAModel) -> Feature
     refuse(store.root, differences(store.description, wanted))
     refuse(store.root, other_images(store, dataset, splits))
     refuse(store.root, _other_features(store, dataset, model, wanted))
-    return store
+    model.stored_dtype = getattr(torch, store.dtype)
+    return dataset.reading(store)
 
 
 def require_frozen(spec: Spec, model: VQAModel) -> None:
     """ComposeError when training would change the image encoder, and with it what is stored."""
-    trained = sum(p.numel() for p in model.image_encoder.parameters() if p.requires_grad)
-    if not trained:
+    encoder = model.image_encoder
+    if not encoder.trains:
         return
     use = spec.image_encoder
+    trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
     way_out = "take an image encoder that is not trained"
-    if hasattr(use.options, "frozen"):
-        way_out = "set image_encoder.frozen = true"
+    if encoder.freeze:
+        way_out = f"set image_encoder.{encoder.freeze}"
     raise ComposeError(
         f"{label('image_encoder', use)}: has {trained:,} trained parameters, so its features change with "
         f"every step and cannot be stored; {way_out}, or leave features.root out"

@@ -80,7 +80,7 @@ def make_features(
     splits: all of the dataset by default. Encoded in float32, stored as ``dtype``. Shards that are there
     and of the right size are kept; with ``verify`` their checksums and the pixels that they were made
     from are compared too, and what differs is made again. Started by torchrun, each process makes every
-    so manieth shard; the processes do not wait for each other, and whichever finds all shards finished
+    n-th shard; the processes do not wait for each other, and whichever finds all shards finished
     writes the index.
 
     Raises ComposeError for an encoder that is trained, DataError for a store of something else, features

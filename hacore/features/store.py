@@ -110,6 +110,11 @@ class FeatureStore:
             )
         return store
 
+    @property
+    def dtype(self) -> str:
+        """Of the features, as ``float16``."""
+        return self.description.dtype
+
     def __str__(self) -> str:
         it = self.description
         rows, columns = it.grid

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hacore.trained import Trained
 
 _BATCH = 64
+_TOP = 3  # answers of a question
 _LARGEST = 256  # pixels: what a page shows is no larger
 
 
@@ -110,55 +111,63 @@ def gallery(runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *,
         raise RunError(f"split '{split}' has no question {missing[0]}; the data are not those of the run")
     rows = np.array([row_of[number] for number in ids], np.int64)
     seen = [_look(trained, split, rows) for trained, _ in runs]
-    made = [{it["id"]: it for it in predictions} for _, predictions in runs]
+    recorded = [{it["id"]: it for it in predictions} for _, predictions in runs]
     items = []
     for place, (number, row) in enumerate(zip(ids, rows.tolist(), strict=True)):
         words = asked.words[asked.offsets[row] : asked.offsets[row + 1]].tolist()
-        right = made[0][number]["answer"]
+        right = recorded[0][number]["answer"]
         items.append(
             Item(
                 id=number,
                 image=str(int(asked.image[row])),
-                type=made[0][number]["type"],
+                type=recorded[0][number]["type"],
                 question=question_text([dataset.vocabulary[word] for word in words]),
                 answer=right,
                 looks=tuple(
-                    _picture(them[place], predictions[number])
-                    for them, predictions in zip(seen, made, strict=True)
+                    _picture(looks[place], predictions[number])
+                    for looks, predictions in zip(seen, recorded, strict=True)
                 ),
             )
         )
     images = dataset.images(split)
     used = {item.image: _encoded(images[int(item.image)]) for item in items}
-    grids = tuple(them[0].presence.shape for them in seen)
+    grids = tuple(looks[0].presence.shape for looks in seen)
     return Gallery(items=tuple(items), images=used, grids=grids, chosen=note)
 
 
 def _look(trained: Trained, split: str, rows: np.ndarray[Any, Any]) -> list[Seen]:
-    import torch
-
+    """What was not recorded of some questions: the presence of the cells and the next likely answers."""
     from hacore.asking import read_output
     from hacore.data import make_batch
+    from hacore.measure.predict import evaluating, predict
 
-    dataset = trained.dataset
-    asked, images = dataset.questions(split), dataset.images(split)
-    found = []
-    with torch.no_grad():
+    dataset, model = trained.dataset, trained.model
+    asked, inputs = dataset.questions(split), dataset.inputs(split)
+    objects = dataset.objects(split) if model.oracle else None
+    seen: list[Seen] = []
+    with evaluating(model):
         for start in range(0, len(rows), _BATCH):
-            batch = make_batch(asked, images, rows[start : start + _BATCH]).to(trained.device)
-            output = trained.model(batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
-            found += read_output(output, dataset.answers, 3)
-    return found
+            batch = make_batch(asked, inputs, rows[start : start + _BATCH], objects).to(trained.device)
+            seen += read_output(predict(model, batch, trained.precision), dataset.answers, _TOP + 1)
+    return seen
 
 
-def _picture(seen: Seen, made: Prediction) -> Look:
-    dark = np.zeros((*seen.brightness.shape, 4), np.uint8)
-    dark[..., 3] = (255 * 0.7 * (1 - seen.brightness)).round()
+def _picture(seen: Seen, recorded: Prediction) -> Look:
+    """What was recorded counts: the same question in another batch may be rounded to another answer."""
+    from hacore.asking import brightness
+
+    bright = seen.brightness
+    if "cells" in recorded:  # runs of contract 1 have none
+        bright = brightness(recorded["cells"], recorded.get("weights"), bright.shape)
+    dark = np.zeros((*bright.shape, 4), np.uint8)
+    dark[..., 3] = (255 * 0.7 * (1 - bright)).round()
+    likeliest = (recorded["prediction"], recorded["probability"])
+    others = [(it.answer, it.probability) for it in seen.answers if it.answer != recorded["prediction"]]
     return Look(
-        state=state_of(made["score"]),
-        prediction=made["prediction"],
-        answers=tuple((it.answer, it.probability) for it in seen.answers),
-        kept=len(seen.kept),
+        state=state_of(recorded["score"]),
+        prediction=recorded["prediction"],
+        answers=(likeliest, *others[: _TOP - 1]),
+        kept=recorded["kept"],
         cells=seen.presence.size,
         darkness=_uri(dark, "PNG"),
         presence=_uri(heat(seen.presence), "PNG"),
@@ -179,7 +188,7 @@ def _encoded(image_3HW: np.ndarray[Any, Any]) -> tuple[str, int, int]:
 def _uri(pixels: np.ndarray[Any, Any], kind: str) -> str:
     from PIL import Image
 
-    held = io.BytesIO()
+    file = io.BytesIO()
     options = {"quality": 85} if kind == "JPEG" else {"optimize": True}
-    Image.fromarray(pixels).save(held, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(held.getvalue()).decode()}"
+    Image.fromarray(pixels).save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hacore.errors import HacoreError
+from hacore.errors import DataError, HacoreError
 from hacore.files import write_whole
 from hacore.report._predictions import Row, by_type, confusion, read_predictions
 from hacore.report._runs import Run, label, read_runs
@@ -48,7 +48,7 @@ def write_report(
     page = _render(
         "run.html.jinja",
         title=result["name"],
-        result=result,
+        result={"oracle": False, **result},
         spec=folder.spec_file.read_text(encoding="utf-8"),
         cost=_cost(result, cells),
         curves=_figures.curves(_metrics(folder)),
@@ -117,7 +117,7 @@ def write_comparison(
                 low=rows[-1].low,
                 high=rows[-1].high,
                 kept=result["kept"],
-                result=result,
+                result={"oracle": False, **result},
                 types={it.name: it for it in rows},
             )
         )
@@ -189,11 +189,23 @@ def _gallery(
         for folder, model in zip(folders, models, strict=True):
             it = model or load(folder, device=device)
             if loaded and it.opened is None:
-                it = attrs.evolve(it, opened=loaded[0].dataset)  # of the same fingerprint
-            loaded.append(it)
+                it = attrs.evolve(it, opened=loaded[0].dataset.reading(None))  # of the same fingerprint
+            loaded.append(_reading(it))
         return gallery(list(zip(loaded, tables, strict=True)), split, most=240 // len(folders)), None
     except HacoreError as error:
         return None, str(error)
+
+
+def _reading(trained: Trained) -> Trained:
+    """The model with its data, read as they were when it was measured: from a store of features, if any."""
+    from hacore.features.describe import with_features
+
+    if trained.opened is not None and trained.opened.store is not None:
+        return trained
+    try:
+        return attrs.evolve(trained, opened=with_features(trained.dataset, trained.spec, trained.model))
+    except DataError:  # the store is gone or another one: the images give the same up to rounding
+        return trained
 
 
 def _metrics(folder: RunFolder) -> list[dict[str, Any]]:

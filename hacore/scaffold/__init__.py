@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 
 from hacore.errors import HacoreError
-from hacore.plugin import KINDS
+from hacore.plugin import KINDS, SECTIONS
 from hacore.registry import catalogue, did_you_mean, registry
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # Names that the templates use themselves; a component called "cells" needs another class name.
 _TAKEN = {
     *("Aggregator", "Cells", "Component", "Config", "Dataset", "Fuser", "ImageEncoder"),
-    *("QuestionEncoder", "Questions", "Selection", "Selector", "Sizes", "Tensor"),
+    *("Question", "QuestionEncoder", "Questions", "Selection", "Selector", "Sizes", "Tensor"),
     *("None", "True", "False"),
 }
 
@@ -34,8 +34,9 @@ def new_plugin(kind: str, name: str, output: Path) -> Path:
     or not at all. Raises HacoreError for an unknown kind, a name that cannot be used or is taken, and
     a folder that exists.
     """
-    if kind not in KINDS:
-        raise HacoreError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}; allowed: {', '.join(KINDS)}")
+    kinds = [*SECTIONS.values()]
+    if kind not in kinds:
+        raise HacoreError(f"unknown kind '{kind}'{did_you_mean(kind, kinds)}; allowed: {', '.join(kinds)}")
     _check_name(kind, name)
     folder = output / f"hacore-{name}"
     if folder.exists() or folder.is_symlink():
@@ -66,13 +67,13 @@ def _check_name(kind: str, name: str) -> None:
             f"name '{name}' must not begin with 'hacore-', which the package adds; "
             f"try '{name.removeprefix('hacore-')}'"
         )
-    label = kind.replace("_", " ")
-    providers = {it.name: it.distribution for it in registry().components(kind)}
+    label = KINDS[kind].words
+    providers = {it.name: it.distribution for it in registry().of(kind)}
     providers.update(catalogue().get(kind, {}))
     if name in providers:
         raise HacoreError(f"{label} '{name}' exists already, in {providers[name]}; choose another name")
     distributions = {it for names in catalogue().values() for it in names.values()}
-    distributions |= {it.distribution for it in registry().components()}
+    distributions |= {it.distribution for it in registry().of(*KINDS)}
     if f"hacore-{name}" in distributions:
         raise HacoreError(f"a package hacore-{name} exists already; choose another name")
 
@@ -88,9 +89,9 @@ def _render(kind: str, name: str) -> dict[str, str]:
         "distribution": f"hacore-{name}",
         "package": package,
         "class_name": class_name,
-        "label": kind.replace("_", " "),
+        "label": KINDS[kind].words,
         "kind": kind,
-        "section": "data" if kind == "dataset" else kind,
+        "section": KINDS[kind].place,
     }
     # The README shows the kind's own options, which its template folder keeps beside the code.
     fields["summary"] = _text(kind, "summary.txt", fields).strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hacore.errors import HacoreError, PluginError, Problem, SpecError, one_line
-from hacore.registry import Registry, catalogue, did_you_mean, registry
+from hacore.registry import catalogue, did_you_mean, registry
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import shown, structure_table
@@ -33,7 +33,7 @@ _HEADER = re.compile(r"\s*(\[?)\[\s*([A-Za-z0-9_.\- ]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\-\"]+)\s*=")
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = (), *, plugins: Registry | None = None) -> Spec:
+def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     """Read, override and resolve a spec file.
 
     overrides: ``key.path=value`` as ``--set`` takes them. Raises HacoreError; SpecError holds every
@@ -41,7 +41,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), *, plugins: Regis
     """
     source = Source(path, overrides)
     try:
-        return resolve(source.table, plugins=plugins)
+        return resolve(source.table)
     except SpecError as error:
         raise source.placed(error.problems) from None
 
@@ -160,9 +160,8 @@ def _toml_value(text: str) -> Any:
     return table["value"] if len(table) == 1 else text
 
 
-def resolve(table: dict[str, Any], *, plugins: Registry | None = None) -> Spec:
+def resolve(table: dict[str, Any]) -> Spec:
     """A spec from plain tables. Raises SpecError whose places are dotted keys."""
-    plugins = plugins or registry()
     if "sweep" in table:
         raise SpecError([Problem("sweep", _MANY)])
     problems: list[Problem] = []
@@ -174,7 +173,7 @@ def resolve(table: dict[str, Any], *, plugins: Registry | None = None) -> Spec:
             )
     values: dict[str, Any] = {"name": _name(table, problems), "seed": _seed(table, problems)}
     for section, kind in SECTIONS.items():
-        values[section] = _use(table, section, kind, plugins, problems)
+        values[section] = _use(table, section, kind, problems)
     for section, cls in _TABLES.items():
         inner = table.get(section, {})
         if isinstance(inner, dict):
@@ -240,14 +239,12 @@ def _chosen(table: dict[str, Any], section: str, kind: str, problems: list[Probl
     return None
 
 
-def _use(
-    table: dict[str, Any], section: str, kind: str, plugins: Registry, problems: list[Problem]
-) -> Use | None:
+def _use(table: dict[str, Any], section: str, kind: str, problems: list[Problem]) -> Use | None:
     name = _chosen(table, section, kind, problems)
     if name is None:
         return None
     try:
-        config_class = plugins.find(kind, name).declared.config
+        config_class = registry().find(kind, name).declared.config
     except PluginError as error:
         problems.append(Problem(f"{section}.use", str(error)))
         return None
@@ -262,7 +259,6 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
     Works when none of them is installed: published components are looked up in the catalogue.
     """
     source = Source(path, overrides)
-    plugins = registry()
     found: dict[str, bool] = {"hacore": True}
     problems: list[Problem] = []
     varied = [choice.applied(source.table) for choice in choices(source.table, SWEPT, problems)]
@@ -273,7 +269,7 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
                 continue
             published = catalogue().get(kind, {}).get(name)
             try:
-                found.setdefault(plugins.find(kind, name).distribution, True)
+                found.setdefault(registry().find(kind, name).distribution, True)
             except PluginError as error:
                 if published is None:
                     problems.append(Problem(f"{section}.use", str(error)))

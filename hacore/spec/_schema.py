@@ -6,17 +6,11 @@ from typing import Any, Literal
 
 import attrs
 
-from hacore.plugin import option
+from hacore.plugin import SECTIONS, option
 
-SECTIONS: dict[str, str] = {
-    "data": "dataset",
-    "image_encoder": "image_encoder",
-    "question_encoder": "question_encoder",
-    "fuser": "fuser",
-    "selector": "selector",
-    "aggregator": "aggregator",
-}
-"""Sections of a spec that choose a component, and the kind each chooses."""
+__all__ = ["SECTIONS", "EvalConfig", "FeaturesConfig", "HeadConfig", "Spec", "TrainConfig", "Use"]
+
+Part = Literal["image_encoder", "question_encoder", "fuser", "selector", "aggregator", "head"]
 
 
 def _not_empty(value: str) -> str | None:
@@ -61,6 +55,17 @@ class TrainConfig:
     questions_per_image: int | None = option(
         None, "questions of one image in a step; default: all that the image has", min=1
     )
+    accumulate: int = option(
+        1, "go through the images of a step in so many parts, for memory; their gradients are added up", min=1
+    )
+    init: str | None = option(
+        None,
+        "run folder whose best weights the training starts from; what does not fit is named and left out",
+        check=_not_empty,
+    )
+    init_parts: tuple[Part, ...] = option(
+        (), "take only these parts of init, all of which must fit; none given: whatever fits"
+    )
     optimizer: Literal["adamw", "adam"] = option("adamw", "AdamW, or Adam with weight decay in the gradient")
     lr: float = option(1e-3, "learning rate after the warm-up", above=0)
     betas: tuple[float, ...] = option((0.9, 0.999), "Adam's two decay rates", min=0, below=1)
@@ -100,6 +105,8 @@ class TrainConfig:
     def __attrs_post_init__(self) -> None:
         if len(self.betas) != 2:
             raise ValueError(f"betas must hold two numbers, found {len(self.betas)}")
+        if self.init_parts and self.init is None:
+            raise ValueError(f"init_parts = {list(self.init_parts)} needs init, the run to take them from")
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 
 from hacore.errors import HacoreError, Problem, SpecError
-from hacore.registry import Registry, registry
 from hacore.spec._combinations import Choice, choices, same
 from hacore.spec._load import SWEPT, Source, resolve
 from hacore.spec._schema import Spec
@@ -72,7 +71,7 @@ def is_sweep(path: str | Path, overrides: Sequence[str] = ()) -> bool:
     return "sweep" in Source(path, overrides).table
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = (), *, plugins: Registry | None = None) -> Sweep:
+def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """Read a spec with a ``[sweep]`` and resolve every combination.
 
     overrides: as ``--set`` takes them, ``sweep.selector.k=[4, 8]`` too. Raises HacoreError; SpecError
@@ -84,7 +83,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), *, plugins: Regi
         what = "missing; add a table [sweep] with lists of values, as in selector.k = [4, 8]"
         raise source.placed([Problem("sweep", f"{what}, or use 'hacore run'")])
     found = choices(source.table, SWEPT, problems)
-    specs = _resolved(source.table, found, plugins or registry(), problems)
+    specs = _resolved(source.table, found, problems)
     if problems:
         raise source.placed(problems)
     return Sweep(
@@ -95,9 +94,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), *, plugins: Regi
     )
 
 
-def _resolved(
-    table: dict[str, Any], found: list[Choice], plugins: Registry, problems: list[Problem]
-) -> list[Spec]:
+def _resolved(table: dict[str, Any], found: list[Choice], problems: list[Problem]) -> list[Spec]:
     """The spec of each choice; a problem that several share is told once."""
     specs: list[Spec] = []
     wrong: dict[Problem, list[int]] = defaultdict(list)
@@ -107,7 +104,7 @@ def _resolved(
     ]
     for index, made in enumerate(tables):
         try:
-            specs.append(resolve(made, plugins=plugins))
+            specs.append(resolve(made))
         except SpecError as error:
             for problem in error.problems:
                 if found or problem.where.split(".")[0] in made:

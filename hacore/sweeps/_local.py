@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from hacore.executors import Demand, Ended, Work
+from hacore.plugin import NoOptions
 from hacore.spec import Spec
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -63,10 +64,9 @@ def slots(device: str, specs: Sequence[Spec], jobs: int | None) -> list[Slot]:
 class LocalWorkers:
     """The cores or GPUs of this machine."""
 
-    def __init__(self, demand: Demand, lock: int) -> None:
-        """lock: file descriptor that every process holds until it ends."""
+    def __init__(self, config: NoOptions, demand: Demand) -> None:
         self._free = slots(demand.device, demand.specs, demand.jobs)[: len(demand.specs)]
-        self._lock = lock
+        self._lock = demand.lock
         self.jobs = len(self._free)
 
     def room(self) -> bool:

@@ -12,12 +12,11 @@ from typing import Any
 from hacore.errors import HacoreError
 from hacore.executors import Demand, Workers
 from hacore.files import write_whole
-from hacore.loggers import Log, choose, log_flags
+from hacore.observers import Named, choose, observer_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, dump_spec, structure_config, unstructure_config
 from hacore.sweeps._folder import Outcome, SweepFolder
 from hacore.sweeps._jobs import Job
-from hacore.sweeps._local import LocalWorkers
 from hacore.sweeps._progress import SilentSweep, SweepReporter
 
 _LOOK_SECONDS = 0.2
@@ -33,7 +32,8 @@ def run_sweep(
     device: str = "auto",
     on: str = "local",
     options: Mapping[str, Any] | None = None,
-    log: Log = (),
+    observers: Named = (),
+    without: Collection[str] = (),
     reporter: SweepReporter | None = None,
 ) -> tuple[SweepFolder, list[Outcome]]:
     """Run what the sweep folder does not have yet; returns it and what became of every run.
@@ -41,7 +41,7 @@ def run_sweep(
     output: the sweep folder, ``sweeps/NAME`` by default; what it holds is used: finished runs are not
     repeated, others go on from their last checkpoint. seeds: run only these of the sweep's. jobs: runs
     at a time; default: as many as the cores, or the GPUs, have room for. on: ``local``, this machine, or
-    an executor of a plugin, with its ``options``. log: loggers of every run, see ``hacore.run``.
+    another executor, with its ``options``. observers, without: of every run, see ``hacore.run``.
     A run that fails does not stop the others; one that loses its machine goes on at another. SIGTERM and
     Ctrl-C are passed on, the runs save their state and leave, and their outcome is "interrupted".
     Raises HacoreError when nothing can be run.
@@ -50,17 +50,13 @@ def run_sweep(
 
     if launched():
         raise HacoreError(
-            "a sweep starts its own processes; leave torchrun away, and set train.processes where a "
+            "a sweep starts its own processes; run it without torchrun, and set train.processes where a "
             "run is to have several"
         )
     wanted = {it.short for it in sweep.of_seeds(seeds or ())}
-    executor = None if on == "local" else registry().find("executor", on)
-    config = structure_config(executor.declared.config, dict(options or {}), on) if executor else None
-    if executor is None and options:
-        raise HacoreError(
-            f"local.{next(iter(options))}: local takes no options; leave it out, or name an executor"
-        )
-    choose(log)  # a mistake is told once, not by every run
+    executor = registry().find("executor", on)
+    config = structure_config(executor.declared.config, dict(options or {}), on)
+    choose(observers, without)  # a mistake is told once, not by every run
     reporter = reporter or SilentSweep()
     folder = SweepFolder(output or Path("sweeps", sweep.name))
     with folder.locked() as lock:
@@ -77,15 +73,15 @@ def run_sweep(
         if not waiting:
             return folder, outcomes
         specs = [outcome.combination.spec for outcome in waiting]
-        demand = Demand(device=device, jobs=jobs, specs=specs, tell=reporter.message)
-        workers = executor.load()(config, demand) if executor else LocalWorkers(demand, lock)
+        demand = Demand(device=device, jobs=jobs, specs=specs, tell=reporter.message, lock=lock)
+        workers: Workers = executor.load()(config, demand)
         try:
             _prepare(waiting)
             for spec in specs:
                 write_whole(folder.spec_of(spec), dump_spec(spec).encode())
             reporter.start(len(chosen) - len(waiting), len(chosen), workers.jobs)
             try:
-                _work(folder, sweep, outcomes, waiting, workers, reporter, log_flags(log))
+                _work(folder, sweep, outcomes, waiting, workers, reporter, observer_flags(observers, without))
             finally:
                 folder.write(sweep, outcomes)
                 reporter.stop()

@@ -24,7 +24,7 @@ except ImportError:
     raise ImportError("hacore.testing needs pytest; run \"pip install 'hacore[test]'\"") from None
 
 from hacore.interfaces import Sizes
-from hacore.plugin import KINDS
+from hacore.plugin import SECTIONS
 from hacore.registry import did_you_mean
 from hacore.testing._aggregator import AggregatorContract
 from hacore.testing._base import SIZES, TOLERANCE, Contract
@@ -56,7 +56,8 @@ def contract(
     apart, as a share of the largest one. Raises ValueError for an unknown kind.
     """
     if kind not in _CONTRACTS:
-        raise ValueError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}; allowed: {', '.join(KINDS)}")
+        kinds = [*SECTIONS.values()]
+        raise ValueError(f"unknown kind '{kind}'{did_you_mean(kind, kinds)}; allowed: {', '.join(kinds)}")
     members = {"kind": kind, "name": name, "options": options, "sizes": sizes, "tolerance": tolerance}
     title = "".join(word.title() for word in name.split("-")) + "Contract"
     return type(title, (_CONTRACTS[kind],), {**members, "__doc__": f"{kind} '{name}' keeps its contract."})

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from hacore.interfaces import Selection, grid_positions
 from hacore.testing._checks import cast, require, require_close, require_finite, require_tensor
-from hacore.testing._module import F32, F64, Inputs, ModuleContract, noise
+from hacore.testing._module import F32, F64, Inputs, noise
+from hacore.testing._question import GARBAGE, QuestionReaderContract, make_question, pick
 
 # Kept cells of each question; the places that are valid are scattered over K.
 COUNTS = (6, 1, 4, 3)
 KEPT = 6
-GARBAGE = 1e3
 
 
 def one_question(selection: Selection, question: int) -> Selection:
@@ -48,8 +48,8 @@ def take(selection: Selection, columns: Tensor) -> Selection:
     )
 
 
-class AggregatorContract(ModuleContract):
-    """Selection, question vectors (Q, C) -> (Q, C)."""
+class AggregatorContract(QuestionReaderContract):
+    """Selection, ``Question`` -> (Q, C)."""
 
     moving_inputs = ("features_QKC",)
 
@@ -72,12 +72,12 @@ class AggregatorContract(ModuleContract):
         )
         return {
             "selection": selection,
-            "question_QC": noise(questions, sizes.question_channels, seed=seed + 2),
+            "question": make_question(sizes, questions, seed, oracle=cls.component_class().oracle),
         }
 
     @classmethod
     def check_result(cls, module: Any, inputs: Inputs, result: Any) -> None:
-        shape = (len(inputs["question_QC"]), module.out_channels)
+        shape = (len(inputs["question"].vector_QC), module.out_channels)
         require_tensor(result, "the result", shape, "(Q, out_channels)")
 
     @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
@@ -92,15 +92,23 @@ class AggregatorContract(ModuleContract):
         inputs = {**inputs, "selection": selection}
         self.check_result(module, inputs, self.run(module, inputs))
 
+    def test_takes_mixtures(self) -> None:
+        """Takes selections whose vectors are mixtures of cells, ``share_QKN``."""
+        module, inputs = self.make(), self.inputs()
+        selection: Selection = inputs["selection"]
+        shares = noise(*selection.index_QK.shape, self.sizes.cells, seed=13).softmax(-1)
+        mixed = attrs.evolve(selection, share_QKN=shares, index_QK=shares.argmax(-1))
+        self.check_result(module, inputs, module(mixed, inputs["question"]))
+
     def test_none_means_all_and_ones(self) -> None:
         """``valid_QK`` None is all valid, ``weight_QK`` None is ones."""
         module, inputs = self.make(), self.inputs()
         bare = attrs.evolve(inputs["selection"], valid_QK=None, weight_QK=None)
-        expected = module(bare, inputs["question_QC"])
+        expected = module(bare, inputs["question"])
         ones_QK = torch.ones_like(inputs["selection"].weight_QK)
         for name, value in (("valid_QK", ones_QK.bool()), ("weight_QK", ones_QK)):
             require_close(
-                module(attrs.evolve(bare, **{name: value}), inputs["question_QC"]),
+                module(attrs.evolve(bare, **{name: value}), inputs["question"]),
                 expected,
                 self.tolerance,
                 f"{name} of all ones and {name} = None give different results",
@@ -132,7 +140,7 @@ class AggregatorContract(ModuleContract):
                 GARBAGE * noise(questions, width, seed=12).abs(),
             ),
         )
-        found = module(padded, inputs["question_QC"])
+        found = module(padded, inputs["question"])
         require_close(
             found, expected, self.tolerance, "invalid places leak into the result; mask them with valid_QK"
         )
@@ -149,7 +157,7 @@ class AggregatorContract(ModuleContract):
         module, inputs = self.make(), self.inputs()
         order = torch.arange(inputs["selection"].index_QK.shape[1]).flip(0)
         require_close(
-            module(take(inputs["selection"], order), inputs["question_QC"]),
+            module(take(inputs["selection"], order), inputs["question"]),
             self.run(module, inputs),
             self.tolerance,
             "the result depends on the order of the kept cells",
@@ -163,10 +171,10 @@ class AggregatorContract(ModuleContract):
             alone = one_question(inputs["selection"], question)
             assert alone.valid_QK is not None
             trimmed = attrs.evolve(take(alone, alone.valid_QK[0].nonzero().squeeze(1)), valid_QK=None)
-            question_QC = inputs["question_QC"][question : question + 1]
+            one = pick(inputs["question"], slice(question, question + 1))
             for what, selection in (("", alone), (", without its invalid places,", trimmed)):
                 require_close(
-                    module(selection, question_QC),
+                    module(selection, one),
                     together_QC[question : question + 1],
                     self.tolerance,
                     f"a question with {count} valid cells alone{what} and in a batch differ",

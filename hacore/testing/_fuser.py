@@ -9,17 +9,18 @@ import torch
 
 from hacore.interfaces import Cells, grid_positions
 from hacore.testing._checks import require, require_close, require_tensor
-from hacore.testing._module import F64, Inputs, ModuleContract, noise
+from hacore.testing._module import F64, Inputs, noise
+from hacore.testing._question import QuestionReaderContract, make_question, pick
 
 IMAGES = 3
 # Not sorted, repeated, and nobody asks about image 1.
 IMAGE_INDEX = (2, 0, 2, 0, 2)
 
 
-class FuserContract(ModuleContract):
-    """Cells of images, question vectors, image_index -> Cells of questions."""
+class FuserContract(QuestionReaderContract):
+    """Cells of images, ``Question``, image_index -> Cells of questions."""
 
-    moving_inputs = ("features", "question_QC")
+    moving_inputs = ("features", "vector_QC")
 
     @classmethod
     def inputs(cls, seed: int = 0) -> Inputs:
@@ -30,7 +31,7 @@ class FuserContract(ModuleContract):
                 positions=grid_positions(sizes.grid).to(F64),
                 grid=sizes.grid,
             ),
-            "question_QC": noise(len(IMAGE_INDEX), sizes.question_channels, seed=seed + 1),
+            "question": make_question(sizes, len(IMAGE_INDEX), seed, oracle=cls.component_class().oracle),
             "image_index_Q": torch.tensor(IMAGE_INDEX),
         }
 
@@ -38,7 +39,7 @@ class FuserContract(ModuleContract):
     def check_result(cls, module: Any, inputs: Inputs, result: Any) -> None:
         require(isinstance(result, Cells), f"forward must return Cells, found {type(result).__name__}")
         cells: Cells = inputs["cells"]
-        shape = (len(inputs["question_QC"]), len(cells.positions), module.out_channels)
+        shape = (len(inputs["question"].vector_QC), len(cells.positions), module.out_channels)
         require_tensor(result.features, "features", shape, "(Q, N, out_channels)")
         require(result.grid == cells.grid, f"the grid comes out as {result.grid}, it went in as {cells.grid}")
         require(
@@ -50,12 +51,12 @@ class FuserContract(ModuleContract):
     def test_each_question_sees_its_image(self) -> None:
         """A question alone with its image gives what it gives in a batch, in whatever order they come."""
         module, inputs = self.make(), self.inputs()
-        cells, question_QC = inputs["cells"], inputs["question_QC"]
+        cells, asked = inputs["cells"], inputs["question"]
         together = self.run(module, inputs).features
         for question, image in enumerate(IMAGE_INDEX):
             alone = module(
                 attrs.evolve(cells, features=cells.features[image : image + 1]),
-                question_QC[question : question + 1],
+                pick(asked, slice(question, question + 1)),
                 torch.zeros(1, dtype=torch.int64),
             ).features
             require_close(
@@ -70,7 +71,7 @@ class FuserContract(ModuleContract):
         """Questions in another order give the same cells in that order."""
         module, inputs = self.make(), self.inputs()
         order = torch.tensor([4, 2, 0, 1, 3])
-        moved = module(inputs["cells"], inputs["question_QC"][order], inputs["image_index_Q"][order])
+        moved = module(inputs["cells"], pick(inputs["question"], order), inputs["image_index_Q"][order])
         require_close(
             moved.features,
             self.run(module, inputs).features[order],
@@ -85,7 +86,7 @@ class FuserContract(ModuleContract):
         order = torch.randperm(len(cells.positions), generator=torch.Generator().manual_seed(5))
         moved = attrs.evolve(cells, features=cells.features[:, order], positions=cells.positions[order])
         require_close(
-            module(moved, inputs["question_QC"], inputs["image_index_Q"]).features,
+            module(moved, inputs["question"], inputs["image_index_Q"]).features,
             self.run(module, inputs).features[:, order],
             self.tolerance,
             "a cell's fused vector depends on where the cell stands in the list; use positions instead",

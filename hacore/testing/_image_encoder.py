@@ -20,7 +20,7 @@ class ImageEncoderContract(ModuleContract):
 
     @classmethod
     def own_sizes(cls) -> Sizes:
-        return attrs.evolve(cls.sizes, grid=(0, 0), cell_channels=0, question_channels=0)
+        return attrs.evolve(cls.sizes, grid=(0, 0), cell_channels=0, question_channels=0, word_channels=0)
 
     @classmethod
     def inputs(cls, seed: int = 0) -> Inputs:

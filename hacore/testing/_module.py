@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from hacore.errors import HacoreError
 from hacore.interfaces import Sizes, build
+from hacore.plugin import live_options
+from hacore.spec import structure_config, unstructure_config
 from hacore.testing._base import Contract
 from hacore.testing._checks import (
     OnesForScalars,
@@ -27,6 +32,9 @@ from hacore.testing._checks import (
 F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
 
 Inputs = dict[str, Any]
+
+_OTHERS: dict[Any, list[Any]] = {int: [1, 2], float: [0.25, 0.75], bool: [False, True], str: []}
+"""Values to try for a live option of a type; those of a ``Literal`` are its own."""
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -115,6 +123,45 @@ class ModuleContract(Contract):
         if terms:
             torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
         return bool(terms)
+
+    def test_live_options_need_no_training(self) -> None:
+        """A trained state fits a build with another value of any option that says ``live``."""
+        config = self.config()
+        for name in live_options(type(config)):
+            for other in self._others(config, name):
+                torch.manual_seed(1)
+                module = build(self.component_class(), other, self.own_sizes()).to(F64).eval()
+                try:
+                    module.load_state_dict(self.make().state_dict())
+                except RuntimeError as error:
+                    fail(
+                        f"option {name} is live, but with {getattr(other, name)!r} the state is another: "
+                        f"{' '.join(str(error).split())[:200]}"
+                    )
+                inputs = self.inputs()
+                self.check_result(module, inputs, self.run(module, inputs))
+
+    @classmethod
+    def _others(cls, config: Any, name: str) -> list[Any]:
+        """Configs with another value of a live option, those that can be built."""
+        table = unstructure_config(config)
+        rest = {key: value for key, value in table.items() if key not in live_options(type(config))}
+        field = attrs.fields_dict(attrs.resolve_types(type(config)))[name]
+        kinds = typing.get_args(field.type) if typing.get_origin(field.type) else (field.type,)
+        values = [value for kind in kinds for value in _OTHERS.get(kind, [kind])]
+        configs = []
+        for value in values:
+            # What excludes another option, as k and fraction, goes without it.
+            for others in (table, rest):
+                try:
+                    other = structure_config(type(config), {**others, name: value})
+                    build(cls.component_class(), other, cls.own_sizes())
+                except (HacoreError, ValueError):
+                    continue
+                if getattr(other, name) != getattr(config, name):
+                    configs.append(other)
+                break
+        return configs
 
     def test_gradients(self) -> None:
         """Every parameter that can be trained, and every input vector, receives a finite gradient."""

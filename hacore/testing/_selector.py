@@ -8,26 +8,37 @@ import attrs
 import torch
 from torch import Tensor
 
-from hacore.interfaces import Cells, Selection, grid_positions
+from hacore.interfaces import Cells, Question, Selection, grid_positions
 from hacore.testing._checks import copy, require, require_close, require_finite, require_tensor
-from hacore.testing._module import F64, Inputs, ModuleContract, noise
+from hacore.testing._module import F64, Inputs, noise
+from hacore.testing._question import QuestionReaderContract, make_question, pick
 
 QUESTIONS = 4
 
 
 def kept(selection: Selection, question: int) -> dict[int, Tensor]:
-    """{cell: its vector with its weight appended} of a question's valid cells."""
+    """{cell: its vector with its weight appended} of a question's valid cells.
+
+    Mixtures have no cell; they are numbered by the sum of their shares times the cells' numbers.
+    """
     features_QKC, weight_QK = selection.features_QKC, selection.weight_QK
     if weight_QK is None:
         weight_QK = torch.ones_like(features_QKC[..., 0])
     rows = torch.cat([features_QKC, weight_QK.unsqueeze(-1).to(features_QKC.dtype)], -1)[question].detach()
-    index = selection.index_QK[question].tolist()
-    valid = [True] * len(index) if selection.valid_QK is None else selection.valid_QK[question].tolist()
-    return {cell: row for cell, row, counts in zip(index, rows, valid, strict=True) if counts}
+    index = selection.index_QK[question]
+    valid = torch.ones_like(index, dtype=torch.bool)
+    if selection.valid_QK is not None:
+        valid = selection.valid_QK[question]
+    index, rows = index[valid], rows[valid]
+    if selection.share_QKN is not None:
+        number = torch.arange(selection.share_QKN.shape[2]).to(selection.share_QKN)
+        rows = rows[(selection.share_QKN[question].detach() @ number)[valid].argsort()]
+        index = torch.arange(len(rows))
+    return dict(zip(index.tolist(), rows, strict=True))
 
 
-class SelectorContract(ModuleContract):
-    """Cells of questions -> Selection."""
+class SelectorContract(QuestionReaderContract):
+    """Cells of questions, ``Question`` -> Selection."""
 
     moving_inputs = ("features",)
     compares_half = False  # in bfloat16 other cells may be the strongest
@@ -41,7 +52,8 @@ class SelectorContract(ModuleContract):
         return {
             "cells": Cells(
                 features=features * spread, positions=grid_positions(sizes.grid).to(F64), grid=sizes.grid
-            )
+            ),
+            "question": make_question(sizes, QUESTIONS, seed, oracle=cls.component_class().oracle),
         }
 
     @classmethod
@@ -89,13 +101,33 @@ class SelectorContract(ModuleContract):
             result.grid == cells.grid and torch.equal(result.positions_N2, cells.positions),
             "positions_N2 and grid must be those of the cells that came in",
         )
+        cls.check_shares(result, valid)
         for question in range(questions):
             keeps = index[question] if valid is None else index[question][valid[question]]
             require(len(keeps) > 0, f"question {question} keeps no cell; at least one must be valid")
             require(
-                len(keeps.unique()) == len(keeps),
+                result.share_QKN is not None or len(keeps.unique()) == len(keeps),
                 f"question {question} keeps a cell twice: {sorted(keeps.tolist())}",
             )
+
+    @classmethod
+    def check_shares(cls, result: Selection, valid_QK: Tensor | None) -> None:
+        """Of mixtures: shares are none below 0, 1 in all, and the largest is that of ``index_QK``."""
+        share_QKN = result.share_QKN
+        if share_QKN is None:
+            return
+        require_tensor(share_QKN, "share_QKN", (*result.index_QK.shape, cls.sizes.cells), "(Q, K, N)")
+        shares = share_QKN.detach().double()
+        shares = shares.flatten(0, 1) if valid_QK is None else shares[valid_QK]
+        index = result.index_QK.flatten() if valid_QK is None else result.index_QK[valid_QK]
+        require(float(shares.min()) >= 0, f"share_QKN has entries below 0, as {float(shares.min()):.2g}")
+        apart = float((shares.sum(-1) - 1).abs().max())
+        require(apart < 1e-3, f"the shares of a mixture must add up to 1; they miss it by {apart:.2g}")
+        named = shares.gather(1, index.unsqueeze(1)).squeeze(1)
+        require(
+            torch.equal(named, shares.amax(-1)),
+            "index_QK of a mixture must name the cell of its largest share",
+        )
 
     @classmethod
     def same_result(cls, found: Any, expected: Any, message: str) -> None:
@@ -115,6 +147,9 @@ class SelectorContract(ModuleContract):
         for train in (False, True):
             inputs = self.inputs()
             selection = self.run(self.make(train=train), inputs)
+            if selection.share_QKN is not None:
+                self.check_mixtures(selection, inputs["cells"].features)
+                continue
             for question, features_NC in enumerate(inputs["cells"].features):
                 for cell, row in kept(selection, question).items():
                     require(
@@ -122,6 +157,22 @@ class SelectorContract(ModuleContract):
                         f"the vector kept for cell {cell} is not that of the cell; gather features at "
                         "index_QK and leave them as they are, factors belong into weight_QK",
                     )
+
+    @classmethod
+    def check_mixtures(cls, selection: Selection, features_QNC: Tensor) -> None:
+        """The vectors are the cells' in the shares that ``share_QKN`` says."""
+        assert selection.share_QKN is not None
+        mixed_QKC = selection.share_QKN.to(features_QNC.dtype) @ features_QNC
+        valid_QK = torch.ones_like(selection.index_QK, dtype=torch.bool)
+        if selection.valid_QK is not None:
+            valid_QK = selection.valid_QK
+        require_close(
+            selection.features_QKC[valid_QK],
+            mixed_QKC[valid_QK],
+            max(cls.tolerance, 1e-5),
+            "the vectors of a mixture are not the cells' in the shares of share_QKN; factors belong into "
+            "weight_QK",
+        )
 
     def test_questions_do_not_meet(self) -> None:
         """A question alone keeps the cells, with the weights, that it keeps in a batch."""
@@ -137,8 +188,9 @@ class SelectorContract(ModuleContract):
                 grid=together.grid,
                 valid_QK=None if together.valid_QK is None else together.valid_QK[one],
                 weight_QK=None if together.weight_QK is None else together.weight_QK[one],
+                share_QKN=None if together.share_QKN is None else together.share_QKN[one],
             )
-            alone = module(attrs.evolve(cells, features=cells.features[one]))
+            alone = module(attrs.evolve(cells, features=cells.features[one]), pick(inputs["question"], one))
             self.same_result(alone, expected, f"question {question} alone and in a batch differ")
 
     def test_cell_order_does_not_matter(self) -> None:
@@ -146,12 +198,21 @@ class SelectorContract(ModuleContract):
         module, inputs = self.make(), self.inputs()
         cells, expected = inputs["cells"], self.run(module, inputs)
         order = torch.randperm(len(cells.positions), generator=torch.Generator().manual_seed(5))
+        question: Question = inputs["question"]
+        if question.relevant_QN is not None:
+            question = attrs.evolve(question, relevant_QN=question.relevant_QN[:, order])
         found = module(
-            attrs.evolve(cells, features=cells.features[:, order], positions=cells.positions[order])
+            attrs.evolve(cells, features=cells.features[:, order], positions=cells.positions[order]), question
         )
         presence_QN = torch.empty_like(found.presence_QN)
         presence_QN[:, order] = found.presence_QN
-        back = attrs.evolve(found, index_QK=order[found.index_QK], presence_QN=presence_QN)
+        share_QKN = None
+        if found.share_QKN is not None:
+            share_QKN = torch.empty_like(found.share_QKN)
+            share_QKN[..., order] = found.share_QKN
+        back = attrs.evolve(
+            found, index_QK=order[found.index_QK], presence_QN=presence_QN, share_QKN=share_QKN
+        )
         self.same_result(back, expected, "cells in another order, positions with them, are not kept alike")
 
     def test_equal_cells(self) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from hacore.data import Batch
+from hacore.objects import move_boxes
 
 
 def move_images(images: Tensor, shift_I2: Tensor, angle_I: Tensor) -> Tensor:
@@ -32,18 +36,22 @@ def move_images(images: Tensor, shift_I2: Tensor, angle_I: Tensor) -> Tensor:
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def augment(images: Tensor, shift: int, rotation: float) -> Tensor:
+def augment(batch: Batch, shift: int, rotation: float) -> Batch:
     """Move each image by whole pixels up to ``shift`` and turn it by up to ``rotation`` radians, both ways.
 
-    (I, 3, H, W); drawn uniformly from torch's global random state of the device, so that a resumed
-    training draws the same. Without shift and rotation the images come back as they are.
+    The boxes of objects move along. Drawn uniformly from torch's global random state of the device, so that
+    a resumed training draws the same. Without shift and rotation the batch comes back as it is.
 
     Source: Santoro et al. 2017 (arXiv 1706.01427) pad CLEVR's images of 128 pixels to 136, crop them
     back to 128 at random and rotate by up to 0.05 radians: shift 4, rotation 0.05.
     """
     if not shift and not rotation:
-        return images
+        return batch
+    images, boxes_IO4 = batch.images, batch.boxes_IO4
     count = len(images)
     shift_I2 = torch.randint(-shift, shift + 1, (count, 2), device=images.device).float()
     angle_I = (2 * torch.rand(count, device=images.device) - 1) * rotation
-    return move_images(images, shift_I2, angle_I)
+    if boxes_IO4 is not None:
+        height, width = images.shape[-2:]
+        boxes_IO4 = move_boxes(boxes_IO4, shift_I2, angle_I, (height, width))
+    return attrs.evolve(batch, images=move_images(images, shift_I2, angle_I), boxes_IO4=boxes_IO4)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hacore.errors import RunError
 from hacore.files import load_tensors, save_tensors
+from hacore.plugin import CONTRACT
 from hacore.train.distributed import World, gather_bytes
 
 
@@ -20,6 +21,7 @@ class Position:
     step: steps done. best: best evaluation accuracy so far, -1 before the first. stale: evaluations
     since then. seconds: training time so far, over all sessions. metrics_bytes: length of
     metrics.jsonl. identity: names the spec and the data, so that a state is not continued elsewhere.
+    contract: that of the components whose state it is.
     """
 
     step: int = 0
@@ -28,6 +30,7 @@ class Position:
     seconds: float = 0.0
     metrics_bytes: int = 0
     identity: str = ""
+    contract: int = CONTRACT
 
 
 def save_checkpoint(
@@ -66,13 +69,20 @@ def load_checkpoint(
 ) -> Position:
     """Restore everything in place and return the position. Raises RunError when it cannot be."""
     tensors, state = load_tensors(path)
+    contract = state.get("contract", 1)
+    if contract != CONTRACT:
+        raise RunError(
+            f"{path}: was written under contract {contract} of hacore's components, this is contract "
+            f"{CONTRACT}; a training is not continued from one to the other: run its spec.toml afresh, or go "
+            "on with the version in its environment.json"
+        )
     position = Position(**state)
     if position.identity != identity:
         raise RunError(f"{path}: belongs to another spec or other data; resume the run it is from")
     if f"process.{world.processes - 1}.cpu" not in tensors or f"process.{world.processes}.cpu" in tensors:
-        held = sum(name.startswith("process.") and name.endswith(".cpu") for name in tensors)
+        count = sum(name.startswith("process.") and name.endswith(".cpu") for name in tensors)
         raise RunError(
-            f"{path}: was written by {_processes(held)}, not {world.processes}; resume with as many"
+            f"{path}: was written by {_processes(count)}, not {world.processes}; resume with as many"
         )
     load_model(path, tensors, model)
     if average is not None:
@@ -94,7 +104,7 @@ def load_checkpoint(
 
 def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
     """Copy the model's weights out of a checkpoint's tensors."""
-    weights = _part(tensors, "model.")
+    weights = model_weights(tensors)
     expected = model.state_dict()
     wrong = sorted(weights.keys() ^ expected.keys()) or sorted(
         name for name in expected if expected[name].shape != weights[name].shape
@@ -105,6 +115,11 @@ def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None
             "use the spec.toml beside it and the plugin versions in environment.json"
         )
     model.load_state_dict(weights)
+
+
+def model_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The model's weights among a checkpoint's tensors, by their names in the model."""
+    return _part(tensors, "model.")
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import attrs
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from hacore.train.metrics import Scores
+from hacore.measure.metrics import Scores
 
 
 @attrs.frozen(kw_only=True)

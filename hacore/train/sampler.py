@@ -48,7 +48,12 @@ class Sampler:
 
     def rows(self, step: int) -> Ints:
         """Rows of this process's questions in step ``step`` (from 0); may be empty."""
-        return self._concatenate(self._visits(step)[self._rank :: self._processes])
+        return self.parts(step, 1)[0]
+
+    def parts(self, step: int, count: int) -> list[Ints]:
+        """The same rows in ``count`` parts, each of about as many images; some may be empty."""
+        own = self._visits(step)[self._rank :: self._processes]
+        return [self._concatenate(part) for part in np.array_split(own, count)]
 
     def images(self, step: int) -> list[int]:
         """The images of the step over all processes, each once, in the order of the split."""

@@ -8,6 +8,8 @@ import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
+hacore_contract = 2
+
 
 @attrs.frozen(kw_only=True)
 class Config:
@@ -20,18 +22,24 @@ class Config:
         1.0, "factor on the presence under the softmax; near 0 the cells above its mean pass", above=0
     )
     threshold: float = option(
-        1.0, "keep a cell whose probability reaches threshold / N; 1 is the uniform distribution", above=0
+        1.0,
+        "keep a cell whose probability reaches threshold / N; 1 is the uniform distribution",
+        above=0,
+        live=True,
     )
     comparison: Literal[">=", ">"] = option(
-        ">=", "whether a probability equal to the threshold is enough (>=) or not (>)"
+        ">=", "whether a probability equal to the threshold is enough (>=) or not (>)", live=True
     )
     max_cells: int | None = option(
-        None, "keep at most this many cells, the strongest; fixes K, so CUDA needs no synchronisation", min=1
+        None,
+        "keep at most this many cells, the strongest; fixes K, so CUDA needs no synchronisation",
+        min=1,
+        live=True,
     )
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="selector",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hacore.interfaces import Cells, Selection, Selector, Sizes
+from hacore.interfaces import Cells, Question, Selection, Selector, Sizes
 from hacore.selection import check_finite, gather_cells, l2_presence, strongest_first
 
 from . import Config
@@ -37,7 +37,7 @@ class AdaHAN(Selector[Config]):
                 f"{rows}x{columns} grid; lower it or leave it out"
             )
 
-    def forward(self, cells: Cells) -> Selection:
+    def forward(self, cells: Cells, question: Question) -> Selection:
         presence_QN = l2_presence(cells.features)
         if self.config.presence == "square" or self.config.scale != 1:
             if self.config.presence == "square":

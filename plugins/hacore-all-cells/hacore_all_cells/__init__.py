@@ -6,6 +6,8 @@ import attrs
 
 from hacore.plugin import Component, hookimpl
 
+hacore_contract = 2
+
 
 @attrs.frozen(kw_only=True)
 class Config:
@@ -13,7 +15,7 @@ class Config:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="selector",

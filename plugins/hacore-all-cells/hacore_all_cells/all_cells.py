@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hacore.interfaces import Cells, Selection, Selector
+from hacore.interfaces import Cells, Question, Selection, Selector
 from hacore.selection import l2_presence
 
 from . import Config
@@ -17,7 +17,7 @@ class AllCells(Selector[Config]):
     when a presence is not finite.
     """
 
-    def forward(self, cells: Cells) -> Selection:
+    def forward(self, cells: Cells, question: Question) -> Selection:
         questions, count, _ = cells.features.shape
         return Selection(
             features_QKC=cells.features,

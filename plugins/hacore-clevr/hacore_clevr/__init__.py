@@ -6,7 +6,9 @@ from typing import Literal
 
 import attrs
 
-from hacore.plugin import Component, DataTool, hookimpl, option
+from hacore.plugin import Component, hookimpl, option
+
+hacore_contract = 2
 
 URL = "https://dl.fbaipublicfiles.com/clevr/CLEVR_v1.0.zip"
 MD5 = "b11922020e72d0cd9154779b2d3d07d2"
@@ -96,7 +98,7 @@ class GenerateConfig:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="dataset",
@@ -104,37 +106,31 @@ def hacore_components() -> list[Component]:
             target="hacore_clevr.dataset:Clevr",
             config=Config,
             summary="3D scenes and compositional questions about them, from the official files",
-        )
-    ]
-
-
-@hookimpl
-def hacore_data_tools() -> list[DataTool]:
-    return [
-        DataTool(
-            action="download",
+        ),
+        Component(
+            kind="download",
             name="clevr",
             target="hacore_clevr.download:download",
             config=DownloadConfig,
             summary="fetch CLEVR v1.0, about 18 GB, check and unpack it; goes on after an interruption",
         ),
-        DataTool(
-            action="prepare",
+        Component(
+            kind="prepare",
             name="clevr",
             target="hacore_clevr.prepare:prepare",
             config=PrepareConfig,
             argument="root",
             summary="check an official folder and pack it for training; goes on after an interruption",
         ),
-        DataTool(
-            action="generate",
+        Component(
+            kind="generate",
             name="clevr",
             target="hacore_clevr.generate.command:generate",
             config=GenerateConfig,
             summary="make scenes, pictures and questions like CLEVR's; goes on after an interruption",
         ),
-        DataTool(
-            action="verify",
+        Component(
+            kind="verify",
             name="clevr",
             target="hacore_clevr.verify:verify",
             config=VerifyConfig,

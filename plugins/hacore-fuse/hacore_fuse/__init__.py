@@ -6,6 +6,8 @@ import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
+hacore_contract = 2
+
 
 @attrs.frozen(kw_only=True)
 class Config:
@@ -36,7 +38,7 @@ class ImageOnlyConfig:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="fuser",

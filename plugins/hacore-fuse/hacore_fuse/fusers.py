@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hacore.interfaces import Cells, Fuser, Sizes
+from hacore.interfaces import Cells, Fuser, Question, Sizes
 from hacore_fuse import Config, ImageOnlyConfig, MultiplyConfig
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -36,8 +36,8 @@ class _Fuser(Fuser[ConfigT]):
             self.layers.append(nn.Linear(config.width, config.width))
             self.layers.append(nn.ReLU(inplace=True))
 
-    def forward(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Cells:
-        fused_QNC = self._combine(cells, question_QC, image_index_Q)
+    def forward(self, cells: Cells, question: Question, image_index_Q: Tensor) -> Cells:
+        fused_QNC = self._combine(cells, question.vector_QC, image_index_Q)
         if self.layers:
             # Flat, because in place on a result that is a view makes autograd copy it.
             count = fused_QNC.shape[:2]
@@ -143,6 +143,6 @@ class ImageOnly(Fuser[ImageOnlyConfig]):
         super().__init__(config, sizes)
         self.out_channels = sizes.cell_channels
 
-    def forward(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Cells:
+    def forward(self, cells: Cells, question: Question, image_index_Q: Tensor) -> Cells:
         features_QNC = cells.features.index_select(0, image_index_Q)
         return Cells(features=features_QNC, positions=cells.positions, grid=cells.grid)

@@ -6,14 +6,20 @@ import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
+hacore_contract = 2
+
 
 @attrs.frozen(kw_only=True)
 class Config:
     """How many cells go on: ``k`` or ``fraction``, not both; with neither, k = 16."""
 
-    k: int | None = option(None, "cells to keep; 16 when neither k nor fraction is given", min=1)
+    k: int | None = option(None, "cells to keep; 16 when neither k nor fraction is given", min=1, live=True)
     fraction: float | None = option(
-        None, "share of the grid's cells to keep, instead of k; rounded half up, at least one", above=0, max=1
+        None,
+        "share of the grid's cells to keep, instead of k; rounded half up, at least one",
+        above=0,
+        max=1,
+        live=True,
     )
 
     def __attrs_post_init__(self) -> None:
@@ -22,7 +28,7 @@ class Config:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="selector",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-from hacore.interfaces import Cells, Selection, Selector, Sizes
+from hacore.interfaces import Cells, Question, Selection, Selector, Sizes
 from hacore.selection import gather_cells, l2_presence, strongest_first
 
 from . import Config
@@ -34,7 +34,7 @@ class L2TopK(Selector[Config]):
                 "lower k or use fraction"
             )
 
-    def forward(self, cells: Cells) -> Selection:
+    def forward(self, cells: Cells, question: Question) -> Selection:
         presence_QN = l2_presence(cells.features)
         index_QK = strongest_first(presence_QN)[:, : self.k]
         return Selection(

@@ -8,6 +8,8 @@ import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
+hacore_contract = 2
+
 
 @attrs.frozen(kw_only=True)
 class Config:
@@ -35,7 +37,7 @@ class Config:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="question_encoder",

@@ -1,4 +1,4 @@
-"""Word embedding and LSTM; the last hidden state stands for the question."""
+"""Word embedding and LSTM; the last hidden state stands for the question, the others for its words."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from hacore.interfaces import QuestionEncoder, Sizes
+from hacore.interfaces import Question, QuestionEncoder, Sizes
 from hacore_lstm import Config
-from hacore_lstm.traced import last_state
+from hacore_lstm.traced import states
 
 
 class LSTM(QuestionEncoder[Config]):
-    """Words (Q, T), lengths (Q) -> question vectors (Q, C), C = hidden, doubled if bidirectional.
+    """Words (Q, T), lengths (Q) -> ``Question`` of C channels, C = hidden, doubled if bidirectional.
 
-    The vector is the top layer's last hidden state, of both directions one after the other. The
+    The vector is the top layer's last hidden state, of both directions one after the other; the state at a
+    word is the top layer's when it has read that word, of both directions likewise. The
     batch is packed: padding, whatever it holds, costs nothing and changes nothing. Embedding 32 and
     state 128 are those of Santoro et al. 2017 (arXiv 1706.01427); in Malinowski et al. 2018 the sizes
     are open. Reading questions backwards helped public reimplementations of the RN on CLEVR.
@@ -43,7 +44,7 @@ class LSTM(QuestionEncoder[Config]):
         )
         if config.init == "orthogonal":
             self._initialise()
-        self.out_channels = config.hidden * (2 if config.bidirectional else 1)
+        self.out_channels = self.word_channels = config.hidden * (2 if config.bidirectional else 1)
 
     @torch.no_grad()
     def _start_embedding(self, vectors: npt.NDArray[np.float32]) -> None:
@@ -76,11 +77,12 @@ class LSTM(QuestionEncoder[Config]):
                 fill = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
                 fill(gate)
 
-    def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
+    def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Question:
         if torch.compiler.is_exporting():
             if self.config.reverse:
                 words_QT = _backwards(words_QT, lengths_Q)
-            return last_state(self.lstm, self.embedding(words_QT), lengths_Q)
+            vector_QC, states_QTC = states(self.lstm, self.embedding(words_QT), lengths_Q)
+            return self._question(vector_QC, states_QTC, lengths_Q)
         lengths_Q = lengths_Q.cpu()
         shortest, longest = (int(length) for length in lengths_Q.aminmax())
         if shortest < 1 or longest > words_QT.shape[1]:
@@ -93,29 +95,48 @@ class LSTM(QuestionEncoder[Config]):
         # must not share their noise.
         noisy = self.training and self.config.dropout > 0
         if not self.config.unique or noisy or words_QT.device.type != "cpu":
-            return self._encode(words_QT, lengths_Q)
+            return self._question(*self._encode(words_QT, lengths_Q), lengths_Q)
         # With the length in front and the padding blank, rows are equal when questions are.
         padding_QT = torch.arange(longest) >= lengths_Q[:, None]
         rows = torch.cat([lengths_Q[:, None], words_QT.masked_fill(padding_QT, 0)], dim=1)
         rows, row_Q = torch.unique(rows, dim=0, return_inverse=True)
-        return self._encode(rows[:, 1:], rows[:, 0]).index_select(0, row_Q)
+        vector_UC, states_UTC = self._encode(rows[:, 1:], rows[:, 0])
+        vector_QC, states_QTC = vector_UC.index_select(0, row_Q), states_UTC.index_select(0, row_Q)
+        return self._question(vector_QC, states_QTC, lengths_Q)
 
-    def _encode(self, words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
-        """Lengths on the CPU. Only words that exist are embedded."""
+    def _question(self, vector_QC: Tensor, states_QTC: Tensor, lengths_Q: Tensor) -> Question:
+        """The states in the order of the words, zeros after the last."""
+        if self.config.reverse:
+            index_QT = _reversed_index(lengths_Q, states_QTC.shape[1]).to(states_QTC.device)
+            inside_QT = torch.arange(states_QTC.shape[1], device=lengths_Q.device) < lengths_Q[:, None]
+            states_QTC = states_QTC.gather(1, index_QT[..., None].expand_as(states_QTC))
+            states_QTC = states_QTC * inside_QT[..., None].to(states_QTC)
+        return Question(vector_QC=vector_QC, words_QTC=states_QTC, lengths_Q=lengths_Q)
+
+    def _encode(self, words_QT: Tensor, lengths_Q: Tensor) -> tuple[Tensor, Tensor]:
+        """Last state (Q, C), and states (Q, T, C) in the order in which words are read.
+
+        Lengths on the CPU. Only words that exist are embedded.
+        """
         if self.config.reverse:
             words_QT = _backwards(words_QT, lengths_Q)
         packed = pack_padded_sequence(words_QT, lengths_Q, batch_first=True, enforce_sorted=False)
         embedded = PackedSequence(self.embedding(packed.data), *packed[1:])
-        _, (state, _) = self.lstm(embedded)
+        output, (state, _) = self.lstm(embedded)
+        states_QTC, _ = pad_packed_sequence(output, batch_first=True, total_length=words_QT.shape[1])
         # state: (layers * directions, Q, hidden), the top layer at the end.
         if self.config.bidirectional:
-            return torch.cat([state[-2], state[-1]], dim=1)
-        last_QC: Tensor = state[-1]
-        return last_QC
+            return torch.cat([state[-2], state[-1]], dim=1), states_QTC
+        return state[-1], states_QTC
 
 
 def _backwards(words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
     """Each question from its last word to its first; the lengths may be on another device."""
-    steps_T = torch.arange(words_QT.shape[1], device=lengths_Q.device)
-    backwards_QT = (lengths_Q[:, None] - 1 - steps_T).clamp(min=0)
-    return words_QT.gather(1, backwards_QT.to(words_QT.device, non_blocking=True))
+    index_QT = _reversed_index(lengths_Q, words_QT.shape[1])
+    return words_QT.gather(1, index_QT.to(words_QT.device, non_blocking=True))
+
+
+def _reversed_index(lengths_Q: Tensor, words: int) -> Tensor:
+    """(Q, T): the places of a question's words from the last to the first, then zeros."""
+    steps_T = torch.arange(words, device=lengths_Q.device)
+    return (lengths_Q[:, None] - 1 - steps_T).clamp(min=0)

@@ -11,22 +11,24 @@ from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
 
 
-def last_state(lstm: nn.LSTM, embedded_QTC: Tensor, lengths_Q: Tensor) -> Tensor:
-    """(Q, C): the top layer's last hidden state, of both directions one after the other.
+def states(lstm: nn.LSTM, embedded_QTC: Tensor, lengths_Q: Tensor) -> tuple[Tensor, Tensor]:
+    """(Q, C), (Q, T, C): the top layer's last hidden state, and its state at each word; of both directions.
 
     embedded_QTC: word vectors, whatever they hold from ``lengths_Q`` on. Without dropout. The same numbers
     as of the packed sequence, up to rounding.
     """
     input_TQC = embedded_QTC.transpose(0, 1)
-    states: list[Tensor] = []
+    last: list[Tensor] = []
     for layer in range(lstm.num_layers):
         runs = [
             _run(lstm, f"_l{layer}{suffix}", input_TQC, lengths_Q, backwards=bool(suffix))
             for suffix in (("", "_reverse") if lstm.bidirectional else ("",))
         ]
-        states = [state_QH for state_QH, _ in runs]
+        last = [state_QH for state_QH, _ in runs]
         input_TQC = torch.cat([output_TQH for _, output_TQH in runs], dim=2)
-    return torch.cat(states, dim=1)
+    steps_T1 = torch.arange(input_TQC.shape[0], device=lengths_Q.device)[:, None]
+    inside_QT1 = steps_T1 < lengths_Q[:, None, None]
+    return torch.cat(last, dim=1), input_TQC.transpose(0, 1) * inside_QT1.to(input_TQC.dtype)
 
 
 def _run(

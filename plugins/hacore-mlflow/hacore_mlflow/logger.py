@@ -7,9 +7,9 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -19,8 +19,11 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from mlflow.entities import Metric, Param, Run
 from mlflow.tracking import MlflowClient
 
-from hacore.loggers import Logged, Look
+from hacore.observers import Look, Observed, RunObserver
 from hacore_mlflow import Config
+
+if TYPE_CHECKING:
+    from hacore.trained import Trained
 
 _RUN = "hacore.run"
 _ERROR = "hacore.error"
@@ -33,57 +36,57 @@ _MOST = 100  # options at a time
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
 
-class MLflowLogger:
+class MLflowLogger(RunObserver):
     """Logs to a server, or to a database in a folder.
 
     A run that goes on is the same one in MLflow, found by its tag ``hacore.run``, the name of the run folder.
     MLflow takes nothing back; so what it has of steps that are trained again is left, and not logged again.
     """
 
-    def __init__(self, config: Config, logged: Logged) -> None:
-        self._config = config
+    def __init__(self, config: Config, observed: Observed) -> None:
+        super().__init__(config, observed)
         self._client, artifacts = _client(config)
         experiment = _experiment(self._client, config, artifacts)
-        run = _find(self._client, experiment, logged.folder.name)
+        run = _find(self._client, experiment, observed.folder.name)
         self._new = run is None
         if run is None:
-            tags = {_RUN: logged.folder.name, "hacore.folder": str(logged.folder)}
-            run = self._client.create_run(experiment, run_name=logged.spec.name, tags=tags)
+            tags = {_RUN: observed.folder.name, "hacore.folder": str(observed.folder)}
+            run = self._client.create_run(experiment, run_name=observed.spec.name, tags=tags)
         self._run = run.info.run_id
         if self._new:
             options = [
                 Param(key, (value if isinstance(value, str) else json.dumps(value))[:_LONGEST])
-                for key, value in logged.settings.items()
+                for key, value in observed.settings.items()
             ]
             for first in range(0, len(options), _MOST):
                 self._client.log_batch(self._run, params=options[first : first + _MOST])
-            self._client.log_text(self._run, logged.text, "spec.toml")
+            self._client.log_text(self._run, observed.text, "spec.toml")
         else:
             self._client.update_run(self._run, status="RUNNING")
             if _ERROR in run.data.tags:
                 self._client.delete_tag(self._run, _ERROR)
-        self._step = logged.step
+        self._step = observed.step
         self._ended = False
         # Of a metric of each kind, as those of one kind are logged together or not at all.
         self._trained = self._last("train/loss")
-        self._evaluated = self._last(f"{logged.spec.eval.split}/loss")
+        self._evaluated = self._last(f"{observed.spec.eval.split}/loss")
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
         self._step = step
         if step > self._trained:
             self._log({f"train/{key}": values[key] for key in _TRAINED}, step)
 
-    def evaluation(self, step: int, values: Mapping[str, Any], look: Look) -> None:
+    def evaluation(self, step: int, values: Mapping[str, Any], look: Callable[[], Look]) -> None:
         self._step = step
         if step <= self._evaluated:
             return
         split = values["split"]
-        for number, example in enumerate(look.examples[: self._config.pictures], 1):
+        for number, example in enumerate(look().examples[: self.config.pictures], 1):
             name = f"{split}_pictures/{number:02}_{_clean(example.type)}"
             self._client.log_image(self._run, example.draw(), key=name, step=step)
         self._log(_scores(split, values), step)
 
-    def end(self, result: Mapping[str, Any]) -> None:
+    def end(self, result: Mapping[str, Any], trained: Trained) -> None:
         scores = _scores(result["split"], result)
         scores[f"{result['split']}/training_seconds"] = result["training"]["seconds"]
         self._client.log_dict(self._run, dict(result), "result.json")

@@ -6,6 +6,8 @@ import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
+hacore_contract = 2
+
 
 @attrs.frozen(kw_only=True)
 class Config:
@@ -22,7 +24,7 @@ class Config:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="aggregator",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hacore.interfaces import Aggregator, Selection, Sizes
+from hacore.interfaces import Aggregator, Question, Selection, Sizes
 
 from . import Config
 
@@ -49,7 +49,7 @@ class NonLocal(Aggregator[Config]):
             )
         self.blocks = nn.ModuleList(_Block(channels, width, config) for _ in range(config.blocks))
 
-    def forward(self, selection: Selection, question_QC: Tensor) -> Tensor:
+    def forward(self, selection: Selection, question: Question) -> Tensor:
         features_QKC = selection.features_QKC
         positions_QK2 = selection.kept_positions_QK2.to(features_QKC.dtype)
         weight_QK = selection.masked_weight_QK

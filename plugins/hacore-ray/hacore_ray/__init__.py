@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from hacore.plugin import Executor, hookimpl, option
+from hacore.plugin import Component, hookimpl, option
+
+hacore_contract = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -28,9 +30,10 @@ class Config:
 
 
 @hookimpl
-def hacore_executors() -> list[Executor]:
+def hacore_declare() -> list[Component]:
     return [
-        Executor(
+        Component(
+            kind="executor",
             name="ray",
             target="hacore_ray.workers:RayWorkers",
             config=Config,

@@ -8,6 +8,8 @@ import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
+hacore_contract = 2
+
 
 def _two(value: tuple[int, ...]) -> str | None:
     return None if len(value) == 2 else f"{list(value)} must be two numbers, rows and columns"
@@ -31,7 +33,7 @@ class Config:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="image_encoder",

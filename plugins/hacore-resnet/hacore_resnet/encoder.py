@@ -32,6 +32,8 @@ class ResNet(ImageEncoder[Config]):
     weights torchvision does not have; DataError for weights that cannot be fetched or do not match.
     """
 
+    freeze = "frozen = true"
+
     def __init__(self, config: Config, sizes: Sizes) -> None:
         super().__init__(config, sizes)
         channels, height, width = sizes.image

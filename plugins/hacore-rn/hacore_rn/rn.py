@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hacore.interfaces import Aggregator, Selection, Sizes
+from hacore.interfaces import Aggregator, Question, Selection, Sizes
 from hacore_rn import Config
 from hacore_rn.pairs import pair_sum
 
@@ -40,13 +40,13 @@ class RN(Aggregator[Config]):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
 
-    def forward(self, selection: Selection, question_QC: Tensor) -> Tensor:
+    def forward(self, selection: Selection, question: Question) -> Tensor:
         o_QKC = selection.features_QKC
         if self.config.coordinates:
             place_QK2 = self.config.coordinate_scale * selection.kept_positions_QK2
             o_QKC = torch.cat([o_QKC, place_QK2.to(o_QKC.dtype)], dim=2)
         if torch.compiler.is_exporting():
-            return self._all_pairs(selection, o_QKC, question_QC)
+            return self._all_pairs(selection, o_QKC, question.vector_QC)
         packed = _pack(selection)
         o_TC = o_QKC.flatten(0, 1)
         factor_T = None if selection.weight_QK is None else selection.weight_QK.flatten()
@@ -55,7 +55,7 @@ class RN(Aggregator[Config]):
             factor_T = None if factor_T is None else factor_T.index_select(0, packed.cell_T)
 
         w_i, w_j, w_q = self._first_weights()
-        q_QW = F.linear(question_QC, w_q, self.first.bias)
+        q_QW = F.linear(question.vector_QC, w_q, self.first.bias)
         a_TW = F.linear(o_TC, w_i)
         if packed.question_T is None:
             a_TW = (a_TW.view(*o_QKC.shape[:2], -1) + q_QW.unsqueeze(1)).flatten(0, 1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from hacore.plugin import Command, hookimpl
+from hacore.plugin import Component, hookimpl
+
+hacore_contract = 2
 
 
 @hookimpl
-def hacore_commands() -> list[Command]:
+def hacore_declare() -> list[Component]:
     return [
-        Command(
+        Component(
+            kind="command",
             name="serve",
             target="hacore_serve.command:serve",
             summary="Open a web page that asks trained models about images.",

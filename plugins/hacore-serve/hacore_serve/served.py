@@ -12,6 +12,7 @@ from PIL import Image
 
 from hacore.asking import Reply
 from hacore.errors import HacoreError, RunError
+from hacore.plugin import live_options
 from hacore.spec import unstructure_config
 from hacore.trained import Trained
 from hacore_serve.limits import Refused
@@ -19,7 +20,7 @@ from hacore_serve.limits import Refused
 
 @attrs.frozen(kw_only=True)
 class Slider:
-    """An option of a selector that can be changed without training: ``k`` or ``threshold``.
+    """An option of a selector that can be changed without training, as ``k`` or ``threshold``.
 
     value: as trained. whole: whether it is an integer; else the slider is logarithmic. clears: options that
     exclude it.
@@ -96,26 +97,36 @@ def served(runs: Sequence[Trained]) -> tuple[Served, ...]:
 
 
 def _slider(trained: Trained, reply: Reply) -> Slider | None:
-    """For any selector that has one of the options, whoever wrote it."""
+    """Of the first option that its selector declares as live and that a slider can show."""
     options = trained.spec.selector.options
-    held = {field.name: getattr(options, field.name) for field in attrs.fields(type(options))}
     cells = reply.grid[0] * reply.grid[1]
-    if "k" in held:
-        clears = ("fraction",) if "fraction" in held else ()
-        value = held["k"] or len(reply.kept)
-        slider = Slider(option="k", low=1, high=cells, value=value, whole=True, clears=clears)
-    elif isinstance(held.get("threshold"), float):
-        value = held["threshold"]
-        low, high = min(0.01, value), max(float(cells), value)
-        slider = Slider(option="threshold", low=low, high=high, value=value, whole=False)
-    else:
-        return None
+    fields = attrs.fields_dict(attrs.resolve_types(type(options)))
+    live = [fields[name] for name in live_options(type(options))]
+    for field in live:
+        value = getattr(options, field.name)
+        # What is not given unless it is wanted excludes others of its sort, as k and fraction.
+        clears = tuple(it.name for it in live if it is not field and field.default is it.default is None)
+        if field.type in (int, int | None):
+            kept = len(reply.kept) if value is None else value
+            slider = Slider(option=field.name, low=1, high=cells, value=kept, whole=True, clears=clears)
+        elif field.type in (float, float | None) and value is not None:
+            low, high = min(0.01, value), max(float(cells), value)
+            slider = Slider(option=field.name, low=low, high=high, value=value, whole=False, clears=clears)
+        else:
+            continue
+        if _allowed(trained, slider):
+            return slider
+    return None
+
+
+def _allowed(trained: Trained, slider: Slider) -> bool:
+    """Whether the selector takes both ends of a slider."""
     try:
         for end in (slider.low, slider.high):
             trained.selector(**slider.options(end))
     except HacoreError:
-        return None  # an option of that name that means something else
-    return slider
+        return False
+    return True
 
 
 def _result(trained: Trained) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
+hacore_contract = 2
+
 DEFAULT_GROUPS = 8
 
 
@@ -54,7 +56,7 @@ class Config:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="image_encoder",

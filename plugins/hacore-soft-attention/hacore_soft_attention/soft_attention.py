@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hacore.interfaces import Cells, Selection, Selector, Sizes
+from hacore.interfaces import Cells, Question, Selection, Selector, Sizes
 from hacore.selection import l2_presence
 
 from . import Config
@@ -36,7 +36,7 @@ class SoftAttention(Selector[Config]):
             _Hop(channels, config.width, asks=number > 0) for number in range(config.hops)
         )
 
-    def forward(self, cells: Cells) -> Selection:
+    def forward(self, cells: Cells, question: Question) -> Selection:
         features_QNC = cells.features
         questions, count, _ = features_QNC.shape
         l2_presence(features_QNC)  # raises where a cell is not finite, which tanh would hide

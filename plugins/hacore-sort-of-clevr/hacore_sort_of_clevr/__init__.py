@@ -6,6 +6,8 @@ import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
+hacore_contract = 2
+
 
 def _even(value: int) -> str | None:
     return f"{value} is odd; half of the questions are relational, give an even number" if value % 2 else None
@@ -33,7 +35,7 @@ class Config:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="dataset",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hacore.interfaces import Aggregator, Selection, Sizes
+from hacore.interfaces import Aggregator, Question, Selection, Sizes
 
 from . import Config
 
@@ -21,7 +21,7 @@ class SumPool(Aggregator[Config]):
         super().__init__(config, sizes)
         self.out_channels = sizes.cell_channels
 
-    def forward(self, selection: Selection, question_QC: Tensor) -> Tensor:
+    def forward(self, selection: Selection, question: Question) -> Tensor:
         features_QKC = selection.features_QKC
         weight_QK = selection.masked_weight_QK
         if weight_QK is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from hacore.plugin import RunLogger, hookimpl, option
+from hacore.plugin import Component, hookimpl, option
+
+hacore_contract = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -16,9 +18,10 @@ class Config:
 
 
 @hookimpl
-def hacore_loggers() -> list[RunLogger]:
+def hacore_declare() -> list[Component]:
     return [
-        RunLogger(
+        Component(
+            kind="observer",
             name="tensorboard",
             target="hacore_tensorboard.logger:TensorBoardLogger",
             config=Config,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -12,15 +12,18 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
-from hacore.loggers import Logged, Look
+from hacore.observers import Look, Observed, RunObserver
 from hacore_tensorboard import Config
+
+if TYPE_CHECKING:
+    from hacore.trained import Trained
 
 _END = ".end"
 _TRAINED = ("epoch", "loss", "accuracy", "kept", "lr", "questions_per_second", "gradient_norm")
 _MEASURED = ("loss", "accuracy", "kept", "parameters", "multiply_adds")
 
 
-class TensorBoardLogger:
+class TensorBoardLogger(RunObserver):
     """Writes to RUN/tensorboard.
 
     A run that goes on writes a further file, which takes back the steps after its checkpoint. How a run ended
@@ -28,18 +31,18 @@ class TensorBoardLogger:
     so the end of a failure is removed when the run goes on.
     """
 
-    def __init__(self, config: Config, logged: Logged) -> None:
-        self._config = config
-        self._folder = logged.folder / "tensorboard"
-        self._step = logged.step
-        for file in self._folder.glob(f"*{_END}" if logged.step else "*tfevents*"):
+    def __init__(self, config: Config, observed: Observed) -> None:
+        super().__init__(config, observed)
+        self._folder = observed.folder / "tensorboard"
+        self._step = observed.step
+        for file in self._folder.glob(f"*{_END}" if observed.step else "*tfevents*"):
             file.unlink()
         goes_on = any(self._folder.glob("*tfevents*"))
-        self._writer = SummaryWriter(str(self._folder), purge_step=logged.step + 1 if goes_on else None)
+        self._writer = SummaryWriter(str(self._folder), purge_step=observed.step + 1 if goes_on else None)
         if not goes_on:
-            text = f"{logged.parameters:,} trained parameters\n\n```toml\n{logged.text}```"
+            text = f"{observed.parameters:,} trained parameters\n\n```toml\n{observed.text}```"
             self._writer.add_text("spec", text, 0)
-            self._writer.file_writer.add_summary(_options(logged.settings))
+            self._writer.file_writer.add_summary(_options(observed.settings))
         self._writer.flush()
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
@@ -48,20 +51,20 @@ class TensorBoardLogger:
             self._writer.add_scalar(f"train/{key}", values[key], step)
         self._writer.flush()
 
-    def evaluation(self, step: int, values: Mapping[str, Any], look: Look) -> None:
+    def evaluation(self, step: int, values: Mapping[str, Any], look: Callable[[], Look]) -> None:
         self._step = step
         split = values["split"]
         _add_scores(self._writer, split, values, step)
-        if self._config.histograms:
-            edges = np.arange(look.presence_QN.shape[1] + 2)  # a bar for each number of cells
-            self._writer.add_histogram(f"{split}_cells/presence", look.presence_QN, step)
-            self._writer.add_histogram(f"{split}_cells/kept", look.kept_Q, step, bins=edges)
-        for number, example in enumerate(look.examples[: self._config.pictures], 1):
+        if self.config.histograms:
+            edges = np.arange(look().presence_QN.shape[1] + 2)  # a bar for each number of cells
+            self._writer.add_histogram(f"{split}_cells/presence", look().presence_QN, step)
+            self._writer.add_histogram(f"{split}_cells/kept", look().kept_Q, step, bins=edges)
+        for number, example in enumerate(look().examples[: self.config.pictures], 1):
             tag = f"{split}_pictures/{number:02}_{_clean(example.type)}"
             self._writer.add_image(tag, np.asarray(example.draw()), step, dataformats="HWC")
         self._writer.flush()
 
-    def end(self, result: Mapping[str, Any]) -> None:
+    def end(self, result: Mapping[str, Any], trained: Trained) -> None:
         with self._ending(api_pb2.STATUS_SUCCESS) as writer:
             _add_scores(writer, result["split"], result, self._step)
             seconds = result["training"]["seconds"]

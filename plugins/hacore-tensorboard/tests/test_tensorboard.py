@@ -7,6 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from hacore.loggers import Logged
+from hacore.train.look import look_at
 from hacore_tensorboard import Config
 from hacore_tensorboard.logger import TensorBoardLogger
 from PIL import Image
@@ -15,9 +17,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 
 import hacore
 from hacore.files import load_tensors
-from hacore.loggers import Logged
 from hacore.train import loop
-from hacore.train.look import look_at
 
 TABLE = {
     "name": "tiny",

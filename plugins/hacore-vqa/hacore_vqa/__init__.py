@@ -6,7 +6,9 @@ from typing import Literal
 
 import attrs
 
-from hacore.plugin import Component, DataTool, hookimpl, option
+from hacore.plugin import Component, hookimpl, option
+
+hacore_contract = 2
 
 URL = "https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa"
 IMAGES_URL = "http://images.cocodataset.org/zips"
@@ -101,7 +103,7 @@ class ScoreConfig:
 
 
 @hookimpl
-def hacore_components() -> list[Component]:
+def hacore_declare() -> list[Component]:
     return [
         Component(
             kind="dataset",
@@ -117,44 +119,36 @@ def hacore_components() -> list[Component]:
             config=CpConfig,
             summary="VQA v2 split again so that answer priors differ between training and test",
         ),
-    ]
-
-
-@hookimpl
-def hacore_data_tools() -> list[DataTool]:
-    tools = [
-        DataTool(
-            action="download",
+        Component(
+            kind="download",
             name="vqa-v2",
             target="hacore_vqa.download:download",
             config=DownloadConfig,
             summary="fetch VQA v2, about 33 GB with images, and unpack it; goes on after an interruption",
         ),
-        DataTool(
-            action="download",
+        Component(
+            kind="download",
             name="vqa-cp-v2",
             target="hacore_vqa.rebuild:rebuild",
             config=RebuildConfig,
             summary="say where to put the files, or make them from VQA v2 and lists of question ids",
         ),
-        DataTool(
-            action="score",
+        Component(
+            kind="score",
             name="vqa",
             target="hacore_vqa.score:score",
             config=ScoreConfig,
             summary="the official VQA accuracy of a results file, overall and by answer and question type",
         ),
-    ]
-    for name in ("vqa-v2", "vqa-cp-v2"):
-        target = "hacore_vqa.prepare:prepare_v2" if name == "vqa-v2" else "hacore_vqa.prepare:prepare_cp"
-        tools.append(
-            DataTool(
-                action="prepare",
+        *(
+            Component(
+                kind="prepare",
                 name=name,
-                target=target,
+                target=f"hacore_vqa.prepare:{function}",
                 config=PrepareConfig,
                 argument="root",
                 summary="check the official files and pack them for training; goes on after an interruption",
             )
-        )
-    return tools
+            for name, function in (("vqa-v2", "prepare_v2"), ("vqa-cp-v2", "prepare_cp"))
+        ),
+    ]

@@ -1,25 +1,29 @@
-"""The loggers of a run as one: told together, kept from disturbing the training, dropped when they fail."""
+"""The observers of a run as one: told together, kept from disturbing the training, dropped when they fail."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hacore.loggers import Chosen, Logged, Logger, Look
+from hacore.observers import Chosen, Look, Observed, RunObserver
 from hacore.registry import describe
 from hacore.spec import Spec
+
+if TYPE_CHECKING:
+    from hacore.trained import Trained
 
 log = logging.getLogger("hacore")
 
 
-class Logs:
-    """Tells every logger; ``with`` it, they learn of an error and are closed.
+class Observers:
+    """Tells every observer; ``with`` it, they learn of an error and are closed.
 
     Their random numbers are not those of the training: torch's state is as it was after each call.
     """
@@ -27,14 +31,14 @@ class Logs:
     def __init__(self, chosen: Sequence[Chosen], device: torch.device) -> None:
         """Their modules are imported here. Raises PluginError where that fails."""
         self._waiting = [(it, it.installed.load()) for it in chosen]
-        self._open: dict[str, Logger] = {}
+        self._open: dict[str, RunObserver] = {}
         self._device = device
 
     def __bool__(self) -> bool:
-        """Whether anybody listens."""
+        """Whether anybody watches."""
         return bool(self._open)
 
-    def __enter__(self) -> Logs:
+    def __enter__(self) -> Observers:
         return self
 
     def __exit__(
@@ -42,57 +46,55 @@ class Logs:
     ) -> None:
         if isinstance(error, Exception):  # a Ctrl-C is no failure
             text = describe(error)
-            self._tell(lambda logger: logger.fail(text))
+            self._tell(lambda observer: observer.fail(text))
         for name in [*self._open]:
             self._drop(name)
 
     def start(self, folder: Path, spec: Spec, step: int, model: torch.nn.Module) -> None:
         """Make them, for a run that begins or goes on at ``step``."""
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        logged = Logged(folder=folder, spec=spec, step=step, parameters=parameters)
+        observed = Observed(folder=folder, spec=spec, step=step, parameters=parameters)
         for chosen, cls in self._waiting:
-            with self._held(chosen.name):
-                self._open[chosen.name] = cls(chosen.config, logged)
+            with self._guarded(chosen.name):
+                self._open[chosen.name] = cls(chosen.config, observed)
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
-        """See ``Logger.train``."""
-        self._tell(lambda logger: logger.train(step, values))
+        """See ``RunObserver.train``."""
+        self._tell(lambda observer: observer.train(step, values))
 
     def evaluation(self, step: int, values: Mapping[str, Any], look: Callable[[], Look]) -> None:
-        """See ``Logger.evaluation``; ``look`` is only called when somebody listens."""
-        if self:
-            with self._undisturbed():
-                seen = look()
-            self._tell(lambda logger: logger.evaluation(step, values, seen))
+        """See ``RunObserver.evaluation``; ``look`` is called once, when an observer first asks."""
+        shared = cache(look)
+        self._tell(lambda observer: observer.evaluation(step, values, shared))
 
-    def end(self, result: Mapping[str, Any]) -> None:
-        """See ``Logger.end``."""
-        self._tell(lambda logger: logger.end(result))
+    def end(self, result: Mapping[str, Any], trained: Trained) -> None:
+        """See ``RunObserver.end``."""
+        self._tell(lambda observer: observer.end(result, trained))
 
-    def _tell(self, what: Callable[[Logger], None]) -> None:
-        for name, logger in [*self._open.items()]:
-            with self._held(name):
-                what(logger)
+    def _tell(self, what: Callable[[RunObserver], None]) -> None:
+        for name, observer in [*self._open.items()]:
+            with self._guarded(name):
+                what(observer)
 
     def _drop(self, name: str) -> None:
-        logger = self._open.pop(name, None)
-        if logger is not None:
-            with self._held(name):
-                logger.close()
+        observer = self._open.pop(name, None)
+        if observer is not None:
+            with self._guarded(name):
+                observer.close()
 
     @contextmanager
-    def _held(self, name: str) -> Iterator[None]:
-        """What the logger raises is told once, and ends it."""
+    def _guarded(self, name: str) -> Iterator[None]:
+        """What the observer raises is told once, and ends it."""
         with self._undisturbed():
             try:
                 yield
             except Exception as error:
-                log.warning("logger '%s' is dropped, the run goes on: %s", name, describe(error))
+                log.warning("observer '%s' is dropped, the run goes on: %s", name, describe(error))
                 log.debug("", exc_info=True)
-                logger = self._open.pop(name, None)
+                observer = self._open.pop(name, None)
                 try:
-                    if logger is not None:
-                        logger.close()
+                    if observer is not None:
+                        observer.close()
                 except Exception:
                     log.debug("", exc_info=True)  # it has been named already
 

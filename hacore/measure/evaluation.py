@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,16 @@ import attrs
 import numpy as np
 import torch
 
-from hacore.data import Batch, Dataset, ImageSource, Ints, Questions, make_batch
+from hacore.data import Batch, Dataset, Ints, Questions, make_batch
 from hacore.errors import NotFiniteError
 from hacore.files import write_whole
+from hacore.interfaces import Selection
+from hacore.measure.metrics import Meter, Scores
+from hacore.measure.predict import batches, evaluating, predict
 from hacore.model import Output, QuestionOnly, VQAModel
 from hacore.train.distributed import World
-from hacore.train.metrics import Meter, Scores
 
 
-def batches(
-    dataset: Dataset[Any],
-    split: str,
-    batch_images: int,
-    world: World | None = None,
-    source: ImageSource | None = None,
-) -> Iterator[Batch]:
-    """Every question of a split once, ``batch_images`` images at a time, shared among processes.
-
-    source: what has the images, or their features; the dataset by default.
-    """
-    world = world or World()
-    questions, images = dataset.questions(split), (source or dataset).images(split)
-    order = np.argsort(questions.image, kind="stable")
-    firsts = np.flatnonzero(np.diff(questions.image[order], prepend=-1))[::batch_images]
-    for rows in np.split(order, firsts[1:])[world.rank :: world.processes] if len(order) else []:
-        yield make_batch(questions, images, rows)
-
-
-@torch.no_grad()
 def evaluate(
     model: VQAModel,
     dataset: Dataset[Any],
@@ -50,34 +31,29 @@ def evaluate(
     precision: torch.dtype = torch.float32,
     world: World | None = None,
     predictions: Path | None = None,
-    source: ImageSource | None = None,
 ) -> Scores:
     """Scores of the model on a split; over several processes every one gets the whole.
 
-    source: what has the images, or their features; the dataset by default.
     predictions: also write one JSON line per question there (with one process only): its id, image,
-    type, answer, prediction, score, probability of the prediction and number of kept cells; and beside
+    type, answer, prediction, score, probability of the prediction, number of kept cells, their indices
+    and, where the selector weighs them, their weights; and beside
     it, with the suffix ``.submission``, what the data set's official evaluation takes, if there is such.
     Without answers (``Dataset.unanswered``) the scores are zeros that mean nothing.
     Raises NotFiniteError when the loss is not finite.
     """
-    training = model.training
-    model.eval()
     meter = Meter(dataset, device)
     questions = dataset.questions(split)
     lines: list[str] = []
-    chosen = np.zeros(len(questions), np.int64)
-    for batch in batches(dataset, split, batch_images, world, source):
-        moved = batch.to(device)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            output = model(moved.images, moved.words_QT, moved.lengths_Q, moved.image_index_Q)
-        logits_QA = output.logits_QA.float()
-        output = Output(logits_QA, output.selection)
-        meter.add(output, dataset.loss(logits_QA, moved), moved)
-        if predictions is not None:
-            chosen[batch.row_Q] = logits_QA.argmax(-1).cpu().numpy()
-            lines += _prediction_lines(output, moved, dataset, questions, split not in dataset.unanswered)
-    model.train(training)
+    answers_Q = np.zeros(len(questions), np.int64)
+    with evaluating(model):
+        for batch in batches(dataset, split, batch_images, oracle=model.oracle, world=world):
+            moved = batch.to(device)
+            output = predict(model, moved, precision)
+            meter.add(output, dataset.loss(output.logits_QA, moved), moved)
+            if predictions is not None:
+                answers_Q[batch.row_Q] = output.logits_QA.argmax(-1).cpu().numpy()
+                answered = split not in dataset.unanswered
+                lines += _prediction_lines(output, moved, dataset, questions, answered)
     scores = meter.read()
     if not math.isfinite(scores.loss):
         raise NotFiniteError(
@@ -85,7 +61,7 @@ def evaluate(
         )
     if predictions is not None:
         write_whole(predictions, "".join(lines).encode())
-        submission = dataset.submission(split, [dataset.answers[answer] for answer in chosen.tolist()])
+        submission = dataset.submission(split, [dataset.answers[answer] for answer in answers_Q.tolist()])
         if submission is not None:
             write_whole(predictions.with_suffix(".submission"), submission.encode())
     return scores
@@ -96,30 +72,62 @@ def _prediction_lines(
 ) -> list[str]:
     """answered: whether scores mean something; a question with several answers may have none of the set."""
     several = batch.accepted_QS is not None
-    probability_Q, chosen_Q = output.logits_QA.softmax(-1).max(-1)
-    score_Q = dataset.score(output.logits_QA, batch)
-    lines = []
-    for row, answer, chosen, probability, score, kept in zip(
+    probability_Q, prediction_Q = output.logits_QA.softmax(-1).max(-1)
+    columns = zip(
         batch.row_Q.tolist(),
         batch.answer_Q.tolist(),
-        chosen_Q.tolist(),
+        prediction_Q.tolist(),
         probability_Q.tolist(),
-        score_Q.tolist(),
+        dataset.score(output.logits_QA, batch).tolist(),
         output.selection.counts_Q.tolist(),
+        kept_cells(output.selection),
         strict=True,
-    ):
+    )
+    lines = []
+    for row, answer, prediction, probability, score, kept, (cells, weights) in columns:
         record = {
             "id": int(questions.ids[row]),
             "image": int(questions.image[row]),
             "type": dataset.question_types[int(questions.type[row])],
             "answer": dataset.answers[answer] if answer >= 0 else None,
-            "prediction": dataset.answers[chosen],
+            "prediction": dataset.answers[prediction],
             "score": score if answered and (several or answer >= 0) else None,
             "probability": round(probability, 6),
             "kept": kept,
+            "cells": cells,
         }
+        if weights is not None:
+            record["weights"] = [round(weight, 5) for weight in weights]
         lines.append(json.dumps(record) + "\n")
     return lines
+
+
+def kept_cells(selection: Selection) -> list[tuple[list[int], list[float] | None]]:
+    """Of each question the kept cells, in the selector's order, and their weights, None where all are one.
+
+    Of mixtures the cells that have a share in them, the largest first, with their shares.
+    """
+    if selection.share_QKN is not None:
+        used_QN = selection.used_QN.cpu()
+        order_QN = used_QN.argsort(dim=1, descending=True, stable=True)
+        counts_Q = (used_QN > 0).sum(1).tolist()
+        return [
+            (order_N[:count].tolist(), used_N[order_N[:count]].tolist())
+            for used_N, order_N, count in zip(used_QN, order_QN, counts_Q, strict=True)
+        ]
+    index_QK = selection.index_QK.cpu().numpy()
+    valid_QK = np.ones(index_QK.shape, np.bool_)
+    if selection.valid_QK is not None:
+        valid_QK = selection.valid_QK.cpu().numpy()
+    if selection.weight_QK is None:
+        return [
+            (index_K[valid_K].tolist(), None) for index_K, valid_K in zip(index_QK, valid_QK, strict=True)
+        ]
+    weight_QK = selection.weight_QK.detach().float().cpu().numpy()
+    return [
+        (index_K[valid_K].tolist(), weight_K[valid_K].tolist())
+        for index_K, valid_K, weight_K in zip(index_QK, valid_QK, weight_QK, strict=True)
+    ]
 
 
 @attrs.frozen(kw_only=True)

@@ -1,25 +1,25 @@
-"""Where runs are logged: what ``hacore run --log NAME`` asks of a plugin. Imports no torch.
+"""Who watches runs: what ``hacore run --log NAME`` asks of a plugin. Imports no torch.
 
-A plugin declares a class of ``Logger`` as a ``hacore.plugin.RunLogger``. It is told what happens and gives
-nothing back: a run is the same with it and without. It lives in the process that leads the training.
+A plugin declares a class of ``RunObserver`` as a component of the kind ``observer``. It is told what
+happens and gives nothing back: a run is the same with it and without. It lives in the process that leads
+the training.
 
 What a method was told must be kept when it returns, as the process may be killed at any moment. When a
-method raises, the logger is named once in a warning, closed and told no more, and the training goes on.
+method raises, the observer is named once in a warning, closed and told no more, and the training goes on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import HacoreError
-from hacore.plugin import RunLogger
 from hacore.registry import Installed, registry
 from hacore.spec import Spec, dump_spec, spec_table, structure_config
 
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from hacore.asking import Seen
+    from hacore.trained import Trained
 
-Log = Collection[str] | Mapping[str, Mapping[str, Any]]
-"""Names of loggers, or their options by name."""
+Named = Collection[str] | Mapping[str, Mapping[str, Any]]
+"""Names of observers, or their options by name."""
 
 _COLOURS = {"right": "#1a7f37", "partly right": "#b35900", "wrong": "#c0392b"}
 
 
 @attrs.frozen(kw_only=True)
-class Logged:
-    """The run that is logged.
+class Observed:
+    """The run that is observed.
 
     folder: of the run. spec: resolved. step: 0, or the steps done by the checkpoint that the run goes on
-    from: what a logger was told of later steps will be told again. parameters: trained ones of the model.
+    from: what an observer was told of later steps will be told again. parameters: trained ones of the model.
     """
 
     folder: Path
@@ -111,19 +112,27 @@ class Look:
     examples: Sequence[Example]
 
 
-class Logger(Protocol):
-    """Is told of one run, from its start, or its going on, to its end. Made as ``cls(config, logged)``."""
+class RunObserver:
+    """Is told of one run, from its start, or its going on, to its end. Does nothing by itself."""
+
+    def __init__(self, config: Any, observed: Observed) -> None:
+        """The run begins, or goes on."""
+        self.config = config
+        self.observed = observed
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
         """Means over the last steps: what metrics.jsonl has, and ``questions_per_second`` and
         ``gradient_norm``, that of the last step before it was clipped.
         """
 
-    def evaluation(self, step: int, values: Mapping[str, Any], look: Look) -> None:
-        """An evaluation: what metrics.jsonl has of it, ``split`` and ``by_type`` among it, and a look."""
+    def evaluation(self, step: int, values: Mapping[str, Any], look: Callable[[], Look]) -> None:
+        """An evaluation: what metrics.jsonl has of it, ``split`` and ``by_type`` among it.
 
-    def end(self, result: Mapping[str, Any]) -> None:
-        """The run is finished, with this content of result.json."""
+        look: gives a look at the model; it is taken when it is first asked for, and costs some time.
+        """
+
+    def end(self, result: Mapping[str, Any], trained: Trained) -> None:
+        """The run is finished, with this content of result.json and this model, its data open."""
 
     def fail(self, error: str) -> None:
         """The run has stopped with this error, a line. It may go on later, from its last checkpoint."""
@@ -134,9 +143,9 @@ class Logger(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Chosen:
-    """A logger that a run is to have, with its config."""
+    """An observer that a run is to have, with its config."""
 
-    installed: Installed[RunLogger]
+    installed: Installed
     config: Any
 
     @property
@@ -145,15 +154,21 @@ class Chosen:
         return self.installed.name
 
 
-def choose(log: Log) -> list[Chosen]:
-    """The loggers of these names, each once. Raises HacoreError with every problem of names and options."""
-    options = log if isinstance(log, Mapping) else {}
+def choose(named: Named, without: Collection[str] = ()) -> list[Chosen]:
+    """The observers of these names, each once, and those that runs have by default.
+
+    without: names that are left out. Raises HacoreError with every problem of names and options.
+    """
+    options = named if isinstance(named, Mapping) else {}
+    usual = [it.name for it in registry().of("observer") if it.declared.default]
     chosen, problems = [], []
-    for name in dict.fromkeys([log] if isinstance(log, str) else log):
+    for name in dict.fromkeys([*_names(named), *usual]):
+        if name in without:
+            continue
         try:
-            found = registry().find("logger", name)
-            config = structure_config(found.declared.config, dict(options.get(name, {})), name)
-            chosen.append(Chosen(installed=found, config=config))
+            installed = registry().find("observer", name)
+            config = structure_config(installed.declared.config, dict(options.get(name, {})), name)
+            chosen.append(Chosen(installed=installed, config=config))
         except HacoreError as error:
             problems.append(str(error))
     if problems:
@@ -161,23 +176,27 @@ def choose(log: Log) -> list[Chosen]:
     return chosen
 
 
-def log_flags(log: Log) -> list[str]:
+def observer_flags(named: Named, without: Collection[str] = ()) -> list[str]:
     """The same choice for the command line of ``hacore run``."""
-    options = log if isinstance(log, Mapping) else {}
+    options = named if isinstance(named, Mapping) else {}
     flags = []
-    for name in dict.fromkeys([log] if isinstance(log, str) else log):
+    for name in dict.fromkeys(_names(named)):
         flags += ["--log", name]
         for key, value in options.get(name, {}).items():
             # JSON's numbers, texts, lists, true and false are TOML's.
             flags += ["--log-with", f"{name}.{key}={json.dumps(value)}"]
-    return flags
+    return [*flags, *(word for name in without for word in ("--without", name))]
+
+
+def _names(named: Named) -> list[str]:
+    return [named] if isinstance(named, str) else [*named]
 
 
 def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, bool | int | float | str]:
-    found: dict[str, bool | int | float | str] = {}
+    flat: dict[str, bool | int | float | str] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{above}{key}.")
+            flat |= _flat(value, f"{above}{key}.")
         else:
-            found[above + key] = json.dumps(value) if isinstance(value, list) else value
-    return found
+            flat[above + key] = json.dumps(value) if isinstance(value, list) else value
+    return flat

@@ -7,12 +7,12 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hacore.data import Dataset, make_batch
+from hacore.data import Batch, Dataset, make_batch
 from hacore.interfaces import Sizes
-from hacore.model import STAGES, VQAModel, example_input
+from hacore.measure.predict import evaluating, predict
+from hacore.model import STAGES, VQAModel, example_batch
 from hacore.spec import Spec
 
 
@@ -43,13 +43,14 @@ def stage_costs(model: VQAModel, spec: Spec, sizes: Sizes, words: int) -> list[S
     for stage in (*STAGES, "head"):
 
         def note(_: object, __: object, output: object, stage: str = stage) -> None:
-            tensor = getattr(output, "features", getattr(output, "features_QKC", output))
+            names = ("features", "features_QKC", "vector_QC")
+            tensor = next((getattr(output, name) for name in names if hasattr(output, name)), output)
             shapes[stage] = "x".join(str(size) for size in tensor.shape[1:])  # type: ignore[attr-defined]
 
         hooks.append(getattr(model, stage).register_forward_hook(note))
     try:
         with torch.random.fork_rng(devices=[]):
-            counts = _count(model, *example_input(sizes, 1, 1, words))
+            counts = _count(model, example_batch(sizes, 1, 1, words))
     finally:
         for hook in hooks:
             hook.remove()
@@ -70,41 +71,40 @@ def stage_costs(model: VQAModel, spec: Spec, sizes: Sizes, words: int) -> list[S
 
 
 def mean_multiply_adds(
-    model: VQAModel, dataset: Dataset[Any], split: str, questions: int = 16
+    model: VQAModel,
+    dataset: Dataset[Any],
+    split: str,
+    questions: int = 16,
+    precision: torch.dtype = torch.float32,
 ) -> dict[str, int]:
     """Multiply-adds by stage of one question about one image, rounded means over questions of a split.
 
     The questions are spread evenly over the split and run one at a time. What a trained selector keeps
-    of real images counts, which ``stage_costs`` cannot know where the number of cells adapts.
+    of real images counts, which ``stage_costs`` cannot know where the number of cells adapts. The images are
+    encoded, whether or not there is a store of their features.
     """
     asked, images = dataset.questions(split), dataset.images(split)
+    objects = dataset.objects(split) if model.oracle else None
     rows = np.unique(np.linspace(0, len(asked) - 1, questions).round().astype(np.int64))
     sums = dict.fromkeys((*STAGES, "head"), 0)
     for row in rows:
-        batch = make_batch(asked, images, np.array([row]))
-        counts = _count(model, batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
+        counts = _count(model, make_batch(asked, images, np.array([row]), objects), precision)
         sums = {stage: total + counts[stage] for stage, total in sums.items()}
     return {stage: round(total / len(rows)) for stage, total in sums.items()}
 
 
-@torch.no_grad()
-def _count(
-    model: VQAModel, images: Tensor, words_QT: Tensor, lengths_Q: Tensor, image_index_Q: Tensor
-) -> dict[str, int]:
+def _count(model: VQAModel, batch: Batch, precision: torch.dtype = torch.float32) -> dict[str, int]:
     """Multiply-adds by stage of one forward pass in evaluation mode."""
     counter = FlopCounterMode(display=False)
-    training = model.training
     device = next(model.parameters()).device
-    try:
-        # oneDNN and cuDNN run an LSTM as one operation, in which the counter sees no products.
-        with (
-            torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
-            torch.backends.cudnn.flags(enabled=False),
-            counter,
-        ):
-            model.eval()(images.to(device), words_QT.to(device), lengths_Q, image_index_Q.to(device))
-    finally:
-        model.train(training)
+    # oneDNN and cuDNN run an LSTM as one operation, in which the counter sees no products.
+    with (
+        torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
+        torch.backends.cudnn.flags(enabled=False),
+        evaluating(model),
+        counter,
+    ):
+        predict(model, batch.to(device), precision)
     counts = counter.get_flop_counts()
     name = type(model).__name__
     return {stage: sum(counts.get(f"{name}.{stage}", {}).values()) // 2 for stage in (*STAGES, "head")}

@@ -1,4 +1,4 @@
-"""What a model makes of a few questions of a split, for loggers."""
+"""What a model makes of a few questions of a split, for observers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from hacore.asking import Seen, question_text, read_output
-from hacore.data import Dataset, ImageSource, Ints, Questions, make_batch
-from hacore.loggers import Example, Look
-from hacore.model import Output, VQAModel
+from hacore.data import Dataset, Ints, Questions, make_batch
+from hacore.measure.predict import evaluating, predict
+from hacore.model import VQAModel
+from hacore.observers import Example, Look
 
 QUESTIONS = 256
 EXAMPLES = 16
@@ -18,7 +19,6 @@ _BATCH = 64
 _TOP = 3  # answers of an example
 
 
-@torch.no_grad()
 def look_at(
     model: VQAModel,
     dataset: Dataset[Any],
@@ -26,35 +26,28 @@ def look_at(
     *,
     device: torch.device,
     precision: torch.dtype = torch.float32,
-    source: ImageSource | None = None,
 ) -> Look:
-    """A look at ``QUESTIONS`` of the split; the split has answers.
-
-    source: what has the images, or their features; the dataset by default.
-    """
-    training = model.training
-    model.eval()
-    questions, images = dataset.questions(split), (source or dataset).images(split)
+    """A look at ``QUESTIONS`` of the split; the split has answers."""
+    questions, images = dataset.questions(split), dataset.inputs(split)
+    objects = dataset.objects(split) if model.oracle else None
     rows = sample(questions, QUESTIONS)
     presence, kept = [], []
     examples: list[Example] = []
-    for start in [0, *range(EXAMPLES, len(rows), _BATCH)]:
-        part = rows[start : start + _BATCH] if start else rows[:EXAMPLES]
-        batch = make_batch(questions, images, part).to(device)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            output = model(batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
-        output = Output(output.logits_QA.float(), output.selection)
-        presence.append(output.selection.presence_QN.float().cpu().numpy())
-        kept.append(output.selection.counts_Q.cpu().numpy())
-        if not start:
-            scores = dataset.score(output.logits_QA, batch).tolist()
-            examples = [
-                _example(dataset, questions, split, row, score, seen)
-                for row, score, seen in zip(
-                    batch.row_Q.tolist(), scores, read_output(output, dataset.answers, _TOP), strict=True
-                )
-            ]
-    model.train(training)
+    with evaluating(model):
+        for start in [0, *range(EXAMPLES, len(rows), _BATCH)]:
+            part = rows[start : start + _BATCH] if start else rows[:EXAMPLES]
+            batch = make_batch(questions, images, part, objects).to(device)
+            output = predict(model, batch, precision)
+            presence.append(output.selection.presence_QN.float().cpu().numpy())
+            kept.append(output.selection.counts_Q.cpu().numpy())
+            if not start:
+                scores = dataset.score(output.logits_QA, batch).tolist()
+                examples = [
+                    _example(dataset, questions, split, row, score, seen)
+                    for row, score, seen in zip(
+                        batch.row_Q.tolist(), scores, read_output(output, dataset.answers, _TOP), strict=True
+                    )
+                ]
     return Look(presence_QN=np.concatenate(presence), kept_Q=np.concatenate(kept), examples=examples)
 
 
@@ -62,7 +55,7 @@ def sample(questions: Questions, most: int, seed: int = 0) -> Ints:
     """Rows of at most ``most`` random questions, types in turn, the same ones at every call."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(questions))
-    # The how-manieth of its type each is, in this order.
+    # The place of each among those of its type, in this order.
     turn = np.empty(len(order), np.int64)
     for kind in np.unique(questions.type):
         mine = np.flatnonzero(questions.type[order] == kind)

@@ -39,8 +39,10 @@ class Meter:
     def __init__(self, dataset: Dataset[Any], device: torch.device) -> None:
         self._dataset = dataset
         self._types = len(dataset.question_types)
-        # float64: counts of a whole split must stay exact. Columns: score, questions, kept, loss.
-        self.sums = torch.zeros(self._types, 4, dtype=torch.float64, device=device)
+        # float64: counts of a whole split must stay exact; mps has none, there they are up to 2^24.
+        # Columns: score, questions, kept, loss.
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(self._types, 4, dtype=wide, device=device)
 
     @torch.no_grad()
     def add(self, output: Output, loss_sum: Tensor, batch: Batch) -> None:
@@ -48,11 +50,9 @@ class Meter:
         score_Q = self._dataset.score(output.logits_QA, batch)
         selection = output.selection
         kept_Q = selection.counts_Q / selection.presence_QN.shape[1]
-        rows = torch.stack(
-            [score_Q.double(), torch.ones_like(score_Q, dtype=torch.float64), kept_Q.double()], 1
-        )
+        rows = torch.stack([score_Q, torch.ones_like(score_Q), kept_Q], 1).to(self.sums.dtype)
         self.sums[:, :3].index_add_(0, batch.type_Q, rows)
-        self.sums[0, 3] += loss_sum.detach().double()
+        self.sums[0, 3] += loss_sum.detach().to(self.sums.dtype)
 
     def read(self) -> Scores:
         """The means over all processes; waits for the device."""

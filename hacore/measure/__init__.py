@@ -1,0 +1,1 @@
+"""What a model makes of questions, and what that is worth."""

@@ -1,0 +1,69 @@
+"""The one place in which a model is run: training, evaluation, costs, reports and questions call it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hacore.data import Batch, Dataset, make_batch
+from hacore.model import Output
+from hacore.spec import TrainConfig
+from hacore.train.distributed import World
+
+
+def predict(model: nn.Module, batch: Batch, precision: torch.dtype = torch.float32) -> Output:
+    """What a VQAModel, compiled or not, makes of a batch on its device; logits in float32.
+
+    precision: of autocast, as ``precision_of`` tells; float32 stands for none. The batch holds pixels or
+    stored features, see ``Dataset.inputs``.
+    """
+    with torch.autocast(batch.images.device.type, precision, enabled=precision != torch.float32):
+        output: Output = model(
+            batch.images,
+            batch.words_QT,
+            batch.lengths_Q,
+            batch.image_index_Q,
+            batch.image_id_Q,
+            batch.relevant_QN(model.grid),  # type: ignore[arg-type]
+        )
+    return Output(output.logits_QA.float(), output.selection)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode and without gradients; as it was before when this ends."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def precision_of(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """The dtype of autocast; float32 stands for none."""
+    if config.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+
+
+def batches(
+    dataset: Dataset[Any], split: str, batch_images: int, *, oracle: bool = False, world: World | None = None
+) -> Iterator[Batch]:
+    """Every question of a split once, ``batch_images`` images at a time, shared among processes.
+
+    oracle: whether the batches tell which objects the questions are about, see ``Dataset.objects``.
+    """
+    world = world or World()
+    questions, images = dataset.questions(split), dataset.inputs(split)
+    objects = dataset.objects(split) if oracle else None
+    order = np.argsort(questions.image, kind="stable")
+    firsts = np.flatnonzero(np.diff(questions.image[order], prepend=-1))[::batch_images]
+    for rows in np.split(order, firsts[1:])[world.rank :: world.processes] if len(order) else []:
+        yield make_batch(questions, images, rows, objects)

@@ -1,0 +1,74 @@
+"""``train.init``: a training that starts from the weights of another run."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hacore.errors import RunError
+from hacore.files import load_tensors
+from hacore.inputs import Inputs
+from hacore.model import VQAModel
+from hacore.runs import RunFolder
+from hacore.spec import TrainConfig
+from hacore.train.checkpoint import model_weights
+
+_NAMED = 8  # tensors that a message spells out
+
+
+def start_from(model: VQAModel, config: TrainConfig, inputs: Inputs) -> str:
+    """Copy the best weights of the run ``train.init`` into the model; what was taken, and what did not fit.
+
+    inputs: of the data that the model is built for. A question encoder whose words, or a head whose answers
+    are not those of the run does not fit, whatever its shapes. With ``train.init_parts`` only these
+    components are taken. Raises RunError where one of them does not fit, or nothing does.
+    """
+    folder = RunFolder.open(str(config.init))
+    tensors, _ = load_tensors(folder.checkpoint())
+    theirs, own = model_weights(tensors), model.state_dict()
+    parts: set[str] = {*config.init_parts} or {name.split(".")[0] for name in own}
+    wanted = {name for name in {**own, **theirs} if name.split(".")[0] in parts}
+    other = _other_names(folder, inputs)
+    reasons = {name: _misfit(name, own.get(name), theirs.get(name), other) for name in sorted(wanted)}
+    misfits = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
+    fitting = {name: theirs[name] for name, reason in reasons.items() if not reason}
+    if misfits and (config.init_parts or not fitting):
+        raise RunError(
+            f"train.init = {str(folder.path)!r}: does not fit: {_listed(misfits)}; "
+            "choose what fits with train.init_parts, or leave it out"
+        )
+    model.load_state_dict({**own, **fitting})
+    said = f"started from {folder.path}: {len(fitting)} of {len(own)} tensors"
+    return f"{said}; did not fit: {_listed(misfits)}" if misfits else said
+
+
+def _other_names(folder: RunFolder, inputs: Inputs) -> dict[str, str]:
+    """{component: what it was trained for} of components that were trained for other words or answers."""
+    if not folder.inputs_file.is_file():
+        return {}
+    theirs = Inputs.read(folder.inputs_file)
+    other = {}
+    if theirs.vocabulary != inputs.vocabulary:
+        other["question_encoder"] = f"other words, {len(theirs.vocabulary)} there"
+    if theirs.answers != inputs.answers:
+        other["head"] = f"other answers, {len(theirs.answers)} there"
+    return other
+
+
+def _misfit(name: str, own: Tensor | None, theirs: Tensor | None, other: dict[str, str]) -> str:
+    """Why a tensor cannot be taken; "" where it can."""
+    if own is None:
+        return "only there"
+    if theirs is None:
+        return "only here"
+    if own.shape != theirs.shape:
+        return f"{_shape(theirs)} there, {_shape(own)} here"
+    return other.get(name.split(".")[0], "")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
+
+
+def _listed(misfits: list[str]) -> str:
+    more = len(misfits) - _NAMED
+    return ", ".join(misfits[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,319 @@
+"""The training: steps, and between them logs, evaluations and checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from hacore.data import Dataset, Ints, Questions, make_batch, resident
+from hacore.errors import NotFiniteError, RunError
+from hacore.features.mapped import MappedFeatures
+from hacore.measure.evaluation import evaluate
+from hacore.measure.look import look_at
+from hacore.measure.metrics import Meter
+from hacore.measure.predict import precision_of, predict
+from hacore.model import VQAModel
+from hacore.runs import MetricsFile, RunFolder
+from hacore.spec import Spec, TrainConfig, dump_spec
+from hacore.train.augment import augment
+from hacore.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from hacore.train.distributed import GradientSum, World, share_buffers
+from hacore.train.flags import Flags
+from hacore.train.interrupt import Interrupts
+from hacore.train.observing import Observers
+from hacore.train.progress import Reporter, Speed
+from hacore.train.sampler import Sampler
+from hacore.train.schedule import lr_factor
+
+
+class Trainer:
+    """One training of a model, from its start or from the folder's last checkpoint.
+
+    at: where it stands. finished: whether that is the end.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        dataset: Dataset[Any],
+        model: VQAModel,
+        folder: RunFolder,
+        *,
+        device: torch.device,
+        world: World,
+        reporter: Reporter,
+        observers: Observers,
+    ) -> None:
+        """observers: told of the same as metrics.jsonl. Raises RunError for another run's checkpoint."""
+        config = spec.train
+        self.spec, self.config, self.dataset, self.folder = spec, config, dataset, folder
+        self.device, self.world, self.reporter, self.observers = device, world, reporter, observers
+        self.precision = precision_of(config, device)
+        self._questions = dataset.questions("train")
+        inputs = dataset.inputs("train")
+        self._images = resident(inputs, device) if config.resident else inputs
+        self._objects = dataset.objects("train") if model.oracle else None
+        self._sampler = make_sampler(spec, self._questions, world)
+        self._total = total_steps(config, self._sampler)
+        self._evaluate_every = max(1, round(spec.eval.every_epochs * self._sampler.steps_per_epoch))
+
+        self.model = model.to(device).train()
+        self._optimizer = make_optimizer(model, config)
+        self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
+        self._flags = Flags(device)
+        # The flags ride along with the gradients.
+        self._gradient_sum = (
+            GradientSum(self._trained, extra=len(self._flags.values)) if world.processes > 1 else None
+        )
+        self._average = running_mean(model, config.average) if config.average else None
+        self._judged = cast(VQAModel, self._average.module) if self._average else model
+        self._forward: Any = torch.compile(model) if config.compile else model
+        self._meter = Meter(dataset, device)
+        self.at = Position(identity=identity(spec, dataset))
+        if folder.last.is_file():
+            self.at = load_checkpoint(
+                *(folder.last, self.at.identity, model, self._optimizer, self._meter.sums, world),
+                self._average,
+            )
+        self._metrics = MetricsFile(folder.metrics_file, self.at.metrics_bytes) if world.leads else None
+        self._started = time.monotonic() - self.at.seconds
+        self._logged_at, self._logged_step = time.monotonic(), self.at.step
+
+    @property
+    def finished(self) -> bool:
+        """All steps are done, or the patience is at its end."""
+        return self.at.step >= self._total or bool(
+            self.config.patience and self.at.stale >= self.config.patience
+        )
+
+    def train(self) -> None:
+        """Train to the end, or until SIGTERM or Ctrl-C, which save the state and leave.
+
+        Raises RunError when a loss or a gradient is not finite; what is saved then is good.
+        """
+        if self.world.leads:
+            self.reporter.start(self.at.step, self._total, self._sampler.steps_per_epoch)
+            self.observers.start(self.folder.path, self.spec, self.at.step, self.model)
+        try:
+            with Interrupts() as interrupts:
+                stopping = False
+                while not self.finished and not stopping:
+                    stopping = self._advance(interrupts)
+        finally:
+            if self._metrics:
+                self._metrics.close()
+            self.reporter.stop()
+
+    def _advance(self, interrupts: Interrupts) -> bool:
+        """One step and what is due after it; whether the training is to stop here."""
+        done = self.at.step + 1
+        log = done % self.config.log_steps == 0 or done == self._total
+        evaluation = done % self._evaluate_every == 0 or done == self._total
+        save = evaluation or done % self.config.checkpoint_steps == 0
+
+        lr = self._set_lr()
+        norm = self._compute_gradient(interrupts)
+        # A look at the flags may wait for the device, so it comes every few steps only, and before anything
+        # is written.
+        stop = False
+        if self._flags.due(done) or log or save:
+            stop, first = self._flags.read(done)
+            if first is not None:
+                raise self._stopped(first, "the loss or its gradient is not finite")
+        elif self.world.rank:
+            self._flags.clear()  # rank 0 carries the sum of all until the next look
+        self._optimizer.step()
+        if self._average:
+            self._average.update_parameters(self.model)
+        self.at.step = done
+
+        if log:
+            self._log(lr, norm)
+        if save or stop:
+            share_buffers(self.model)
+            if self._average:
+                share_buffers(self._judged)
+        if evaluation:
+            self._evaluate()
+        if save or stop:
+            self._save(self.folder.last)
+        return stop
+
+    def _set_lr(self) -> float:
+        lr = self.config.lr * lr_factor(self.at.step, self._total, self.config)
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _compute_gradient(self, interrupts: Interrupts) -> Tensor:
+        """The gradient of the mean loss over the questions of the step, clipped; its norm before that."""
+        step = self.at.step
+        if isinstance(self._images, MappedFeatures):
+            self._images.will_need(self._sampler.blocks(step))
+        self._optimizer.zero_grad()
+        for rows in self._sampler.parts(step, self.config.accumulate):
+            if len(rows):
+                self._add_gradient(rows)
+        self._flags.wish(interrupts.requested)
+        if self._gradient_sum:
+            self._gradient_sum.extra.copy_(self._flags.values)
+            self._gradient_sum()
+            self._flags.values.copy_(self._gradient_sum.extra)
+        norm = nn.utils.clip_grad_norm_(self._trained, self.config.clip_norm or math.inf)
+        self._flags.note(step, norm)
+        return norm
+
+    def _add_gradient(self, rows: Ints) -> None:
+        """Add the gradient of some questions of the step."""
+        step = self.at.step
+        batch = make_batch(self._questions, self._images, rows, self._objects).to(self.device)
+        batch = augment(batch, self.config.shift, self.config.rotation)
+        try:
+            output = predict(self._forward, batch, self.precision)
+        except NotFiniteError as error:
+            raise self._stopped(step, str(error)) from error
+        loss_sum = loss = self.dataset.loss(output.logits_QA, batch)
+        if output.selection.loss is not None:
+            loss = loss + output.selection.loss.float() * len(batch)
+        # Divided by the questions of all parts and processes, so that their gradients just add up.
+        (loss / self._sampler.count(step)).backward()  # type: ignore[no-untyped-call]
+        self._meter.add(output, loss_sum, batch)
+        self._flags.note(step, loss.detach())
+
+    def _log(self, lr: float, norm: Tensor) -> None:
+        scores = self._meter.read()
+        self._meter.reset()
+        now, step = time.monotonic(), self.at.step
+        per_step = (now - self._logged_at) / (step - self._logged_step)
+        # The sums may have begun before a resumed session did.
+        steps_summed = (step - 1) % self.config.log_steps + 1
+        speed = Speed(
+            questions_per_second=scores.questions / steps_summed / per_step,
+            seconds_left=per_step * (self._total - step),
+        )
+        self._logged_at, self._logged_step = now, step
+        if not self._metrics:
+            return
+        values = {
+            "epoch": step / self._sampler.steps_per_epoch,
+            "loss": scores.loss,
+            "accuracy": scores.accuracy,
+            "kept": scores.kept,
+            "lr": lr,
+            "seconds": round(now - self._started, 3),
+        }
+        self._metrics.write(kind="train", step=step, **values)
+        self.reporter.train(step, scores, speed)
+        if self.observers:
+            more = {"questions_per_second": speed.questions_per_second, "gradient_norm": float(norm)}
+            self.observers.train(step, values | more)
+
+    def _evaluate(self) -> None:
+        """Measure on the split that chooses the weights; they are saved where they are the best so far."""
+        before, split = time.monotonic(), self.spec.eval.split
+        try:
+            scores = evaluate(
+                *(self._judged, self.dataset, split),
+                device=self.device,
+                batch_images=self.spec.eval.batch_images,
+                precision=self.precision,
+                world=self.world,
+            )
+        except NotFiniteError as error:
+            raise self._stopped(self.at.step - 1, str(error), images=False) from error
+        better = scores.accuracy > self.at.best
+        self.at.best, self.at.stale = (scores.accuracy, 0) if better else (self.at.best, self.at.stale + 1)
+        if self._metrics:
+            values = {
+                "epoch": self.at.step / self._sampler.steps_per_epoch,
+                "split": split,
+                "seconds": round(time.monotonic() - self._started, 3),
+                **scores.table(),
+            }
+            self._metrics.write(kind="eval", step=self.at.step, **values)
+            self.reporter.evaluation(self.at.step, split, scores, better)
+            look = partial(
+                look_at,
+                self._judged,
+                self.dataset,
+                split,
+                device=self.device,
+                precision=self.precision,
+            )
+            self.observers.evaluation(self.at.step, values, look)
+        if better:
+            self._save(self.folder.best)
+        self._logged_at += time.monotonic() - before  # speed is that of training alone
+
+    def _save(self, path: Path) -> None:
+        """The whole state; as the best, the weights that were judged."""
+        self.at.seconds = time.monotonic() - self._started
+        self.at.metrics_bytes = self._metrics.size if self._metrics else 0
+        model, average = (self._judged, None) if path == self.folder.best else (self.model, self._average)
+        save_checkpoint(path, self.at, model, self._optimizer, self._meter.sums, self.world, average)
+
+    def _stopped(self, step: int, what: str, images: bool = True) -> RunError:
+        """Names the step (from 0), its images if they are to blame, and the last good checkpoint."""
+        named = ", ".join(map(str, self._sampler.images(step)))
+        where = f"step {step + 1}" + (f" (training images {named})" if images else "")
+        good = (
+            f"last good checkpoint: {self.folder.last}"
+            if self.folder.last.is_file()
+            else "no checkpoint was written yet"
+        )
+        return RunError(f"{where}: {what}; {good}; lower train.lr or train.clip_norm and run again")
+
+
+def make_sampler(spec: Spec, questions: Questions, world: World | None = None) -> Sampler:
+    """The sampler of a spec's training questions, for one process of several."""
+    world = world or World()
+    return Sampler(
+        questions,
+        batch_images=spec.train.batch_images,
+        questions_per_image=spec.train.questions_per_image,
+        block_images=spec.train.block_images,
+        seed=spec.seed,
+        rank=world.rank,
+        processes=world.processes,
+    )
+
+
+def total_steps(config: TrainConfig, sampler: Sampler) -> int:
+    """Steps of the whole training: the epochs, or ``steps`` if that is fewer."""
+    steps = max(1, round(config.epochs * sampler.steps_per_epoch))
+    return min(steps, config.steps or steps)
+
+
+def running_mean(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential running mean of the weights and of the batch norms' statistics, step by step.
+
+    It starts as the weights after the first step. Averages of 1 / (1 - decay) steps are usual; see
+    Polyak and Juditsky 1992, *Acceleration of stochastic approximation by averaging*.
+    """
+    mean = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW; only tensors of two or more dimensions decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    cls = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return cls(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), fused=True)
+
+
+def identity(spec: Spec, dataset: Dataset[Any]) -> str:
+    """A digest of what a checkpoint's state depends on."""
+    read = dataset.store.fingerprint if dataset.store else ""
+    return hashlib.sha256((dump_spec(spec) + dataset.fingerprint + read).encode()).hexdigest()
