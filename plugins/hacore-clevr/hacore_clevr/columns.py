@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
+from hacore_clevr.objects import UNKNOWN, Scenes
 from hacore_clevr.words import Numbering, split_words
 
 _ANSWER = {answer: index for index, answer in enumerate(ANSWERS)}
@@ -27,7 +28,8 @@ class Columns:
     uint16 numbers, end to end. offsets: (Q + 1,) int64; question q is words[offsets[q]:offsets[q + 1]].
     image: (Q,) int32 row of the split's images. answer: (Q,) int8 index into ``domain.ANSWERS``, -1
     unknown. family: (Q,) int16, -1 unknown. function: (Q,) int8 index into ``domain.QUESTION_TYPES`` of
-    the program's last function, -1 without a program. ids: (Q,) int64, ``question_index``.
+    the program's last function, -1 without a program. ids: (Q,) int64, ``question_index``. relevant: (Q,)
+    int32, the objects that a question is about, one bit an object, -1 where that is not known.
     """
 
     vocabulary: tuple[str, ...]
@@ -38,6 +40,7 @@ class Columns:
     family: npt.NDArray[np.int16]
     function: npt.NDArray[np.int8]
     ids: npt.NDArray[np.int64]
+    relevant: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.image)
@@ -58,17 +61,21 @@ def collect(records: Iterable[Any], images: Sequence[str]) -> tuple[Columns, lis
 class Collector:
     """Makes the columns record by record.
 
-    images: as for ``collect``; None when they are not known, then only the rest is checked.
+    images: as for ``collect``; None when they are not known, then only the rest is checked. scenes: of the
+    images, where there are any.
     """
 
-    def __init__(self, images: Sequence[str] | None) -> None:
+    def __init__(self, images: Sequence[str] | None, scenes: Scenes | None = None) -> None:
         self.seen = 0
+        self._scenes = scenes
         self._rows = None if images is None else {name: row for row, name in enumerate(images)}
         self._index_of: dict[str, Any] = {}  # image_index by image_filename
         self._found: dict[str, list[int]] = {}  # records by what is wrong with them
         self._numbers = Numbering()
         self._words, self._lengths, self._ids, self._record = (array(code) for code in "Hqqq")
-        self._image, self._answer, self._family, self._function = (array(code) for code in "ibhb")
+        self._image, self._answer, self._family, self._function, self._relevant = (
+            array(code) for code in "ibhbi"
+        )
 
     def add(self, record: Any) -> None:
         """The next record of the file."""
@@ -94,6 +101,7 @@ class Collector:
         self._family.append(family)
         self._function.append(function)
         self._ids.append(identity)
+        self._relevant.append(UNKNOWN if self._scenes is None else self._scenes.relevant(record))
         self._record.append(number)
 
     def finish(self) -> tuple[Columns, list[str]]:
@@ -107,6 +115,7 @@ class Collector:
             family=np.array(self._family, np.int16),
             function=np.array(self._function, np.int8),
             ids=np.array(self._ids, np.int64),
+            relevant=np.array(self._relevant, np.int32),
         )
         self._check_answers(columns)
         self._check_ids(columns)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
+from hacore.objects import Objects
 from hacore.packing.images import LogTell, refuse
 from hacore.packing.packs import is_pack, limit
 from hacore_clevr import Config, PrepareConfig
@@ -81,15 +82,32 @@ class Clevr(Dataset[Config]):
             self.unanswered = (*self.unanswered, "dev")
 
     def questions(self, split: str) -> Questions:
-        name = self._name(split)
         if split not in self._questions:
-            stored = self._pack.questions(name)
-            row = stored.image - self._first[split]
-            rows = np.flatnonzero((row >= 0) & (row < len(self._images[split])))
-            if split == "train":
-                rows = rows[: limit(self.config, "train_questions", rows)]
-            self._questions[split] = _select(stored, rows, row)
+            stored, rows = self._stored_rows(split)
+            self._questions[split] = _select(stored, rows, stored.image - self._first[split])
         return self._questions[split]
+
+    def objects(self, split: str) -> Objects | None:
+        """By programs and scenes; None where the data have none, or were packed without them."""
+        stored, rows = self._stored_rows(split)
+        if stored.boxes is None or stored.relevant is None or not (stored.relevant >= 0).any():
+            return None
+        first, count = self._first[split], len(self._images[split])
+        objects = np.arange(stored.boxes.shape[1])
+        known_Q1 = np.maximum(stored.relevant[rows], 0)[:, None]
+        return Objects(
+            boxes_IO4=stored.boxes[first : first + count],
+            relevant_QO=(known_Q1 >> objects & 1).astype(bool),
+        )
+
+    def _stored_rows(self, split: str) -> tuple[Stored, npt.NDArray[np.int64]]:
+        """The questions of the pack's split, and the rows of those that the split has here."""
+        stored = self._pack.questions(self._name(split))
+        row = stored.image - self._first[split]
+        rows = np.flatnonzero((row >= 0) & (row < len(self._images[split])))
+        if split == "train":
+            rows = rows[: limit(self.config, "train_questions", rows)]
+        return stored, rows
 
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         self._name(split)

@@ -6,13 +6,16 @@ The layout of CLEVR v1.0 and CLEVR-CoGenT: ``images/{split}/``, ``questions/CLEV
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hacore.errors import DataError
 from hacore.packing.stream import JsonError, read_list
 from hacore_clevr.columns import Collector, Columns
+from hacore_clevr.objects import Scenes
 
 ORDER = ("train", "trainA", "val", "valA", "test", "testA", "valB", "testB")
 """Of splits; others follow in alphabetical order."""
@@ -59,15 +62,35 @@ def image_names(root: Path, split: str) -> list[str]:
     return sorted(name for name in found if name.lower().endswith(SUFFIXES) and not name.startswith("."))
 
 
-def read_questions(root: Path, split: str, images: Sequence[str] | None) -> tuple[Columns, list[str]]:
+def read_scenes(root: Path, split: str) -> Scenes | None:
+    """The scenes of a split, None where there is no file of them.
+
+    What is wrong with a scene, or with the file from some place on, leaves the rest out: only an oracle
+    needs them. ``hacore data verify clevr`` tells what is wrong.
+    """
+    path = scenes_file(root, split)
+    if not path.is_file():
+        return None
+
+    def records() -> Iterator[Any]:
+        with contextlib.suppress(JsonError):
+            yield from read_list(path, "scenes")
+
+    return Scenes.read(records())
+
+
+def read_questions(
+    root: Path, split: str, images: Sequence[str] | None, scenes: Scenes | None = None
+) -> tuple[Columns, list[str]]:
     """The questions of a split and everything that is wrong with them, a line each.
 
-    images: names of the split's images, in the order of their rows; None if they are not known, then
-    rows are -1. Questions with a problem are left out of the columns. A problem names a question by its
-    place in the file, from 0. DataError when the file cannot be opened.
+    images: names of the split's images, in the order of their rows; None if they are not known, then rows
+    are -1. scenes: of the images, which tell the objects that questions are about. Questions with a problem
+    are left out of the columns. A problem names a question by its place in the file, from 0. DataError when
+    the file cannot be opened.
     """
     path = questions_file(root, split)
-    collector = Collector(images)
+    collector = Collector(images, scenes)
     damage = []
     try:
         for record in read_list(path, "questions"):

@@ -35,7 +35,9 @@ class Stored:
 
     words: (total,) uint16 numbers in the pack's vocabulary. offsets: (Q + 1,) int64. image: (Q,) int32
     rows. answer: (Q,) int8 index into ``domain.ANSWERS`` or -1. type: (Q,) int16 index into the pack's
-    question types. ids: (Q,) int64.
+    question types. ids: (Q,) int64. relevant: (Q,) int32, the objects that a question is about, one bit an
+    object, -1 where that is not known. boxes: (I, O, 4) float32 of the images' objects, see
+    ``hacore.objects``; O = 0 where no scenes are known. Packs of before have neither.
     """
 
     words: npt.NDArray[np.uint16]
@@ -44,6 +46,8 @@ class Stored:
     answer: npt.NDArray[np.int8]
     type: npt.NDArray[np.int16]
     ids: npt.NDArray[np.int64]
+    relevant: npt.NDArray[np.int32] | None = None
+    boxes: npt.NDArray[np.float32] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +90,13 @@ class Pack:
         path = self.folder / questions_file(split)
         try:
             with np.load(path) as file:
-                stored = Stored(**{field.name: file[field.name] for field in attrs.fields(Stored)})
+                stored = Stored(
+                    **{
+                        field.name: file[field.name]
+                        for field in attrs.fields(Stored)
+                        if field.default is attrs.NOTHING or field.name in file
+                    }
+                )
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise damaged(path, f"cannot be read ({error})") from error
         if len(stored.image) != self.splits[split].questions:

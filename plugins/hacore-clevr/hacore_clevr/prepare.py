@@ -24,7 +24,16 @@ from hacore.packing.writer import PackWriter
 from hacore.tools import Outcome, Tell
 from hacore_clevr import PrepareConfig
 from hacore_clevr.columns import Columns
-from hacore_clevr.official import find_splits, image_names, images_folder, questions_file, read_questions
+from hacore_clevr.objects import Scenes
+from hacore_clevr.official import (
+    find_splits,
+    image_names,
+    images_folder,
+    questions_file,
+    read_questions,
+    read_scenes,
+    scenes_file,
+)
 from hacore_clevr.pack import VERSION, Pack, open_pack
 from hacore_clevr.publish import publish, train_split
 
@@ -95,7 +104,8 @@ class _Preparation:
         source = _source(self._root, self._splits)
         if pack := self._finished(source):
             return Outcome(summary={"already prepared": str(self._folder), **_counts(pack)})
-        questions = {split.name: self._read(split) for split in self._splits}
+        scenes = {split.name: self._read_scenes(split) for split in self._splits}
+        questions = {split.name: self._read(split, scenes[split.name]) for split in self._splits}
         images = sum(len(split.images) for split in self._splits)
         require_images_room(unfinished(self._folder), images, self._config.size)
         writers = {split.name: self._writer(split) for split in self._splits if split.images}
@@ -110,6 +120,7 @@ class _Preparation:
             images={name: finish_images(writer, self._tell, name) for name, writer in writers.items()},
             questions=questions,
             names={split.name: split.images for split in self._splits},
+            scenes=scenes,
             source=source,
         )
         seconds = round(time.monotonic() - started, 1)
@@ -128,9 +139,14 @@ class _Preparation:
         same = pack.source == source and pack.size == tuple(self._config.size)
         return pack if same and list(pack.splits) == [split.name for split in self._splits] else None
 
-    def _read(self, split: _Split) -> Columns:
+    def _read_scenes(self, split: _Split) -> Scenes | None:
+        if scenes_file(self._root, split.name).is_file():
+            self._tell.message(f"reading the scenes of {split.name}")
+        return read_scenes(self._root, split.name)
+
+    def _read(self, split: _Split, scenes: Scenes | None) -> Columns:
         self._tell.message(f"reading the questions of {split.name}")
-        columns, problems = read_questions(self._root, split.name, split.images or None)
+        columns, problems = read_questions(self._root, split.name, split.images or None, scenes)
         if not split.images:
             where = images_folder(self._root, split.name)
             problems.append(f"{where}: holds no images; unpack them, or leave the split out with --splits")

@@ -16,6 +16,7 @@ from hacore.packing.packs import digest_of, measure, name_pack, pixel_statistics
 from hacore.packing.writer import PackedImages, images_file, journal_file
 from hacore_clevr.columns import Columns
 from hacore_clevr.domain import QUESTION_TYPES
+from hacore_clevr.objects import Scenes
 from hacore_clevr.official import TRAIN
 from hacore_clevr.pack import (
     FORMAT,
@@ -52,13 +53,15 @@ def publish(
     images: Mapping[str, PackedImages],
     questions: Mapping[str, Columns],
     names: Mapping[str, list[str]],
+    scenes: Mapping[str, Scenes | None] | None = None,
     source: Any = None,
 ) -> Pack:
     """Makes the pack ``folder`` of what is in ``unfinished(folder)``, where the images were written.
 
-    images, questions, names of image files: by split, in the order of the splits, one of which is the
-    training split. source: JSON value that says what the pack was made from. A pack that is there
-    already is replaced. DataError if something else is there, ValueError if a question has no image.
+    images, questions, names of image files, and scenes where there are any: by split, in the order of the
+    splits, one of which is the training split. source: JSON value that says what the pack was made from. A
+    pack that is there already is replaced. DataError if something else is there, ValueError if a question
+    has no image.
     """
     require_place(folder)
     work, train = unfinished(folder), train_split(images)
@@ -67,8 +70,10 @@ def publish(
     mean, std = pixel_statistics(images[train], size)
     splits, files = {}, {}
     for split, columns in questions.items():
+        its_scenes = (scenes or {}).get(split) or Scenes.read(())
         _write_questions(
-            work / questions_file(split), _stored(columns, vocabulary, types, images[split].count)
+            work / questions_file(split),
+            _stored(columns, vocabulary, types, images[split].count, its_scenes.table(names[split])),
         )
         files[images_file(split)] = {"bytes": images[split].bytes, "sha256": images[split].sha256}
         files[questions_file(split)] = measure(work / questions_file(split))
@@ -117,7 +122,13 @@ def _type_name(it: _Type) -> str:
     return f"{family} {QUESTION_TYPES[function]}" if family >= 0 else QUESTION_TYPES[function]
 
 
-def _stored(columns: Columns, vocabulary: tuple[str, ...], types: list[_Type], images: int) -> Stored:
+def _stored(
+    columns: Columns,
+    vocabulary: tuple[str, ...],
+    types: list[_Type],
+    images: int,
+    boxes: npt.NDArray[np.float32],
+) -> Stored:
     if len(columns) and not 0 <= columns.image.min() <= columns.image.max() < images:
         raise ValueError(f"questions are about images up to {columns.image.max()}; there are {images}")
     index = {word: number for number, word in enumerate(vocabulary)}
@@ -129,6 +140,8 @@ def _stored(columns: Columns, vocabulary: tuple[str, ...], types: list[_Type], i
         answer=columns.answer,
         type=np.array([types.index(it) for it in pairs], np.int16)[which],
         ids=columns.ids,
+        relevant=columns.relevant,
+        boxes=boxes,
     )
 
 

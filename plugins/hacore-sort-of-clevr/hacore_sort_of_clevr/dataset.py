@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.data import Dataset, Questions, cache_folder
+from hacore.objects import Objects
 from hacore_sort_of_clevr import Config
-from hacore_sort_of_clevr.questions import ANSWERS, GROUPS, TYPES, VOCABULARY, word_columns
-from hacore_sort_of_clevr.scenes import COLOURS, SHAPES, SIZE, SceneObject, pixel_statistics
+from hacore_sort_of_clevr.questions import ANSWERS, GROUPS, TYPES, VOCABULARY, relevant_table, word_columns
+from hacore_sort_of_clevr.scenes import COLOURS, SHAPES, SIZE, SceneObject, object_boxes, pixel_statistics
 from hacore_sort_of_clevr.store import Generated, open_store
 
 
@@ -68,6 +69,16 @@ class SortOfClevr(Dataset[Config]):
 
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         return self._arrays.images[self._range(split)]
+
+    def objects(self, split: str) -> Objects:
+        """The six objects of each image, in the order of ``COLOURS``; see ``relevant_table``."""
+        chosen = self._range(split)
+        scenes = self._arrays.scenes[chosen].astype(np.int64)
+        types, colours, _ = self._arrays.questions[chosen].transpose(2, 0, 1)
+        relevant_QO = relevant_table(scenes)[np.arange(len(scenes))[:, None], types, colours]
+        return Objects(
+            boxes_IO4=object_boxes(scenes), relevant_QO=relevant_QO.reshape(-1, relevant_QO.shape[-1])
+        )
 
     def scene(self, split: str, image: int) -> list[SceneObject]:
         """The objects of an image of a split, in the order of ``COLOURS``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from hacore_sort_of_clevr.scenes import (
     COLOURS,
@@ -70,6 +71,23 @@ def answer_table(scenes: Ints) -> Ints:
         "count": one - 1 + same,
     }
     return np.stack([columns[name] for name in TYPES], 1)
+
+
+def relevant_table(scenes: Ints) -> npt.NDArray[np.bool_]:
+    """(I, O, 3) scenes -> (I, 6 types, O, O): which objects each type of question about each object is about.
+
+    The object that is named, and those by which the question is answered: the closest or furthest, or all
+    of its shape.
+    """
+    shape = scenes[..., 0]
+    nearest, furthest = nearest_and_furthest(scenes)
+    named = np.broadcast_to(np.eye(scenes.shape[1], dtype=bool), nearest.shape)
+    tables = {
+        "closest": named | nearest,
+        "furthest": named | furthest,
+        "count": shape[:, :, None] == shape[:, None, :],
+    }
+    return np.stack([tables.get(name, named) for name in TYPES], 1)
 
 
 def answer(scene: Sequence[SceneObject], question_type: str, colour: str) -> str:

@@ -120,6 +120,12 @@ def draw(scenes: Ints) -> Bytes:
     return images
 
 
+def object_boxes(scenes: Ints) -> npt.NDArray[np.float32]:
+    """(I, O, 3) scenes -> (I, O, 4): left, top, right and bottom of each object, as shares of the image."""
+    middle = scenes[..., 1:]
+    return (np.concatenate([middle - HALF, middle + HALF], -1) / SIZE).astype(np.float32)
+
+
 def pixel_statistics(scenes: Ints) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of each channel, pixels in [0, 1], over the images of (I, 6, 3) scenes.
 

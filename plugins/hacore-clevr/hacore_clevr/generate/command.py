@@ -43,6 +43,7 @@ from hacore_clevr.generate.questions import BLOCK
 from hacore_clevr.generate.report import overview, report
 from hacore_clevr.generate.scenes import picture_name
 from hacore_clevr.generate.templates import digest, load_templates
+from hacore_clevr.objects import Scenes
 from hacore_clevr.official import questions_file, scenes_file
 from hacore_clevr.publish import publish
 
@@ -251,11 +252,12 @@ class _Generation:
 
     def _publish(self, writers: dict[str, PackWriter]) -> dict[str, Any]:
         """The pack; gives the folder its name and returns the report of each split."""
-        reports, questions, names = {}, {}, {}
+        reports, questions, names, scenes = {}, {}, {}, {}
         for split in self._plan.splits:
             self._tell.message(f"packing the questions of {split.name}")
             names[split.name] = [picture_name(split.name, index) for index in range(split.count)]
-            collector = Collector(names[split.name])
+            scenes[split.name] = Scenes.read(all_scenes(self._work, split))
+            collector = Collector(names[split.name], scenes[split.name])
             asked = _each(all_questions(self._work, split), collector.add)
             reports[split.name] = report(asked, all_scenes(self._work, split))
             questions[split.name], problems = collector.finish()
@@ -267,6 +269,7 @@ class _Generation:
             images={name: writer.finish() for name, writer in writers.items()},
             questions=questions,
             names=names,
+            scenes=scenes,
             source={"generated": self._described},
         )
         return reports

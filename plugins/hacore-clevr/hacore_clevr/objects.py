@@ -1,0 +1,104 @@
+"""Where the objects of a scene lie in its picture, and which of them a program is about.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from hacore_clevr.domain import RADIUS, SIZES
+from hacore_clevr.generate.camera import HEIGHT, TAN_X, TAN_Y, WIDTH
+from hacore_clevr.programs import FUNCTIONS, OBJECT, OBJECTS, ProgramError, World, function_of, steps, unfold
+
+UNKNOWN = -1
+"""Stands for the set of a question's objects where nobody knows it."""
+
+_REACH = {"sphere": (1.0, 1.0), "cylinder": (1.0, 1.4), "cube": (1.3, 1.5)}
+"""How far an object reaches from its middle across and down the picture, in radii, seen from where CLEVR's
+camera stands; of cubes the mean over their turns."""
+
+_PASSES_ON = ("filter_", "union", "intersect")
+"""Beginnings of functions that only narrow or join sets: what they are given is not yet what is meant."""
+
+
+@attrs.frozen(kw_only=True)
+class Scenes:
+    """The scenes of a split's pictures, by the name of the picture."""
+
+    worlds: Mapping[str, World]
+    boxes: Mapping[str, npt.NDArray[np.float32]]
+
+    @classmethod
+    def read(cls, scenes: Iterable[Any]) -> Scenes:
+        """From records of the official format; those that are wrong are left out, as ``verify`` tells."""
+        worlds, boxes = {}, {}
+        for scene in scenes:
+            try:
+                name = str(scene["image_filename"])
+                world, its_boxes = World.from_scene(scene), object_boxes(scene)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+            worlds[name], boxes[name] = world, its_boxes
+        return cls(worlds=worlds, boxes=boxes)
+
+    def relevant(self, record: Mapping[str, Any]) -> int:
+        """The set of objects that a question is about, one bit an object, or ``UNKNOWN``."""
+        world, program = self.worlds.get(str(record.get("image_filename"))), record.get("program")
+        if world is None or not isinstance(program, list):
+            return UNKNOWN
+        try:
+            return relevant_objects(program, world)
+        except (ProgramError, TypeError, AttributeError):
+            return UNKNOWN
+
+    def table(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(I, O, 4) boxes of pictures, in order; not a number where a picture has fewer objects."""
+        most = max((len(self.boxes[name]) for name in names if name in self.boxes), default=0)
+        table = np.full((len(names), most, 4), np.nan, np.float32)
+        for row, name in enumerate(names):
+            if name in self.boxes:
+                table[row, : len(self.boxes[name])] = self.boxes[name]
+        return table
+
+
+def object_boxes(scene: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+    """(O, 4): left, top, right and bottom of each object of an official scene, as shares of the picture.
+
+    About ``pixel_coords``, whose third number is the depth, as far as an object of that size and shape
+    reaches there; a corner of a cube may stand out a little.
+    """
+    rows = []
+    for thing in scene["objects"]:
+        x, y, depth = thing["pixel_coords"]
+        radius, (wide, high) = RADIUS[SIZES.index(thing["size"])], _REACH[thing["shape"]]
+        across, down = wide * radius / (2 * TAN_X * depth), high * radius / (2 * TAN_Y * depth)
+        rows.append([x / WIDTH - across, y / HEIGHT - down, x / WIDTH + across, y / HEIGHT + down])
+    return np.array(rows, np.float32).reshape(-1, 4)
+
+
+def relevant_objects(program: Sequence[Mapping[str, Any]], world: World) -> int:
+    """The set of objects that a program is about: those it singles out, relates, counts or asks for.
+
+    That is all that goes into a function which neither filters nor joins sets: of "is there a red thing left
+    of the cube" the cube, and the red things left of it. Raises ProgramError, which names the node.
+    """
+    plain = unfold(program) if any(function_of(node) not in FUNCTIONS for node in program) else program
+    outputs = steps(plain, world)
+    relevant = 0
+    for node in plain:
+        name = function_of(node)
+        if name.startswith(_PASSES_ON):
+            continue
+        for place in node["inputs"]:
+            kind = FUNCTIONS[function_of(plain[place])].output
+            if kind == OBJECTS:
+                relevant |= outputs[place]
+            elif kind == OBJECT:
+                relevant |= 1 << outputs[place]
+    return relevant

@@ -1,0 +1,191 @@
+"""Which objects a question is about, and where they lie: against plain rules, points in space, and pixels."""
+
+import numpy as np
+import pytest
+from hacore_clevr import Config, GenerateConfig, PrepareConfig, prepare
+from hacore_clevr.dataset import Clevr
+from hacore_clevr.domain import RADIUS, SIZES
+from hacore_clevr.generate.camera import HEIGHT, POSITION, WIDTH, project
+from hacore_clevr.generate.command import generate
+from hacore_clevr.generate.layout import SceneOptions
+from hacore_clevr.generate.scenes import make_scenes
+from hacore_clevr.objects import UNKNOWN, Scenes, object_boxes, relevant_objects
+from hacore_clevr.programs import World, members
+
+from hacore.tools import Silent
+
+SIZE = (6, 10)
+
+
+def chain(*steps):
+    """Nodes that each take the output of the one before; "scene" begins anew, a tuple names its inputs."""
+    nodes = []
+    for step in steps:
+        text, inputs = step if isinstance(step, tuple) else (step, None)
+        function, *values = text.split()
+        if inputs is None:
+            inputs = [] if function == "scene" else [len(nodes) - 1]
+        nodes.append({"function": function, "inputs": inputs, "value_inputs": values})
+    return nodes
+
+
+THINGS = [  # shape, size, material, color; each is left of those after it
+    ("cube", "large", "metal", "red"),
+    ("sphere", "small", "rubber", "blue"),
+    ("cylinder", "small", "rubber", "red"),
+    ("sphere", "large", "metal", "green"),
+]
+SCENE = {
+    "objects": [
+        dict(zip(("shape", "size", "material", "color"), thing, strict=True)) | {"pixel_coords": [0, 0, 10]}
+        for thing in THINGS
+    ],
+    "relationships": {
+        "left": [list(range(place)) for place in range(4)],
+        "right": [list(range(place + 1, 4)) for place in range(4)],
+        "front": [[] for _ in range(4)],
+        "behind": [[] for _ in range(4)],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (chain("scene", "filter_color blue", "unique", "query_size"), [1]),
+        (chain("scene", "filter_color red", "count"), [0, 2]),
+        (chain("scene", "filter_color cyan", "exist"), []),
+        # The red things left of the green one: the anchor too.
+        (chain("scene", "filter_color green", "unique", "relate left", "filter_color red", "count"), [0, 2, 3]),
+        (chain("scene", "filter_shape cube", "unique", "relate left", "exist"), [0]),
+        (chain("scene", "filter_color blue", "unique", "same_shape", "exist"), [1, 3]),
+        (
+            chain("scene", "filter_size large", "scene", "filter_color blue", ("union", [1, 3]), "count"),
+            [0, 1, 3],
+        ),
+        # Those in both sets, not those in either.
+        (
+            chain("scene", "filter_size small", "scene", "filter_color red", ("intersect", [1, 3]), "count"),
+            [2],
+        ),
+        (
+            chain(
+                "scene", "filter_color blue", "count", "scene", "filter_shape cube", "count",
+                ("equal_integer", [2, 5]),
+            ),
+            [0, 1],
+        ),
+        # The public generator's composites.
+        ([{"type": "scene", "inputs": []}, {"type": "filter_unique", "inputs": [0], "side_inputs": ["blue"]},
+          {"type": "query_shape", "inputs": [1]}], [1]),
+    ],
+)  # fmt: skip
+def test_a_question_is_about_what_its_program_singles_out(program, expected):
+    assert members(relevant_objects(program, World.from_scene(SCENE))) == expected
+
+
+def test_what_is_not_known_stays_unknown():
+    scene = {**SCENE, "image_filename": "a.png"}
+    scenes = Scenes.read([scene, {"image_filename": "broken.png"}, "nothing"])
+    program = chain("scene", "filter_color blue", "unique", "query_size")
+    assert scenes.relevant({"image_filename": "a.png", "program": program}) == 0b10
+    for record in (
+        {"image_filename": "b.png", "program": program},
+        {"image_filename": "broken.png", "program": program},
+        {"image_filename": "a.png"},
+        {"image_filename": "a.png", "program": chain("scene", "filter_color red", "unique", "query_size")},
+        {"image_filename": "a.png", "program": [{}]},
+    ):
+        assert scenes.relevant(record) == UNKNOWN
+    table = scenes.table(["b.png", "a.png"])
+    assert table.shape == (2, 4, 4)
+    assert np.isnan(table[0]).all()
+    assert not np.isnan(table[1]).any()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_box_of_a_sphere_holds_its_outline(size):
+    radius = RADIUS[SIZES.index(size)]
+    noise = np.random.default_rng(0)
+    for x, y in noise.uniform(-2.5, 2.5, (20, 2)):
+        middle = np.array([x, y, radius])
+        surface = noise.normal(size=(2000, 3))
+        points = middle + radius * surface / np.linalg.norm(surface, axis=1, keepdims=True)
+        seen = project(np.vstack([middle, points])[None], np.array([POSITION]))[0]
+        thing = {"size": size, "shape": "sphere", "pixel_coords": seen[0].tolist()}
+        left, top, right, bottom = object_boxes({"objects": [thing]})[0]
+        outline = seen[1:, :2] / [WIDTH, HEIGHT]
+        # To a twentieth of its diameter: nearer points look a little larger.
+        slack = 0.05 * (right - left), 0.05 * (bottom - top)
+        np.testing.assert_allclose(outline.min(0), [left, top], atol=max(slack))
+        np.testing.assert_allclose(outline.max(0), [right, bottom], atol=max(slack))
+
+
+def test_boxes_lie_on_the_drawn_objects():
+    options = SceneOptions(min_objects=1, max_objects=1)
+    scenes, pictures = make_scenes(0, "train", 0, 30, options, "cpu", (160, 240))
+    shares = []
+    for scene, picture in zip(scenes, pictures, strict=True):
+        left, top, right, bottom = object_boxes(scene)[0]
+        rows = slice(max(0, round(top * 160)), round(bottom * 160))
+        columns = slice(max(0, round(left * 240)), round(right * 240))
+        # The ground is grey: what has a colour is the object.
+        colour = np.ptp(picture.astype(int), axis=0) > 25
+        if colour.sum() > 50:
+            shares.append(colour[rows, columns].sum() / colour.sum())
+    assert len(shares) > 10
+    assert np.mean(shares) > 0.9
+
+
+def prepared(official, folder):
+    prepare.prepare(PrepareConfig(root=str(official), output=str(folder), size=SIZE, workers=1), Silent())
+    return folder
+
+
+def test_a_pack_knows_the_objects_of_its_questions(official, tmp_path):
+    data = Clevr(Config(root=str(prepared(official, tmp_path / "packed")), size=SIZE))
+    assert data.objects("test") is None  # without programs and scenes
+    for split, images in (("train", 6), ("val", 3)):
+        objects, asked = data.objects(split), data.questions(split)
+        assert objects.boxes_IO4.shape == (images, 3, 4)
+        assert objects.relevant_QO.shape == (len(asked), 3)
+        # The four questions of the miniature: the first color, the large cube, the ball and the
+        # cylinder (no ball is right of it), and the cube beside all that is big.
+        expected = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1], [1, 0, 1]], bool)
+        families = np.array([int(data.question_types[kind].split()[0]) for kind in asked.type])
+        np.testing.assert_array_equal(objects.relevant_QO, expected[families])
+
+
+def test_limits_and_dev_keep_objects_with_their_questions(official, tmp_path):
+    folder = str(prepared(official, tmp_path / "packed"))
+    whole = Clevr(Config(root=folder, size=SIZE))
+    parts = Clevr(Config(root=folder, size=SIZE, dev_images=2, train_questions=5))
+    objects, dev, train = whole.objects("train"), parts.objects("dev"), parts.objects("train")
+    np.testing.assert_array_equal(dev.boxes_IO4, objects.boxes_IO4[4:])
+    np.testing.assert_array_equal(dev.relevant_QO, objects.relevant_QO[-8:])
+    np.testing.assert_array_equal(train.boxes_IO4, objects.boxes_IO4[:4])
+    np.testing.assert_array_equal(train.relevant_QO, objects.relevant_QO[:5])
+
+
+def test_packs_of_before_have_no_objects(official, tmp_path, monkeypatch):
+    folder = prepared(official, tmp_path / "packed")
+    path = folder / "train.questions.npz"
+    with np.load(path) as file:
+        columns = {name: file[name] for name in file.files if name not in ("relevant", "boxes")}
+    monkeypatch.setattr("hacore_clevr.pack.require_sizes", lambda *_: None)
+    np.savez(path, **columns)
+    data = Clevr(Config(root=str(folder), size=SIZE))
+    assert data.objects("train") is None
+    assert len(data.questions("train")) == 24
+
+
+def test_generated_packs_have_objects(tmp_path):
+    config = GenerateConfig(images=6, val_images=1, test_images=1, packed=True, size=(32, 32), workers=1,
+                            output=str(tmp_path / "made"), families=("zero_hop",))  # fmt: skip
+    generate(config, Silent())
+    data = Clevr(Config(root=str(tmp_path / "made"), size=(32, 32)))
+    objects = data.objects("train")
+    assert len(objects.boxes_IO4) == 4
+    queries = [kind for kind, name in enumerate(data.question_types) if "query" in name]
+    asked = np.isin(data.questions("train").type, queries)
+    assert (objects.relevant_QO[asked].sum(1) == 1).all()
