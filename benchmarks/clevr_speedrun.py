@@ -24,7 +24,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import torch
 from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
@@ -38,13 +37,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from hacore.data import Batch, Dataset, make_batch, resident
 from hacore.datasets import open_dataset
 from hacore.files import write_json
+from hacore.measure.metrics import Scores
+from hacore.measure.predict import precision_of, predict
 from hacore.model import compose
 from hacore.runs import RunFolder, device_name, same_experiment
 from hacore.spec import Spec, load_spec
 from hacore.train.augment import augment
-from hacore.train.loop import make_optimizer, make_sampler, precision_of
-from hacore.train.metrics import Scores
 from hacore.train.progress import Speed
+from hacore.train.trainer import make_optimizer, make_sampler
 from hacore.workflow import choose_device, run
 
 RUNGS = (0.936, 0.968, 0.988)
@@ -127,14 +127,11 @@ class Steps:
     def batch(self, step: int) -> Batch:
         rows = self._sampler.rows(step)
         batch = make_batch(self._questions, self._images, rows).to(self._device)
-        moved = augment(batch.images, self._config.shift, self._config.rotation)
-        return attrs.evolve(batch, images=moved)
+        return augment(batch, self._config.shift, self._config.rotation)
 
     def loss(self, batch: Batch) -> Tensor:
-        low = self._precision != torch.float32
-        with torch.autocast(self._device.type, self._precision, enabled=low):
-            output = self._forward(batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
-        return self._dataset.loss(output.logits_QA.float(), batch) / len(batch)
+        output = predict(self._forward, batch, self._precision)
+        return self._dataset.loss(output.logits_QA, batch) / len(batch)
 
     def update(self, loss: Tensor) -> None:
         self._optimizer.zero_grad()

@@ -41,7 +41,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from hacore.interfaces import Selection, Sizes, grid_positions
+from hacore.interfaces import Question, Selection, Sizes, grid_positions
 
 HERE = Path(__file__).resolve().parent
 MODES = ("forward", "training")
@@ -152,7 +152,7 @@ def plain(module: RN, selection: Selection, question_QC: Tensor) -> Tensor:
 
 
 def hacore(module: RN, selection: Selection, question_QC: Tensor) -> Tensor:
-    return module(selection, question_QC)
+    return module(selection, Question(question_QC))
 
 
 IMPLEMENTATIONS: dict[str, Callable[[RN, Selection, Tensor], Tensor]] = {"plain": plain, "hacore": hacore}

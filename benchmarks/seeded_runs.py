@@ -47,7 +47,9 @@ PREDICTED = ("id", "image", "type", "answer", "prediction", "score", "probabilit
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, help="write the digests to this file")
     parser.add_argument("--against", type=Path, help="compare with the digests in this file")
     parser.add_argument("--runs", type=Path, help="keep the run folders here")
@@ -93,7 +95,9 @@ def _stored(spec: Path, work: Path) -> list[str]:
     weights = work / "resnet18.pth"
     torch.manual_seed(1)
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
-    encoder = f"image_encoder={{ use = 'resnet', depth = 18, stage = 2, weights = '{weights}', frozen = true }}"
+    encoder = (
+        f"image_encoder={{ use = 'resnet', depth = 18, stage = 2, weights = '{weights}', frozen = true }}"
+    )
     root = work / "store"
     _hacore("features", str(spec), "--set", encoder, "--output", str(root), "--device", "cpu")
     return [encoder, f"features.root='{root}'", "train.block_images=16"]

@@ -21,9 +21,9 @@ from typing import Any
 import attrs
 
 from hacore.errors import SpecError
-from hacore.plugin import KINDS
+from hacore.plugin import KINDS, SECTIONS
 from hacore.registry import catalogue, registry
-from hacore.spec import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, TrainConfig, load_spec, load_sweep
+from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig, load_spec, load_sweep
 from hacore.spec._structure import describe_type, shown
 
 DOCS = Path(__file__).parent
@@ -96,24 +96,25 @@ def component_options(kind: str) -> str:
 
 
 def published() -> str:
-    """Every published component, executor, logger and command, what it is and the package that has it."""
-    sections = {kind: section for section, kind in SECTIONS.items()}
+    """Every published component with a name of its own, what it is and the package that has it."""
     rows = []
-    for kind in KINDS:
-        for name, distribution in catalogue().get(kind, {}).items():
-            summary = registry().find(kind, name).declared.summary
-            rows.append([f"`{sections[kind]}`", f"`{name}`", f"`{distribution}`", summary])
-    for name, distribution in catalogue()["executor"].items():
-        summary = registry().find("executor", name).declared.summary
-        rows.append(["`hacore sweep --on`", f"`{name}`", f"`{distribution}`", summary])
-    for name, distribution in catalogue()["logger"].items():
-        summary = registry().find("logger", name).declared.summary
-        rows.append(["`hacore run --log`", f"`{name}`", f"`{distribution}`", summary])
-    for name, distribution in catalogue()["command"].items():
-        found = registry().find_command(name)
-        assert found is not None
-        rows.append([f"`hacore {name}`", "", f"`{distribution}`", found.declared.summary])
-    return table(["section of a spec", "name", "package", "what it is"], rows)
+    for kind in KINDS.values():
+        if not kind.base:
+            continue
+        for name, distribution in catalogue().get(kind.name, {}).items():
+            summary = registry().find(kind.name, name).declared.summary
+            place = f"{kind.place} {name}" if kind.name == "command" else kind.place
+            rows.append([f"`{place}`", f"`{name}`", f"`{distribution}`", summary])
+    return table(["where it is chosen", "name", "package", "what it is"], rows)
+
+
+def kinds() -> str:
+    """Every kind of component."""
+    rows = []
+    for kind in KINDS.values():
+        base = f"`{kind.base.replace(':', '.')}`" if kind.base else "a function `(config, tell)`"
+        rows.append([f"`{kind.name}`", f"`{kind.place}`", base])
+    return table(["kind", "where one is chosen", "what its target is"], rows)
 
 
 def command_help(*command: str) -> str:
@@ -164,6 +165,7 @@ PARTS = {
     "section": section_options,
     "components": component_options,
     "published": published,
+    "kinds": kinds,
     "help": command_help,
     "problems": problems,
     "sweep_problems": sweep_problems,

@@ -17,7 +17,7 @@ from hacore.data import UNKNOWN, Batch, Dataset
 from hacore.errors import HacoreError
 from hacore.interfaces import Selector
 from hacore.measure.evaluation import kept_cells
-from hacore.measure.predict import evaluating, predict
+from hacore.measure.predict import evaluating, likeliest, predict
 from hacore.model import Output
 
 if TYPE_CHECKING:
@@ -149,6 +149,11 @@ def ask(
     needs_pillow()
     from hacore.pictures import fit, open_picture
 
+    if trained.model.oracle:
+        raise HacoreError(
+            f"{trained.folder.path}: has an oracle, which is told the objects that a question is about; "
+            "nobody tells them of another image, measure it with 'hacore eval'"
+        )
     if top < 1 or batch < 1:
         raise HacoreError(f"top = {top}, batch = {batch}: must be at least 1")
     words, unknown, problems = [], [], []
@@ -251,7 +256,7 @@ def look(
 
 def read_output(output: Output, answers: Sequence[str], top: int) -> list[Seen]:
     """A model's output by question, in plain numbers."""
-    probability_QA, answer_QA = output.logits_QA.softmax(-1).topk(min(top, len(answers)))
+    probability_QA, answer_QA = likeliest(output.logits_QA, top)
     selection = output.selection
     grid = selection.grid
     presence_QN = selection.presence_QN.float().cpu().numpy()
@@ -272,13 +277,13 @@ def read_output(output: Output, answers: Sequence[str], top: int) -> list[Seen]:
             )
             for cell, weight in zip(cells, weights or [1.0] * len(cells), strict=True)
         )
-        likeliest = tuple(
+        ranked = tuple(
             Answer(answer=answers[index], probability=probability)
             for index, probability in zip(indices, probabilities, strict=True)
         )
         replies.append(
             Seen(
-                answers=likeliest,
+                answers=ranked,
                 kept=kept,
                 presence=presence_N.reshape(grid),
                 brightness=brightness(cells, weights, grid),

@@ -104,8 +104,11 @@ class VQAModel(nn.Module):
             return Cells(features=features_INC, positions=self.positions_N2, grid=self.grid)
         if self.stored_dtype is None:
             return self._encode(images)
-        with torch.autocast(images.device.type, enabled=False):
+        if torch.compiler.is_exporting():  # in float32 anyway
             cells = self._encode(images)
+        else:
+            with torch.autocast(images.device.type, enabled=False):
+                cells = self._encode(images)
         rounded_INC = cells.features.to(self.stored_dtype).to(self.positions_N2.dtype)
         return attrs.evolve(cells, features=rounded_INC)
 

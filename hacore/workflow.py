@@ -131,22 +131,24 @@ def run(
     resume: RunFolder | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
-    observers: Named = (),
+    log: Named = (),
     without: Collection[str] = (),
+    report: bool = True,
     created: Callable[[RunFolder], None] = lambda folder: None,
 ) -> tuple[RunFolder, dict[str, Any] | None]:
     """Train and measure a spec; returns the run folder and the content of its result.json.
 
-    runs: folder that holds run folders. resume: go on with this run. observers: who watches the run beside
-    those that every run has, by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without:
-    names of observers that are left out, as ``["report"]``. created: called once with the folder before
-    training.
+    runs: folder that holds run folders. resume: go on with this run. log: observers beside those that every
+    run has, by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without: names of observers
+    that are left out; ``report = False`` stands for ``["report"]``. created: called once with the folder
+    before training.
     The result is None when the training was interrupted; resuming a finished run returns its result as it
     is. In a process started by torchrun this joins the others; only rank 0 reports, has observers and
     returns a result.
     """
     reporter = reporter or Silent()
-    chosen, place = choose(observers, without), choose_device(device)
+    without = [*without, *([] if report else ["report"])]
+    chosen, place = choose(log, without), choose_device(device)
     if resume is not None and resume.result_file.is_file():
         if launched() and os.environ["RANK"] != "0":
             return resume, None
@@ -158,7 +160,7 @@ def run(
         environment = describe_environment(spec, place, spec.train.processes)
         folder = resume or RunFolder.create(spec, runs, environment)
         created(folder)
-        run_processes(folder, spec.train.processes, device, observer_flags(observers, without))
+        run_processes(folder, spec.train.processes, device, observer_flags(log, without))
         return folder, folder.result() if folder.result_file.is_file() else None
     if place.type == "cuda":
         torch.cuda.set_device(place)

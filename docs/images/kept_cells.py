@@ -13,12 +13,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import hacore
-from hacore.asking import brightness, question_text
+from hacore.asking import question_text, read_output
 from hacore.data import Ints, Questions, make_batch
+from hacore.measure.predict import evaluating, predict
 from hacore.pictures import draw_kept, fold
 from hacore.trained import Trained
 
@@ -38,10 +38,10 @@ def draw(trained: Trained, split: str, rows: Ints, *, columns: int, side: int) -
     """A sheet with one picture per question, ``side`` pixels wide."""
     asked = trained.dataset.questions(split)
     batch = make_batch(asked, trained.dataset.images(split), rows).to(trained.device)
-    with torch.no_grad():
-        output = trained.model(batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
-    bright_Q = brightness(output.selection)
-    score_Q = trained.dataset.score(output.logits_QA.float(), batch).tolist()
+    with evaluating(trained.model):
+        output = predict(trained.model, batch, trained.precision)
+    bright_Q = [seen.brightness for seen in read_output(output, trained.dataset.answers, 1)]
+    score_Q = trained.dataset.score(output.logits_QA, batch).tolist()
     chosen_Q = output.logits_QA.argmax(-1).tolist()
 
     font = ImageFont.load_default(size=14)

@@ -18,7 +18,7 @@ def new(kind: str, name: str, output: str) -> None:
 
     \b
     Examples:
-      hacore new selector spread-topk
+      hacore new selector cosine-topk
       hacore new aggregator mean-pool --output plugins
     """
     from hacore.scaffold import new_plugin

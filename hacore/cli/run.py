@@ -61,7 +61,7 @@ def run(
     if resume and overrides and spec is None:
         raise click.UsageError("--set with --resume needs the SPEC it changes; a run goes on as it began")
     without = without if report else (*without, "report")
-    watching = chosen_observers(observers, observer_options, without)
+    log = chosen_observers(observers, observer_options, without)
     if spec is not None:
         resolved = load_spec(spec, overrides)
         if dry_run:
@@ -91,7 +91,7 @@ def run(
         resume=folder,
         device=device,
         reporter=reporter,
-        observers=watching,
+        log=log,
         without=without,
         created=lambda made: reporter.message(f"run folder: {made.path}"),
     )
@@ -99,7 +99,7 @@ def run(
         from hacore.train.distributed import launched
 
         if not launched():
-            again = shlex.join(["--resume", str(folder.path), *observer_flags(watching, without)])
+            again = shlex.join(["--resume", str(folder.path), *observer_flags(log, without)])
             raise HacoreError(f"stopped before the end; go on with: hacore run {again}")
         return
     if as_json:

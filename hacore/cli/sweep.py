@@ -75,7 +75,7 @@ def sweep(
     table: dict[str, Any] = {}
     set_values(table, options, "--with address=10.0.0.1:6379")
     registry().find("executor", on)  # a mistake is told before torch is loaded
-    watching = chosen_observers(observers, observer_options, without)
+    log = chosen_observers(observers, observer_options, without)
     if SweepFolder.is_sweep(spec):
         if overrides or output:
             raise click.UsageError("a sweep folder goes on as it began; --set and --output need its SPEC")
@@ -102,7 +102,7 @@ def sweep(
         device=device,
         on=on,
         options=table,
-        observers=watching,
+        log=log,
         without=without,
         reporter=sweep_reporter_for(console),
     )
@@ -121,7 +121,7 @@ def sweep(
         lines.append(f"stopped before the end, {missing} of {len(chosen)} runs are missing")
     if missing:
         place = [] if on == "local" else ["--on", on, *(word for it in options for word in ("--with", it))]
-        again = shlex.join([str(made.path), *place, *observer_flags(watching, without)])
+        again = shlex.join([str(made.path), *place, *observer_flags(log, without)])
         raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {again}"]))
 
 

@@ -36,7 +36,7 @@ class Agreement:
 
 def compare(run: Run, graph: Graph, sizes: Sizes) -> Agreement:
     """Run both on random images and questions. Raises ExportError when they disagree."""
-    worst = {"logits": 0.0, "presence": 0.0, "weight": 0.0}
+    worst = {"logits": 0.0, "presence": 0.0, "weight": 0.0, "share": 0.0}
     largest = dict.fromkeys(worst, 0.0)
     questions = other = 0
     for seed, shape in enumerate(_SHAPES):
@@ -56,6 +56,8 @@ def compare(run: Run, graph: Graph, sizes: Sizes) -> Agreement:
         other += int((~same_Q).sum())
         for name, number, rows in (("logits", 0, same_Q), ("presence", 3, slice(None))):
             _widen(worst, largest, name, wanted[number][rows], found[number][rows])
+        if len(wanted) > 5:  # of mixtures, what they are made of
+            _widen(worst, largest, "share", wanted[5][same_Q], found[5][same_Q])
         for q in np.flatnonzero(same_Q).tolist():
             _widen(worst, largest, "weight", _weights(wanted, q), _weights(found, q))
     for name, difference in worst.items():
@@ -108,7 +110,7 @@ def _cells(outputs: list[Array], q: int) -> set[int]:
 
 def _weights(outputs: list[Array], q: int) -> Array:
     """The weights of a question's cells, in the order of the grid."""
-    _, kept_QK, valid_QK, presence_QN, weight_QK = outputs
+    _, kept_QK, valid_QK, presence_QN, weight_QK, *_ = outputs
     weight_N = np.zeros(presence_QN.shape[1], np.float32)
     weight_N[kept_QK[q][valid_QK[q]]] = weight_QK[q][valid_QK[q]]
     return weight_N

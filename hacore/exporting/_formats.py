@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from hacore.errors import ExportError, one_line
-from hacore.exporting._graph import INPUTS, OUTPUTS, quiet, refuse_onnx
+from hacore.exporting._graph import INPUTS, output_shapes, quiet, refuse_onnx
 from hacore.spec import Spec
 
 Format = Literal["onnx", "torch"]
@@ -60,10 +60,10 @@ def onnx_model(program: torch.export.ExportedProgram, opset: int | None, spec: S
     """The program as an ``onnx.ModelProto``. Raises ExportError where there is no ONNX form of it."""
     try:
         with quiet():
-            made = torch.onnx.export(
+            exported = torch.onnx.export(
                 program,
                 input_names=INPUTS,
-                output_names=OUTPUTS,
+                output_names=list(output_shapes(program)),
                 opset_version=opset,
                 custom_translation_table=TRANSLATIONS,
                 dynamo=True,
@@ -71,12 +71,12 @@ def onnx_model(program: torch.export.ExportedProgram, opset: int | None, spec: S
             )
     except Exception as error:  # whatever a translation of torch.onnx raises
         raise refuse_onnx(error, program, spec) from error
-    assert made is not None
-    model = made.model_proto
-    found = opset_of(model)
-    if opset not in (None, found):
+    assert exported is not None
+    model = exported.model_proto
+    version = opset_of(model)
+    if opset not in (None, version):
         raise ExportError(
-            f"torch.onnx made opset {found} of opset {opset}; leave the opset out, or give {found}"
+            f"torch.onnx made opset {version} of opset {opset}; leave the opset out, or give {version}"
         )
     return model
 
@@ -123,8 +123,8 @@ def open_onnx(data: bytes) -> Run:
         ) from error
 
     def run(*arrays: Array) -> list[Array]:
-        found: list[Array] = session.run(list(OUTPUTS), dict(zip(INPUTS, arrays, strict=True)))
-        return found
+        outputs: list[Array] = session.run(None, dict(zip(INPUTS, arrays, strict=True)))
+        return outputs
 
     return run
 

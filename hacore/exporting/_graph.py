@@ -18,10 +18,11 @@ from hacore.model import STAGES, VQAModel, label
 from hacore.spec import Spec
 
 INPUTS = ("images", "words", "lengths", "image_index")
-OUTPUTS = ("logits", "kept", "valid", "presence", "weight")
+OUTPUTS = ("logits", "kept", "valid", "presence", "weight", "share")
+"""The last one only of models whose selector mixes cells."""
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
-Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+Outputs = tuple[Tensor, ...]
 
 
 class Graph(nn.Module):
@@ -30,7 +31,8 @@ class Graph(nn.Module):
     images: (I, 3, H, W) uint8. words: (Q, T) int64, 0 is padding. lengths: (Q) int64, at least 1.
     image_index: (Q) int64, the image that each question is about.
     Gives logits (Q, A) float32, kept (Q, K) int64, valid (Q, K) bool, presence (Q, N) float32 and weight
-    (Q, K) float32, the factor on a kept cell, 0 where it is not valid.
+    (Q, K) float32, the factor on a kept cell, 0 where it is not valid; where the selector mixes cells also
+    share (Q, K, N) float32, what each vector has of each cell.
     """
 
     def __init__(self, model: VQAModel) -> None:
@@ -47,13 +49,16 @@ class Graph(nn.Module):
         if weight_QK is None:
             weight_QK = torch.ones_like(kept_QK, dtype=torch.float32)
         # Copies, as an output must not be a view of another one.
-        return (
+        outputs = (
             logits_QA.float(),
             kept_QK.clone(memory_format=torch.contiguous_format),
             valid_QK.clone(memory_format=torch.contiguous_format),
             selection.presence_QN.to(torch.float32, copy=True),
             weight_QK.to(torch.float32, copy=True),
         )
+        if selection.share_QKN is None:
+            return outputs
+        return (*outputs, selection.share_QKN.to(torch.float32, copy=True))
 
 
 def trace(graph: Graph, example: Inputs, spec: Spec) -> torch.export.ExportedProgram:
@@ -79,9 +84,9 @@ def output_shapes(program: torch.export.ExportedProgram) -> dict[str, list[int |
     return {
         name: [
             size if isinstance(size, int) else free
-            for size, free in zip(value.meta["val"].shape, ("questions", "kept"), strict=True)
+            for size, free in zip(value.meta["val"].shape, ("questions", "kept", "cells"), strict=False)
         ]
-        for name, value in zip(OUTPUTS, values, strict=True)
+        for name, value in zip(OUTPUTS, values, strict=False)
     }
 
 

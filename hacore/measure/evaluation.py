@@ -16,7 +16,7 @@ from hacore.errors import NotFiniteError
 from hacore.files import write_whole
 from hacore.interfaces import Selection
 from hacore.measure.metrics import Meter, Scores
-from hacore.measure.predict import batches, evaluating, predict
+from hacore.measure.predict import batches, evaluating, likeliest, predict
 from hacore.model import Output, QuestionOnly, VQAModel
 from hacore.train.distributed import World
 
@@ -72,12 +72,12 @@ def _prediction_lines(
 ) -> list[str]:
     """answered: whether scores mean something; a question with several answers may have none of the set."""
     several = batch.accepted_QS is not None
-    probability_Q, prediction_Q = output.logits_QA.softmax(-1).max(-1)
+    probability_Q1, prediction_Q1 = likeliest(output.logits_QA)
     columns = zip(
         batch.row_Q.tolist(),
         batch.answer_Q.tolist(),
-        prediction_Q.tolist(),
-        probability_Q.tolist(),
+        prediction_Q1[:, 0].tolist(),
+        probability_Q1[:, 0].tolist(),
         dataset.score(output.logits_QA, batch).tolist(),
         output.selection.counts_Q.tolist(),
         kept_cells(output.selection),

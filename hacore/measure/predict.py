@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hacore.data import Batch, Dataset, make_batch
 from hacore.model import Output
+from hacore.selection import strongest_first
 from hacore.spec import TrainConfig
 from hacore.train.distributed import World
 
@@ -32,6 +33,15 @@ def predict(model: nn.Module, batch: Batch, precision: torch.dtype = torch.float
             batch.relevant_QN(model.grid),  # type: ignore[arg-type]
         )
     return Output(output.logits_QA.float(), output.selection)
+
+
+def likeliest(logits_QA: Tensor, top: int = 1) -> tuple[Tensor, Tensor]:
+    """Probabilities (Q, top) and answers (Q, top), the likeliest first; of equal ones the lower index first.
+
+    In bfloat16 two answers are often equal, and everything that names an answer must name the same one.
+    """
+    answer_QA = strongest_first(logits_QA)[:, :top]
+    return logits_QA.softmax(-1).gather(1, answer_QA), answer_QA
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from hacore.report._formats import FORMATS, write_table
 from hacore.report._page import write_comparison, write_report
 from hacore.report._plot import plot
+from hacore.report._predictions import Prediction, read_predictions
 from hacore.report._runs import Run, Runs, read_runs
 from hacore.report._table import Table, tabulate
 from hacore.report._values import Cell
@@ -10,10 +11,12 @@ from hacore.report._values import Cell
 __all__ = [
     "FORMATS",
     "Cell",
+    "Prediction",
     "Run",
     "Runs",
     "Table",
     "plot",
+    "read_predictions",
     "read_runs",
     "tabulate",
     "write_comparison",

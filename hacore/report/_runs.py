@@ -46,7 +46,7 @@ class Run:
 
 @attrs.frozen(kw_only=True)
 class Runs:
-    """Runs to report on. notes: a line on each thing that was left out."""
+    """Runs to report on. notes: a line on each thing that was left out, or has to be known."""
 
     runs: tuple[Run, ...]
     notes: tuple[str, ...] = ()
@@ -82,7 +82,12 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
                 found.setdefault(folder.path.resolve(), _read(folder))
     if not found:
         raise HacoreError("\n".join([*notes, "no finished run; give run folders or sweep folders"]))
-    return Runs(runs=tuple(_newest(found.values(), notes)), notes=tuple(notes))
+    newest = _newest(found.values(), notes)
+    if oracles := sorted({str(run.spec["name"]) for run in newest if run.get("oracle")}):
+        notes.append(
+            f"{', '.join(oracles)}: an oracle, which was told the objects that each question is about"
+        )
+    return Runs(runs=tuple(newest), notes=tuple(notes))
 
 
 def known_key(key: str, runs: Sequence[Run]) -> None:

@@ -32,7 +32,7 @@ def run_sweep(
     device: str = "auto",
     on: str = "local",
     options: Mapping[str, Any] | None = None,
-    observers: Named = (),
+    log: Named = (),
     without: Collection[str] = (),
     reporter: SweepReporter | None = None,
 ) -> tuple[SweepFolder, list[Outcome]]:
@@ -41,7 +41,7 @@ def run_sweep(
     output: the sweep folder, ``sweeps/NAME`` by default; what it holds is used: finished runs are not
     repeated, others go on from their last checkpoint. seeds: run only these of the sweep's. jobs: runs
     at a time; default: as many as the cores, or the GPUs, have room for. on: ``local``, this machine, or
-    another executor, with its ``options``. observers, without: of every run, see ``hacore.run``.
+    another executor, with its ``options``. log, without: of every run, see ``hacore.run``.
     A run that fails does not stop the others; one that loses its machine goes on at another. SIGTERM and
     Ctrl-C are passed on, the runs save their state and leave, and their outcome is "interrupted".
     Raises HacoreError when nothing can be run.
@@ -56,7 +56,7 @@ def run_sweep(
     wanted = {it.short for it in sweep.of_seeds(seeds or ())}
     executor = registry().find("executor", on)
     config = structure_config(executor.declared.config, dict(options or {}), on)
-    choose(observers, without)  # a mistake is told once, not by every run
+    choose(log, without)  # a mistake is told once, not by every run
     reporter = reporter or SilentSweep()
     folder = SweepFolder(output or Path("sweeps", sweep.name))
     with folder.locked() as lock:
@@ -81,7 +81,7 @@ def run_sweep(
                 write_whole(folder.spec_of(spec), dump_spec(spec).encode())
             reporter.start(len(chosen) - len(waiting), len(chosen), workers.jobs)
             try:
-                _work(folder, sweep, outcomes, waiting, workers, reporter, observer_flags(observers, without))
+                _work(folder, sweep, outcomes, waiting, workers, reporter, observer_flags(log, without))
             finally:
                 folder.write(sweep, outcomes)
                 reporter.stop()

@@ -1,4 +1,4 @@
-"""Declares the run logger "mlflow". Imports no mlflow and no torch."""
+"""Declares the observer "mlflow". Imports no mlflow and no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declares the run logger "tensorboard". Imports no tensorboard and no torch."""
+"""Declares the observer "tensorboard". Imports no tensorboard and no torch."""
 
 from __future__ import annotations
 
