@@ -3,10 +3,10 @@
     python benchmarks/kept_cells.py runs/han_rn/* runs/adahan_sum/*
     python benchmarks/kept_cells.py sweeps/table1/runs/*/* --markdown
 
-For the questions of the final split, as their predictions record them, of any data set that knows where its
-objects lie. A cell is its rectangle of the image, though what its vector depends on is larger. Where a selector
-weighs cells, a cell counts by its weight. Runs that differ in their seed only share a row, with the mean
-over them.
+For the questions of the final split, as their predictions record them, of any data set that knows where
+its objects lie. A cell is its rectangle of the image, though what its vector depends on is larger. Where a
+selector weighs cells, a cell counts by its weight. Runs that differ in their seed only share a row, with
+the mean over them.
 """
 
 from __future__ import annotations

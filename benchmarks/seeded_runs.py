@@ -36,8 +36,17 @@ fuser = { use = "multiply", width = 16, layers = 1, coordinates = false }
 selector = { use = "l2-topk", k = 10 }
 aggregator = { use = "rn", reduce = "mean", coordinate_scale = 8.0 }
 head = { hidden = [32], dropout = 0.2 }
-train = { epochs = 6, batch_images = 8, lr = 2e-3, threads = 1, checkpoint_steps = 7, log_steps = 3, average = 0.9 }
-eval = { every_epochs = 1.0, baseline_steps = 20 }
+[train]
+epochs = 6
+batch_images = 8
+lr = 2e-3
+threads = 1
+checkpoint_steps = 7
+log_steps = 3
+average = 0.9
+[eval]
+every_epochs = 1.0
+baseline_steps = 20
 """
 ADAHAN = ["name=adahan", "selector={ use = 'adahan', scale = 0.125 }", "aggregator={ use = 'non-local' }"]
 TWO = ["name=two", "train.processes=2"]

@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 
 from hacore.errors import SpecError
-from hacore.plugin import KINDS, SECTIONS
+from hacore.plugin import KINDS
 from hacore.registry import catalogue, registry
 from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig, load_spec, load_sweep
 from hacore.spec._structure import describe_type, shown

@@ -56,7 +56,10 @@ SCENE = {
         (chain("scene", "filter_color red", "count"), [0, 2]),
         (chain("scene", "filter_color cyan", "exist"), []),
         # The red things left of the green one: the anchor too.
-        (chain("scene", "filter_color green", "unique", "relate left", "filter_color red", "count"), [0, 2, 3]),
+        (
+            chain("scene", "filter_color green", "unique", "relate left", "filter_color red", "count"),
+            [0, 2, 3],
+        ),
         (chain("scene", "filter_shape cube", "unique", "relate left", "exist"), [0]),
         (chain("scene", "filter_color blue", "unique", "same_shape", "exist"), [1, 3]),
         (
