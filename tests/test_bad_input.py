@@ -152,7 +152,7 @@ def test_a_plugin_that_raises_when_it_is_loaded(check_error, install):
     source = (
         "import attrs\nfrom hacore.plugin import Component, hookimpl\n"
         "@attrs.frozen(kw_only=True)\nclass Config:\n    'None.'\n"
-        "@hookimpl\ndef hacore_components():\n"
+        "@hookimpl\ndef hacore_declare():\n"
         "    return [Component(kind='selector', name='mine', target='fake_mine_part:It', config=Config,\n"
         "                      summary='for a test')]\n"
     )

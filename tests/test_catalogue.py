@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from hacore.plugin import ACTIONS, KINDS, SECTIONS
 from hacore.registry import catalogue, registry
 from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig
 
@@ -22,8 +23,8 @@ def project(folder):
     return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def declared(folder, what="components"):
-    """The components, or the data tools, of a plugin folder, whether it is installed or not."""
+def declared(folder):
+    """What a plugin folder declares, whether it is installed or not."""
     sys.path.insert(0, str(folder))
     try:
         modules = [
@@ -31,24 +32,20 @@ def declared(folder, what="components"):
         ]
     finally:
         sys.path.remove(str(folder))
-    hooks = [getattr(module, f"hacore_{what}", list) for module in modules]
-    return [it for hook in hooks for it in hook()]
+    return [component for module in modules for component in module.hacore_declare()]
+
+
+def chosen(folder):
+    """What a spec can choose of it."""
+    return [component for component in declared(folder) if component.kind in SECTIONS.values()]
 
 
 def test_the_catalogue_is_what_the_plugins_declare():
     found = {}
     for folder in FOLDERS:
         for component in declared(folder):
-            found.setdefault(component.kind, {})[component.name] = project(folder)["name"]
-        for tool in declared(folder, "data_tools"):
-            if tool.action == "score":
-                found.setdefault("score", {})[tool.name] = project(folder)["name"]
-        for executor in declared(folder, "executors"):
-            found.setdefault("executor", {})[executor.name] = project(folder)["name"]
-        for command in declared(folder, "commands"):
-            found.setdefault("command", {})[command.name] = project(folder)["name"]
-        for logger in declared(folder, "loggers"):
-            found.setdefault("logger", {})[logger.name] = project(folder)["name"]
+            if component.kind not in ACTIONS or component.kind == "score":
+                found.setdefault(component.kind, {})[component.name] = project(folder)["name"]
     assert found == catalogue()
 
 
@@ -71,14 +68,15 @@ def test_the_readme_names_every_component_and_how_to_install_it(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert re.search(rf"^ +pip install (.* )?{folder.name}$", text, re.MULTILINE)
     for component in declared(folder):
-        assert re.search(rf'[`"]{component.name}[`"]', text), component.name
-    for executor in declared(folder, "executors"):
-        assert f"--on {executor.name}" in text
-    for command in declared(folder, "commands"):
-        assert re.search(rf"^ +hacore {command.name} ", text, re.MULTILINE)
-    for logger in declared(folder, "loggers"):
-        assert f"--log {logger.name}" in text
-    if declared(folder):
+        if component.kind in SECTIONS.values():
+            assert re.search(rf'[`"]{component.name}[`"]', text), component.name
+        if component.kind == "executor":
+            assert f"--on {component.name}" in text
+        if component.kind == "command":
+            assert re.search(rf"^ +hacore {component.name} ", text, re.MULTILINE)
+        if component.kind == "observer":
+            assert f"--log {component.name}" in text
+    if chosen(folder):
         assert 'use = "' in text, "give an example in TOML"
 
 
@@ -88,20 +86,16 @@ def test_test_files_have_names_of_their_own():
 
 
 def test_every_plugin_here_is_installed_and_found_by_the_common_door():
-    held = {(it.kind, it.name): it.distribution for it in registry().components()}
-    held |= {("score", it.name): it.distribution for it in registry().tools("score")}
-    held |= {("executor", it.name): it.distribution for it in registry().executors()}
-    held |= {("command", it.name): it.distribution for it in registry().commands()}
-    held |= {("logger", it.name): it.distribution for it in registry().loggers()}
+    distributions = {(it.kind, it.name): it.distribution for it in registry().of(*KINDS)}
     for kind, names in catalogue().items():
         for name, distribution in names.items():
-            assert held.get((kind, name)) == distribution
+            assert distributions.get((kind, name)) == distribution
     assert registry().problems() == []
 
 
 @pytest.mark.parametrize(
     "config",
-    [it.declared.config for it in registry().components()]
+    [it.declared.config for it in registry().of(*SECTIONS.values())]
     + [FeaturesConfig, HeadConfig, TrainConfig, EvalConfig],
     ids=lambda cls: f"{cls.__module__}.{cls.__name__}",
 )
@@ -117,7 +111,7 @@ def test_every_option_has_a_line_of_help_and_a_default_that_is_allowed(config):
 
 
 def test_every_component_has_a_one_line_summary_and_loads():
-    for it in registry().components():
+    for it in registry().of(*SECTIONS.values()):
         assert "\n" not in it.declared.summary
         assert 10 < len(it.declared.summary) < 100, it.name
         assert it.load().__doc__

@@ -31,7 +31,7 @@ class Config:
     "No options."
 
 @hookimpl
-def hacore_components():
+def hacore_declare():
     return [
         Component(kind=kind, name=name, target=f"fake_mine_parts:{cls}", config=Config, summary="for a test")
         for kind, name, cls in [

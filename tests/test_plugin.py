@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from hacore.plugin import KINDS, Component, DataTool, option
+from hacore.plugin import ACTIONS, KINDS, SECTIONS, Component, live_options, option
 
 
 @attrs.frozen(kw_only=True)
@@ -34,8 +34,12 @@ class NoSuchType:
     k: "Missing" = option(3, "cells to keep")  # noqa: F821, RUF009
 
 
-def test_kinds_are_the_sections_and_the_data():
-    assert KINDS == ("image_encoder", "question_encoder", "fuser", "selector", "aggregator", "dataset")
+def test_what_there_is_to_declare():
+    assert [*SECTIONS.values()] == [
+        *("dataset", "image_encoder", "question_encoder", "fuser", "selector", "aggregator")
+    ]
+    assert ACTIONS == ("download", "prepare", "generate", "verify", "score")
+    assert {"executor", "observer", "command"} == {*KINDS} - {*SECTIONS.values(), *ACTIONS}
     for kind in KINDS:
         assert Component(**{**GOOD, "kind": kind}).kind == kind
 
@@ -43,7 +47,7 @@ def test_kinds_are_the_sections_and_the_data():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"kind": "selectors"}, "kind 'selectors' must be one of image_encoder, question_encoder, fuser"),
+        ({"kind": "selectors"}, "kind 'selectors' must be one of dataset, image_encoder, question_encoder"),
         ({"name": "L2 TopK"}, "name 'L2 TopK' must be lower-case words joined by '-', as in 'l2-topk'"),
         ({"name": "mine-"}, "name 'mine-' must be lower-case words"),
         ({"name": None}, "name None must be lower-case words"),
@@ -66,21 +70,34 @@ def test_a_declaration_is_checked_when_it_is_made(changed, said):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"action": "make"}, "action 'make' must be one of download, prepare, generate, verify, score"),
         ({"argument": "root"}, "argument 'root' is not a field of config Config"),
+        ({"kind": "selector"}, "argument 'k': only download, prepare, generate, verify, score take one"),
         ({"target": "a.b"}, "target 'a.b' must be 'module:Class'"),
         ({"config": NoHelp}, "config field NoHelp.k needs a default and a help text"),
+        ({"default": True}, "only an observer can be on by default, not a verify"),
     ],
 )
 def test_a_data_tool_is_checked_when_it_is_made(changed, said):
-    good = {key: value for key, value in GOOD.items() if key != "kind"} | {
-        "action": "verify",
-        "argument": "k",
-    }
-    assert DataTool(**good).argument == "k"
+    good = {**GOOD, "kind": "verify", "argument": "k"}
+    assert Component(**good).argument == "k"
     with pytest.raises(ValueError, match=r".") as error:
-        DataTool(**{**good, **changed})
+        Component(**{**good, **changed})
     assert said in str(error.value)
+
+
+def test_options_are_not_needed():
+    declared = Component(**{key: value for key, value in GOOD.items() if key != "config"})
+    assert attrs.fields(declared.config) == ()
+
+
+def test_options_say_whether_they_need_training():
+    @attrs.frozen
+    class Mixed:
+        width: int = option(8, "of a layer")
+        k: int = option(3, "cells to keep", live=True)
+
+    assert live_options(Mixed) == ("k",)
+    assert live_options(Config) == ()
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import attrs
 import pytest
 
 from hacore.errors import PluginError
-from hacore.plugin import KINDS
-from hacore.registry import Registry, catalogue, did_you_mean, registry
+from hacore.plugin import KINDS, SECTIONS
+from hacore.registry import CORE, Registry, catalogue, did_you_mean, registry
 
 GOOD = """
 import attrs
@@ -19,17 +19,20 @@ class Config:
     k: int = option(3, "cells to keep", min=1)
 
 @hookimpl
-def hacore_components():
+def hacore_declare():
     return [Component(kind="selector", name="{name}", target="{module}_part:It", config=Config,
                       summary="for a test")]
 """
+
+
+SELECTOR = "from hacore.interfaces import Selector\nclass It(Selector): pass\n"
 
 
 @pytest.fixture
 def good(install):
     """good(module, name, part) installs a plugin with a selector; part is the source of its class."""
 
-    def run(module, name, part="class It: pass\n"):
+    def run(module, name, part=SELECTOR):
         return install(module, GOOD.format(name=name, module=module), **{f"{module}_part": part})
 
     return run
@@ -40,12 +43,13 @@ def test_a_plugin_is_found_with_its_distribution_and_version(good):
     it = registry().find("selector", "mine")
     assert (it.distribution, it.version) == ("fake-one", "1.0")
     assert it.load().__name__ == "It"
-    assert "mine" in [it.name for it in registry().components("selector")]
+    assert "mine" in [it.name for it in registry().of("selector")]
     assert registry().problems() == []
 
 
 def test_components_come_by_kind_and_name():
-    keys = [(KINDS.index(it.kind), it.name) for it in registry().components()]
+    order = [*SECTIONS.values()]
+    keys = [(order.index(it.kind), it.name) for it in registry().of(*order)]
     assert keys == sorted(keys)
     assert keys
 
@@ -57,23 +61,23 @@ def test_components_come_by_kind_and_name():
         ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'"),
         ("def broken(:", "SyntaxError: invalid syntax"),
         (
-            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_components():\n    return 1 / 0\n",
+            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare():\n    return 1 / 0\n",
             "ZeroDivisionError: division by zero",
         ),
         (
-            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_components():\n    return ['rn']\n",
-            "hacore_components gave 'rn', not a hacore.plugin.Component",
+            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare():\n    return ['rn']\n",
+            "hacore_declare gave 'rn', not a hacore.plugin.Component",
         ),
         (
-            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_component():\n    return []\n",
-            "unknown hook 'hacore_component'; did you mean 'hacore_components'?",
+            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declares():\n    return []\n",
+            "unknown hook 'hacore_declares'; did you mean 'hacore_declare'?",
         ),
         (
-            "def hacore_components():\n    return []\n",
-            "no hook, as 'hacore_components'; mark the function with hacore.plugin.hookimpl",
+            "def hacore_declare():\n    return []\n",
+            "no hook 'hacore_declare'; mark the function with hacore.plugin.hookimpl",
         ),
         (
-            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_components(kind):\n    return []\n",
+            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare(kind):\n    return []\n",
             "PluginValidationError: ",
         ),
         (
@@ -123,17 +127,15 @@ def test_a_name_declared_twice_names_both_distributions(good):
         registry().find("selector", "mine")
     assert str(error.value) == said
     assert registry().problems() == [said]
-    assert "mine" not in [it.name for it in registry().components()]
+    assert "mine" not in [it.name for it in registry().of("selector")]
     assert registry().find("selector", "other").distribution == "fake-three"
 
 
 TOOL = """
-from hacore.plugin import DataTool
-
 @hookimpl
-def hacore_data_tools():
-    return [DataTool(action="verify", name="{name}", target="{module}_part:it", config=Config,
-                     summary="looks")]
+def hacore_declare():
+    return [Component(kind="verify", name="{name}", target="{module}_part:it", config=Config,
+                      summary="looks")]
 """
 
 
@@ -142,11 +144,9 @@ def test_data_tools_are_found_and_two_of_one_name_are_an_error(install):
         part = "def it(config, tell): return 7\n"
         source = (GOOD + TOOL).format(name=module.replace("_", "-"), module=module)
         install(module, source, **{f"{module}_part": part})
-    assert "fake-one" in [it.name for it in registry().tools("verify")]
+    assert "fake-one" in [it.name for it in registry().of("verify")]
     assert registry().find_tool("verify", "fake-two").load()(None, None) == 7
-    install(
-        "fake_three", GOOD.format(name="m", module="fake_three") + TOOL.format(name="fake-one", module="x")
-    )
+    install("fake_three", (GOOD + TOOL).format(name="fake-one", module="x"))
     said = "'data verify fake-one' is declared by fake-one and fake-three; uninstall all but one of them"
     with pytest.raises(PluginError) as error:
         registry().find_tool("verify", "fake-one")
@@ -154,13 +154,70 @@ def test_data_tools_are_found_and_two_of_one_name_are_an_error(install):
     assert registry().problems() == [said]
 
 
-def test_a_tool_that_is_none_is_named(install):
-    source = GOOD.format(name="mine", module="x").replace("def hacore_components", "def hacore_data_tools")
-    hook = "\n@hookimpl\ndef hacore_components():\n    return []\n"
-    install("fake_one", source + hook)
+EARLIER = """
+from hacore.plugin import hookimpl
+
+@hookimpl
+def {hook}():
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "contract"),
+    [
+        *((EARLIER.format(hook=hook), 1) for hook in ("hacore_declare", "hacore_loggers")),
+        ("hacore_contract = 3\n" + EARLIER.format(hook="hacore_declare"), 3),
+        ("hacore_contract = 'two'\n" + EARLIER.format(hook="hacore_declare"), "'two'"),
+    ],
+)
+def test_a_plugin_for_another_contract_is_refused_with_the_way_out(install, good, source, contract):
+    install("fake_old", source)
+    good("fake_one", "mine")
     (problem,) = registry().problems()
-    assert "hacore_data_tools gave Component(" in problem
-    assert problem.endswith("not a hacore.plugin.DataTool")
+    assert "fake-old" in problem
+    assert f"made for contract {contract} " in problem
+    assert "this is contract 2" in problem
+    assert "docs/contracts.md" in problem
+    assert registry().find("selector", "mine").distribution == "fake-one"
+
+
+def test_a_plugin_that_names_its_contract_is_found(install):
+    install("fake_one", "hacore_contract = 2\n" + GOOD.format(name="mine", module="fake_one"))
+    assert registry().find("selector", "mine").distribution == "fake-one"
+    assert registry().problems() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("command", "run"), ("executor", "local"), ("observer", "report")]
+)
+def test_what_is_hacores_own_stays_so(install, kind, name):
+    source = GOOD.format(name=name, module="x").replace('kind="selector"', f'kind="{kind}"')
+    install("fake_one", source)
+    (problem,) = registry().problems()
+    assert f"{kind} '{name}' is hacore's own" in problem or f"'{name}' is hacore's own" in problem
+    assert registry().find(kind, name).distribution == CORE
+
+
+def test_the_core_declares_by_the_same_door():
+    own = [it for it in registry().of(*KINDS) if it.distribution == CORE]
+    assert {it.kind for it in own} == {"command", "executor", "observer"}
+    names = [it.name for it in registry().of("command")]
+    assert names[:3] == ["run", "eval", "ask"]  # as declared; those of plugins follow by name
+    assert all(it.load() for it in own)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base"),
+    [("selector", "hacore.interfaces.Selector"), ("observer", "hacore.observers.RunObserver")],
+)
+def test_a_class_of_another_kind_is_refused_when_it_is_loaded(install, kind, base):
+    source = GOOD.format(name="mine", module="fake_one").replace('kind="selector"', f'kind="{kind}"')
+    install("fake_one", source, fake_one_part="class It: pass\n")
+    with pytest.raises(PluginError, match="not a subclass of") as error:
+        registry().find(kind, "mine").load()
+    assert f"{kind} 'mine'" in str(error.value)
+    assert base in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -203,14 +260,15 @@ def test_did_you_mean():
 
 
 def test_the_catalogue_has_every_kind():
-    assert set(catalogue()) == {*KINDS, "command", "executor", "logger", "score"}
+    assert set(catalogue()) == {*SECTIONS.values(), "command", "executor", "observer", "score"}
+    assert set(catalogue()) < set(KINDS)
 
 
 def test_finding_every_plugin_imports_no_torch():
     code = (
-        "import sys; from hacore.registry import registry; found = registry(); "
-        "print(len(found.components()), found.problems()); sys.exit('torch' in sys.modules)"
+        "import sys; from hacore.registry import registry; from hacore.plugin import KINDS; "
+        "found = registry(); print(len(found.of(*KINDS)), found.problems()); sys.exit('torch' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == f"{len(registry().components())} []\n"
+    assert ran.stdout == f"{len(registry().of(*KINDS))} []\n"

@@ -263,7 +263,7 @@ def secret(install, monkeypatch):
         "fake_secret",
         "import attrs\nfrom hacore.plugin import Component, hookimpl\n"
         "@attrs.frozen(kw_only=True)\nclass Config: pass\n"
-        "@hookimpl\ndef hacore_components():\n"
+        "@hookimpl\ndef hacore_declare():\n"
         "    return [Component(kind='dataset', name='secret', target='fake_secret_part:Secret',"
         " config=Config, summary='noise')]\n",
         fake_secret_part="Secret = None\n",

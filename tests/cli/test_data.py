@@ -24,7 +24,7 @@ class Config:
     packed: bool = option(False, "without pictures")
 
 @hookimpl
-def hacore_components():
+def hacore_declare():
     return [Component(kind="dataset", name="toys", target="fake_toys_part:Toys", config=Data, summary="toys")]
 
 @hookimpl

@@ -230,7 +230,7 @@ def test_python_runs(page, workplace, monkeypatch, capsys):
     for text in texts:
         exec(compile(text, page, "exec"), names)
     if page == "docs/plugins.md":
-        (component,) = names["hacore_components"]()
+        (component,) = names["hacore_declare"]()
         assert isinstance(component, Component)
 
 

@@ -14,7 +14,7 @@ from hacore.features.describe import open_features
 from hacore.features.make import make_features
 from hacore.features.store import FeatureStore
 from hacore.spec import dump_spec
-from hacore.train import loop
+from hacore.train import trainer
 from hacore.workflow import run as run_spec
 
 
@@ -110,7 +110,7 @@ def test_a_run_on_features_gives_what_a_run_on_images_gives(make_spec, tmp_path)
 
 def interrupted(spec, runs, monkeypatch, step):
     """The folder of a run that Ctrl-C stopped in a step."""
-    batch, count, made = loop.make_batch, iter(range(1, 1000)), []
+    batch, count, made = trainer.make_batch, iter(range(1, 1000)), []
 
     def make(*arguments):
         if next(count) == step:
@@ -118,7 +118,7 @@ def interrupted(spec, runs, monkeypatch, step):
         return batch(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "make_batch", make)
+        patch.setattr(trainer, "make_batch", make)
         _, result = run_spec(spec, runs=runs, device="cpu", created=made.append)
     assert result is None
     return made[0]

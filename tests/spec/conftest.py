@@ -6,8 +6,8 @@ from typing import Literal
 import attrs
 import pytest
 
-from hacore.plugin import KINDS, Component, hookimpl, option
-from hacore.registry import Registry
+from hacore import registry as registries
+from hacore.plugin import SECTIONS, Component, hookimpl, option
 
 
 @attrs.frozen(kw_only=True)
@@ -53,11 +53,14 @@ class Point:
         return self.plugin
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kit():
-    """One component of each kind, called ``it``; the selector ``it`` has the options."""
+    """The registry while a module is tested: one component of each kind, called ``it``.
+
+    The selector ``it`` has the options.
+    """
     plugin = types.ModuleType("kit")
-    plugin.hacore_components = hookimpl(
+    plugin.hacore_declare = hookimpl(
         lambda: [
             Component(
                 kind=kind,
@@ -66,13 +69,16 @@ def kit():
                 config=Picks if kind == "selector" else Nothing,
                 summary="for a test",
             )
-            for kind in KINDS
+            for kind in SECTIONS.values()
         ],
-        specname="hacore_components",
+        specname="hacore_declare",
     )
-    registry = Registry([Point("kit", plugin)])
-    assert registry.problems() == []
-    return registry
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registries, "entry_points", lambda group: [Point("kit", plugin)])
+        registries.registry.cache_clear()
+        assert registries.registry().problems() == []
+        yield registries.registry()
+    registries.registry.cache_clear()
 
 
 GOOD = """\

@@ -19,14 +19,14 @@ def problems(write, kit):
 
     def run(more="", *overrides, **text):
         with pytest.raises(SpecError) as error:
-            load_spec(write(more, **text), overrides, plugins=kit)
+            load_spec(write(more, **text), overrides)
         return str(error.value).splitlines()
 
     return run
 
 
 def test_defaults_are_filled_in(write, kit):
-    spec = load_spec(write(), plugins=kit)
+    spec = load_spec(write())
     assert spec.name == "test"
     assert spec.selector.use == "it"
     assert spec.selector.options == structure_config(kit.find("selector", "it").declared.config, {})
@@ -77,7 +77,7 @@ def test_a_wrong_option(problems, line, said):
 
 
 def test_1_is_a_number_and_stays_exact(write, kit):
-    spec = load_spec(write("span = [1, 2.5]\nk = 1"), plugins=kit)
+    spec = load_spec(write("span = [1, 2.5]\nk = 1"))
     assert spec.selector.options.span == (1.0, 2.5)
     assert [type(number) for number in spec.selector.options.span] == [float, float]
     assert type(spec.selector.options.k) is int
@@ -231,12 +231,12 @@ def test_places_in_inline_tables_dotted_keys_and_odd_line_ends(problems):
 def test_a_byte_order_mark_is_no_error(write, kit, tmp_path):
     path = tmp_path / write()
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert load_spec(path, plugins=kit).name == "test"
+    assert load_spec(path).name == "test"
 
 
 def test_tables_without_a_file_have_dotted_places(kit):
     with pytest.raises(SpecError, match=r"^name: missing.*\ndata: missing"):
-        resolve({}, plugins=kit)
+        resolve({})
 
 
 def test_files_that_cannot_be_read(tmp_path, monkeypatch, write, kit):
@@ -254,7 +254,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch, write, kit):
         "spec.toml/x": "spec.toml/x: cannot be read: Not a directory",
     }.items():
         with pytest.raises(HacoreError) as error:
-            load_spec(name, plugins=kit)
+            load_spec(name)
         assert str(error.value) == said
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from hacore.errors import SpecError
-from hacore.plugin import KINDS
 from hacore.registry import registry
 from hacore.spec import (
     SECTIONS,
@@ -27,7 +26,7 @@ from hacore.spec import (
 from hacore.spec import structure_config as structure
 
 CONFIGS = [
-    *((it.kind, it.name, it.declared.config) for it in registry().components()),
+    *((it.kind, it.name, it.declared.config) for it in registry().of(*SECTIONS.values())),
     ("core", "features", FeaturesConfig),
     ("core", "head", HeadConfig),
     ("core", "train", TrainConfig),
@@ -83,7 +82,7 @@ def specs(draw):
     """Specs of installed components with random options."""
     held = {}
     for section, kind in SECTIONS.items():
-        it = draw(st.sampled_from(registry().components(kind)))
+        it = draw(st.sampled_from(registry().of(kind)))
         held[section] = Use(use=it.name, options=draw(configs(it.declared.config)))
     features, train = draw(configs(FeaturesConfig)), draw(configs(TrainConfig))
     assume(features.root is None or not (train.shift or train.rotation))
@@ -99,7 +98,7 @@ def specs(draw):
 
 
 def test_every_kind_has_a_component_to_draw_from():
-    assert {kind for kind, _, _ in CONFIGS} == {*KINDS, "core"}
+    assert {kind for kind, _, _ in CONFIGS} == {*SECTIONS.values(), "core"}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -132,7 +131,7 @@ def test_every_option_survives(kind, name, cls):
 
 
 def _defaults():
-    first = {kind: registry().components(kind)[0].name for kind in KINDS}
+    first = {kind: registry().of(kind)[0].name for kind in SECTIONS.values()}
     return resolve({"name": "x", **{section: {"use": first[kind]} for section, kind in SECTIONS.items()}})
 
 
@@ -142,11 +141,9 @@ DEFAULTS = _defaults()
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=TEXT, number=st.floats(allow_nan=False, allow_infinity=False) | ODD_FLOATS)
 def test_any_text_and_any_number(kit, text, number):
-    spec = resolve(
-        {**tables(kit), "selector": {"use": "it", "label": text, "span": [number, 1]}}, plugins=kit
-    )
+    spec = resolve({**tables(kit), "selector": {"use": "it", "label": text, "span": [number, 1]}})
     written = dump_spec(spec)
-    read = resolve(tomllib.loads(written), plugins=kit)
+    read = resolve(tomllib.loads(written))
     assert read == spec
     assert read.selector.options.label == text
     assert math.copysign(1, read.selector.options.span[0]) == math.copysign(1, number)
@@ -160,9 +157,9 @@ def test_any_text_and_any_number(kit, text, number):
     ],
 )  # fmt: skip
 def test_odd_texts(kit, text, tmp_path):
-    spec = resolve({**tables(kit), "selector": {"use": "it", "label": text}}, plugins=kit)
+    spec = resolve({**tables(kit), "selector": {"use": "it", "label": text}})
     (tmp_path / "spec.toml").write_bytes(dump_spec(spec).encode())
-    read = load_spec(tmp_path / "spec.toml", plugins=kit)
+    read = load_spec(tmp_path / "spec.toml")
     assert read.selector.options.label == text
     assert dump_spec(read) == dump_spec(spec)
 
@@ -172,7 +169,7 @@ def tables(kit):
 
 
 def test_what_is_none_is_left_out_and_stays_none(kit):
-    spec = resolve(tables(kit), plugins=kit)
+    spec = resolve(tables(kit))
     table = tomllib.loads(dump_spec(spec))
     assert "limit" not in table["selector"]
     assert table["selector"]["sizes"] == [1, 2]

@@ -9,7 +9,7 @@ from hacore.spec import load_spec
 @pytest.fixture
 def options(write, kit):
     def run(*overrides, more=""):
-        return load_spec(write(more), overrides, plugins=kit).selector.options
+        return load_spec(write(more), overrides).selector.options
 
     return run
 
@@ -74,7 +74,7 @@ def test_the_last_override_counts_and_none_removes(options):
 )
 def test_an_override_is_held_to_the_rules_of_the_file(write, kit, override, said):
     with pytest.raises(SpecError) as error:
-        load_spec(write(), [override], plugins=kit)
+        load_spec(write(), [override])
     assert str(error.value) == said
 
 
@@ -91,5 +91,5 @@ def test_an_override_is_held_to_the_rules_of_the_file(write, kit, override, said
 )
 def test_what_is_no_override(write, kit, override, said):
     with pytest.raises(HacoreError) as error:
-        load_spec(write(), [override], plugins=kit)
+        load_spec(write(), [override])
     assert str(error.value) == said

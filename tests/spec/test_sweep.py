@@ -15,7 +15,7 @@ from hacore.spec import load_spec, load_sweep, needs
 @pytest.fixture
 def sweep(write, kit):
     def run(text, *overrides, more=""):
-        return load_sweep(write(f"{more}\n{text}\n"), overrides, plugins=kit)
+        return load_sweep(write(f"{more}\n{text}\n"), overrides)
 
     return run
 
@@ -116,7 +116,7 @@ def test_overrides_change_spec_and_sweep(sweep):
 
 def test_the_base_may_lack_what_the_sweep_gives(write, kit, good):
     text = good.replace('[selector]\nuse = "it"\n', "")
-    made = load_sweep(write('[sweep]\nselector.use = ["it"]\n', text=text), plugins=kit)
+    made = load_sweep(write('[sweep]\nselector.use = ["it"]\n', text=text))
     assert made.combinations[0].spec.selector.use == "it"
 
 
@@ -146,7 +146,7 @@ def test_a_combination_is_the_spec_with_its_values_set(kit, good, tmp_path_facto
     swept = path.with_name("sweep.toml")
     swept.write_text(f"{good}[sweep]\n{lines}")
     assert tomllib.loads(swept.read_text())
-    found = load_sweep(swept, plugins=kit).combinations
+    found = load_sweep(swept).combinations
     # Keys of one table come together, wherever the file has them.
     expected = [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
     assert sorted(map(repr, (sorted(it.items()) for it in expected))) == sorted(
@@ -155,7 +155,7 @@ def test_a_combination_is_the_spec_with_its_values_set(kit, good, tmp_path_facto
     assert len({it.spec.name for it in found}) == len(found)
     for it in found:
         overrides = [f"{key}={toml(value)}" for key, value in it.values.items()]
-        assert attrs.evolve(it.spec, name="test") == load_spec(path, overrides, plugins=kit)
+        assert attrs.evolve(it.spec, name="test") == load_spec(path, overrides)
 
 
 def toml(value):
@@ -251,7 +251,7 @@ def test_a_wrong_list_does_not_hide_what_else_is_wrong(problems, write, kit, goo
     # What the sweep was to give is not called missing.
     text = good.replace('[selector]\nuse = "it"\n', "[train]\nlrr = 1\n")
     with pytest.raises(SpecError) as error:
-        load_sweep(write('[sweep]\nselector.use = "it"\n', text=text), plugins=kit)
+        load_sweep(write('[sweep]\nselector.use = "it"\n', text=text))
     assert [line.split(";")[0] for line in str(error.value).splitlines()] == [
         "spec.toml:20: train.lrr: unknown key",
         'spec.toml:22: sweep.selector.use: found "it"',
@@ -308,12 +308,12 @@ def test_the_same_run_twice_is_an_error(problems, sweep):
 def test_a_sweep_is_no_single_run(write, kit):
     path = write("[sweep]\nselector.k = [4]\n")
     with pytest.raises(HacoreError) as error:
-        load_spec(path, plugins=kit)
+        load_spec(path)
     assert str(error.value) == (
         "spec.toml:21: sweep: the spec is a sweep, which is many runs; 'hacore sweep' lists (--dry-run) and "
         "runs them, --set sweep=none leaves the sweep out"
     )
-    assert load_spec(path, ["sweep=none"], plugins=kit).selector.options.k == 8
+    assert load_spec(path, ["sweep=none"]).selector.options.k == 8
 
 
 def test_needs_of_a_sweep_are_those_of_all_its_runs(tmp_path, request):

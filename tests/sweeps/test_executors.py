@@ -140,7 +140,7 @@ def test_workers_are_closed_whatever_happens_and_runs_that_never_began_wait(swee
 
 def test_mistakes_are_told_with_the_way_out(write, cli, elsewhere):
     path = write("[sweep]\nseeds = [0]")
-    known = ", ".join(["local", *(it.name for it in registry().executors())])
+    known = ", ".join(["local", *(it.name for it in registry().of("executor"))])
     assert cli("sweep", path, "--on", "elsewere").error == (
         f"unknown executor 'elsewere'; did you mean 'elsewhere'?; installed: {known}"
     )

@@ -2,6 +2,8 @@
 
 import inspect
 import itertools
+import sys
+import types
 
 import attrs
 import pytest
@@ -14,16 +16,6 @@ from hacore.testing import contract
 @attrs.frozen(kw_only=True)
 class Nothing:
     """No options."""
-
-
-@attrs.frozen(kw_only=True)
-class Local(Installed):
-    """A component of this process."""
-
-    cls: type
-
-    def load(self):
-        return self.cls
 
 
 def cases(test):
@@ -40,13 +32,14 @@ def cases(test):
 
 
 @pytest.fixture
-def failures():
+def failures(monkeypatch):
     """failures(kind, cls, config=..., **options): {test: its one line} of the tests that fail."""
 
     def run(kind, cls, config=Nothing, settings=None, **options):
         tests = contract(kind, "mine", **(settings or {}), **options)
         component = Component(kind=kind, name="mine", target="here:It", config=config, summary="for a test")
-        local = Local(kind=component.kind, declared=component, distribution="here", version="1", cls=cls)
+        monkeypatch.setitem(sys.modules, "here", types.SimpleNamespace(It=cls))
+        local = Installed(declared=component, distribution="here", version="1")
         tests.installed = staticmethod(lambda: local)
         found = {}
         for name, test in inspect.getmembers(tests, inspect.isfunction):

@@ -25,8 +25,8 @@ class Good(Aggregator):
         weight_QK = selection.masked_weight_QK
         return layered_QKC.sum(1) if weight_QK is None else (layered_QKC * weight_QK.unsqueeze(-1)).sum(1)
 
-    def forward(self, selection, question_QC):
-        return self.pool(selection) * self.ask(question_QC)
+    def forward(self, selection, question):
+        return self.pool(selection) * self.ask(question.vector_QC)
 
 
 class Mean(Good):
@@ -86,8 +86,8 @@ class LeakyGradient(Good):
 
 
 class Float32(Good):
-    def forward(self, selection, question_QC):
-        return super().forward(selection, question_QC).float()
+    def forward(self, selection, question):
+        return super().forward(selection, question).float()
 
 
 class MixesDtypes(Good):
@@ -115,9 +115,9 @@ class Counter(Good):
         super().__init__(config, sizes)
         self.register_buffer("calls", torch.zeros(()))
 
-    def forward(self, selection, question_QC):
+    def forward(self, selection, question):
         self.calls += 1
-        return super().forward(selection, question_QC)
+        return super().forward(selection, question)
 
 
 class UnseededStart(Good):

@@ -1,6 +1,7 @@
 """What every kind's contract checks, and how a contract is turned on."""
 
 import sys
+import types
 
 import attrs
 import pytest
@@ -22,15 +23,16 @@ class Config:
 def turned_on(config=Config, kind="selector", summary="for a test", cls=Selector, **options):
     component = Component(kind=kind, name="mine", target="here:It", config=config, summary=summary)
 
-    class Local(Installed):
-        def load(self):
-            return cls
-
+    sys.modules["here"] = types.SimpleNamespace(It=cls)
     tests = contract("selector", "mine", **options)
-    tests.installed = staticmethod(
-        lambda: Local(kind=kind, declared=component, distribution="here", version="1")
-    )
+    tests.installed = staticmethod(lambda: Installed(declared=component, distribution="here", version="1"))
     return tests()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    yield
+    sys.modules.pop("here", None)
 
 
 def failure(test):
@@ -100,7 +102,8 @@ def test_option_without_a_type():
 
 def test_class_of_another_kind():
     text = failure(turned_on(cls=Fuser).test_class_is_of_its_kind)
-    assert text == "here:It must be a subclass of hacore.interfaces.Selector"
+    assert "selector 'mine'" in text
+    assert "not a subclass of hacore.interfaces.Selector" in text
 
 
 def test_class_without_forward():
@@ -117,7 +120,7 @@ def test_class_without_forward():
     ],
 )
 def test_declaring_imports_no_torch(tmp_path, monkeypatch, source, words):
-    (tmp_path / "declares_it.py").write_text(source + "\ndef hacore_components():\n    return []\n")
+    (tmp_path / "declares_it.py").write_text(source + "\ndef hacore_declare():\n    return []\n")
     info = tmp_path / "here-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: here\nVersion: 1\n")

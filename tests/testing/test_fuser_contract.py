@@ -18,9 +18,11 @@ class Good(Fuser):
     def fuse(self, image_INC, question_QC, image_index_Q):
         return (image_INC[image_index_Q] + question_QC.unsqueeze(1)).relu()
 
-    def forward(self, cells, question_QC, image_index_Q):
+    def forward(self, cells, question, image_index_Q):
         image_INC = self.image(cells.features)
-        return attrs.evolve(cells, features=self.fuse(image_INC, self.question(question_QC), image_index_Q))
+        return attrs.evolve(
+            cells, features=self.fuse(image_INC, self.question(question.vector_QC), image_index_Q)
+        )
 
 
 class ImageOfRow(Good):
@@ -64,14 +66,14 @@ class Transposed(Good):
 
 
 class DropsPositions(Good):
-    def forward(self, cells, question_QC, image_index_Q):
-        fused = super().forward(cells, question_QC, image_index_Q)
+    def forward(self, cells, question, image_index_Q):
+        fused = super().forward(cells, question, image_index_Q)
         return attrs.evolve(fused, positions=torch.zeros_like(cells.positions))
 
 
 class Bare(Good):
-    def forward(self, cells, question_QC, image_index_Q):
-        return super().forward(cells, question_QC, image_index_Q).features
+    def forward(self, cells, question, image_index_Q):
+        return super().forward(cells, question, image_index_Q).features
 
 
 def test_a_right_fuser_passes(failures):
@@ -85,7 +87,7 @@ def test_a_right_fuser_passes(failures):
         (ImageOfRow, "test_no_other_image_is_trained", "image 1 is not asked about but receives a gradient"),
         (SortedImages, "test_each_question_sees_its_image", "question 0 about image 2"),
         (SortedImages, "test_order_of_questions_does_not_matter", "do not follow the order of the questions"),
-        (Blind, "test_gradients", "the input question_QC receives no gradient"),
+        (Blind, "test_gradients", "the input vector_QC receives no gradient"),
         (CellBias, "test_order_of_cells_does_not_matter", "use positions instead"),
         (OfTheBatch, "test_each_question_sees_its_image", "alone with its image than in a batch"),
         (

@@ -20,7 +20,7 @@ class Good(Selector[Config]):
     def presence(self, cells):
         return cells.features.detach().norm(dim=-1)
 
-    def forward(self, cells):
+    def forward(self, cells, question):
         presence_QN = self.presence(cells)
         index_QK = presence_QN.topk(self.config.k).indices
         return Selection(
@@ -33,8 +33,8 @@ class Good(Selector[Config]):
 
 
 class Adaptive(Good):
-    def forward(self, cells):
-        selection = super().forward(cells)
+    def forward(self, cells, question):
+        selection = super().forward(cells, question)
         kept_QK = selection.presence_QN.gather(1, selection.index_QK)
         return attrs.evolve(
             selection,
@@ -47,8 +47,8 @@ class Adaptive(Good):
 class Changed(Good):
     """Good, with one thing changed in what it returns."""
 
-    def forward(self, cells):
-        selection = super().forward(cells)
+    def forward(self, cells, question):
+        selection = super().forward(cells, question)
         return attrs.evolve(selection, **self.change(selection, cells))
 
 
@@ -68,9 +68,9 @@ class Draws(Good):
 
 
 class Writes(Good):
-    def forward(self, cells):
+    def forward(self, cells, question):
         cells.features.mul_(2)
-        return super().forward(cells)
+        return super().forward(cells, question)
 
 
 class PlainTensor(Good):
@@ -107,9 +107,9 @@ class Scaled(Changed):
 
 
 class Masked(Good):
-    def forward(self, cells):
+    def forward(self, cells, question):
         count = cells.features.shape[1]
-        selection = super().forward(cells)
+        selection = super().forward(cells, question)
         kept = torch.zeros_like(selection.presence_QN).scatter(1, selection.index_QK, 1)
         return attrs.evolve(
             selection,

@@ -8,7 +8,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hacore.data import Batch
 from hacore.train.augment import augment, move_images
+
+
+def a_batch(images, boxes_IO4=None):
+    """Images nobody asks about."""
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return Batch(
+        images=images,
+        words_QT=nothing.view(0, 1),
+        lengths_Q=nothing,
+        image_index_Q=nothing,
+        answer_Q=nothing,
+        type_Q=nothing,
+        row_Q=np.arange(0),
+        boxes_IO4=boxes_IO4,
+    )
 
 
 def plainly(image, shift, angle):
@@ -54,7 +70,7 @@ def test_every_pixel_is_that_of_the_plain_formula(height, width, shift, angle, s
 def test_a_shift_is_a_crop_of_the_padded_image():
     images = torch.randint(0, 256, (40, 3, 8, 6), dtype=torch.uint8)
     torch.manual_seed(3)
-    moved = augment(images, 2, 0.0)
+    moved = augment(a_batch(images), 2, 0.0).images
     padded = torch.nn.functional.pad(images.float() / 255, (2, 2, 2, 2), mode="replicate")
     crops = torch.stack([padded[:, :, y : y + 8, x : x + 6] for y in range(5) for x in range(5)])
     distance = (crops - moved).abs().amax((2, 3, 4))
@@ -64,7 +80,8 @@ def test_a_shift_is_a_crop_of_the_padded_image():
 
 def test_nothing_asked_nothing_done():
     images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
-    assert augment(images, 0, 0.0) is images
+    batch = a_batch(images)
+    assert augment(batch, 0, 0.0) is batch
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
@@ -73,9 +90,12 @@ def test_the_random_state_decides(kind):
     if kind.is_floating_point:
         images /= 255
     state = torch.get_rng_state()
-    first = augment(images, 1, 0.05)
-    assert not torch.equal(first, augment(images, 1, 0.05))
+    first = augment(a_batch(images), 1, 0.05).images
+    assert not torch.equal(first, augment(a_batch(images), 1, 0.05).images)
     torch.set_rng_state(state)
-    assert torch.equal(first, augment(images, 1, 0.05))
+    # Boxes come along without drawing anything.
+    again = augment(a_batch(images, torch.tensor([[[0.0, 0.0, 1.0, 1.0]]]).expand(5, 1, 4)), 1, 0.05)
+    assert torch.equal(first, again.images)
+    assert again.boxes_IO4.shape == (5, 1, 4)
     assert first.min() >= 0
     assert first.max() <= 1

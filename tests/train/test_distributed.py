@@ -24,16 +24,16 @@ from hacore.workflow import run as run_spec
 SPY = """
 import sys
 import torch
-import hacore.train.loop as loop
+import hacore.train.trainer as trainer
 import hacore.workflow as workflow
 from hacore.cli import main
 
 seen, evaluated = [], []
-make_batch, train, evaluate = loop.make_batch, workflow.train, loop.evaluate
+make_batch, evaluate = trainer.make_batch, trainer.evaluate
 
-def spying_batch(questions, images, rows):
+def spying_batch(questions, images, rows, objects):
     seen.extend(rows.tolist())
-    return make_batch(questions, images, rows)
+    return make_batch(questions, images, rows, objects)
 
 def spying_evaluate(model, *arguments, **options):
     evaluated.append({name: b.clone() for name, b in model.named_buffers()})
@@ -41,13 +41,14 @@ def spying_evaluate(model, *arguments, **options):
     evaluated[-1]["accuracy"] = torch.tensor(scores.accuracy)
     return scores
 
-def spying_train(spec, dataset, model, folder, *, world, **options):
-    at = train(spec, dataset, model, folder, world=world, **options)
-    held = {"model": model.state_dict(), "seen": seen, "evaluated": evaluated, "random": torch.rand(3)}
-    torch.save(held, f"rank{world.rank}.pt")
-    return at
+class SpyingTrainer(trainer.Trainer):
+    def train(self):
+        super().train()
+        state = self.model.state_dict()
+        held = {"model": state, "seen": seen, "evaluated": evaluated, "random": torch.rand(3)}
+        torch.save(held, f"rank{self.world.rank}.pt")
 
-loop.make_batch, workflow.train, loop.evaluate = spying_batch, spying_train, spying_evaluate
+trainer.make_batch, workflow.Trainer, trainer.evaluate = spying_batch, SpyingTrainer, spying_evaluate
 main(sys.argv[1:])
 """
 

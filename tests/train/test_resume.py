@@ -11,7 +11,7 @@ import pytest
 import hacore
 from hacore.errors import RunError
 from hacore.files import load_tensors
-from hacore.train import loop
+from hacore.train import trainer
 from hacore.workflow import run as run_spec
 
 
@@ -57,7 +57,7 @@ def leftovers(folder):
 @pytest.mark.parametrize("step", [1, 2, 6, 8, 12, 23])
 def test_interrupted_after_any_step(make_spec, start, uninterrupted, assert_same, monkeypatch, step):
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", step, lambda: signal.raise_signal(signal.SIGINT))
+        at_call(patch, trainer, "make_batch", step, lambda: signal.raise_signal(signal.SIGINT))
         folder, result = start(make_spec())
     assert result is None
     assert not folder.result_file.exists()
@@ -84,10 +84,10 @@ def test_interrupted_twice_with_rectified_options(
         "aggregator": {"use": "rn", "width": 8},
     }
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", 7, lambda: signal.raise_signal(signal.SIGTERM))
+        at_call(patch, trainer, "make_batch", 7, lambda: signal.raise_signal(signal.SIGTERM))
         folder, _ = start(make_spec(changes))
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", 4, lambda: signal.raise_signal(signal.SIGTERM))
+        at_call(patch, trainer, "make_batch", 4, lambda: signal.raise_signal(signal.SIGTERM))
         run_spec(make_spec(changes), resume=folder, device="cpu")
     assert load_tensors(folder.last)[1]["step"] == 11
     run_spec(make_spec(changes), resume=folder, device="cpu")
@@ -97,7 +97,7 @@ def test_interrupted_twice_with_rectified_options(
 @pytest.mark.parametrize("step", [1, 5, 7, 24])
 def test_killed_in_any_step(make_spec, start, uninterrupted, assert_same, monkeypatch, step):
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", step, kill)
+        at_call(patch, trainer, "make_batch", step, kill)
         folder, _ = start(make_spec())
     assert folder.last.exists() == (step > 4)
     run_spec(make_spec(), resume=folder, device="cpu")
@@ -123,7 +123,7 @@ def test_patience_counts_on(make_spec, start, uninterrupted, assert_same, monkey
     changes = {"train.lr": 1e-12, "train.patience": 4, "train.epochs": 10, "image_encoder.norm": "off"}
     assert uninterrupted(changes).result()["training"]["steps"] == 20
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", 14, lambda: signal.raise_signal(signal.SIGINT))
+        at_call(patch, trainer, "make_batch", 14, lambda: signal.raise_signal(signal.SIGINT))
         folder, _ = start(make_spec(changes))
     assert load_tensors(folder.last)[1]["stale"] == 2
     run_spec(make_spec(changes), resume=folder, device="cpu")
@@ -133,8 +133,8 @@ def test_patience_counts_on(make_spec, start, uninterrupted, assert_same, monkey
 def test_seconds_go_on_and_count_training_alone(make_spec, start, monkeypatch):
     clock = iter(float(second) for second in range(10**6))
     with monkeypatch.context() as patch:
-        patch.setattr(loop.time, "monotonic", lambda: next(clock))
-        at_call(patch, loop, "make_batch", 11, lambda: signal.raise_signal(signal.SIGINT))
+        patch.setattr(trainer.time, "monotonic", lambda: next(clock))
+        at_call(patch, trainer, "make_batch", 11, lambda: signal.raise_signal(signal.SIGINT))
         folder, _ = start(make_spec())
     before = load_tensors(folder.last)[1]["seconds"]
     assert before > 10
@@ -156,7 +156,7 @@ def test_a_run_that_was_trained_to_the_end_is_only_measured(
         folder, _ = start(make_spec())
     trained = load_tensors(folder.last)[1]["seconds"]
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", 1, lambda: pytest.fail("trained again"))
+        at_call(patch, trainer, "make_batch", 1, lambda: pytest.fail("trained again"))
         _, result = run_spec(make_spec(), resume=folder, device="cpu")
     assert result["training"]["seconds"] == round(trained, 1)
     assert_same(folder, uninterrupted())
@@ -165,7 +165,7 @@ def test_a_run_that_was_trained_to_the_end_is_only_measured(
 def test_a_finished_run_gives_its_result_again_at_once(make_spec, start, monkeypatch):
     folder, result = start(make_spec({"train.steps": 2}))
     said = []
-    reporter = loop.Reporter
+    reporter = trainer.Reporter
     monkeypatch.setattr(hacore.workflow, "open_dataset", lambda use: pytest.fail("opened the data again"))
 
     class Notes(reporter):
@@ -180,7 +180,7 @@ def test_a_finished_run_gives_its_result_again_at_once(make_spec, start, monkeyp
 
 def test_resuming_with_another_spec_or_other_data_is_refused(make_spec, start, monkeypatch):
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", 3, lambda: signal.raise_signal(signal.SIGINT))
+        at_call(patch, trainer, "make_batch", 3, lambda: signal.raise_signal(signal.SIGINT))
         folder, _ = start(make_spec())
     before = folder.last.read_bytes(), folder.metrics_file.read_bytes()
     for changes in ({"train.lr": 0.02}, {"seed": 4}, {"data.data_seed": 1}):
@@ -194,7 +194,7 @@ def test_resuming_with_another_spec_or_other_data_is_refused(make_spec, start, m
 
 def test_metrics_that_lost_their_end_are_not_filled_with_zeros(make_spec, start, monkeypatch):
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", 8, lambda: signal.raise_signal(signal.SIGINT))
+        at_call(patch, trainer, "make_batch", 8, lambda: signal.raise_signal(signal.SIGINT))
         folder, _ = start(make_spec())
     folder.metrics_file.unlink()
     run_spec(make_spec(), resume=folder, device="cpu")
@@ -204,7 +204,7 @@ def test_metrics_that_lost_their_end_are_not_filled_with_zeros(make_spec, start,
 
 def test_half_written_files_of_a_killed_process_go_away(make_spec, start, monkeypatch):
     with monkeypatch.context() as patch:
-        at_call(patch, loop, "make_batch", 6, kill)
+        at_call(patch, trainer, "make_batch", 6, kill)
         folder, _ = start(make_spec())
     (folder.last.with_name(".last.safetensors.123.tmp")).write_bytes(b"half")
     (folder.path / ".result.json.123.tmp").write_bytes(b"{")

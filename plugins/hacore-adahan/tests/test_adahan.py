@@ -7,13 +7,14 @@ from hacore_adahan.adahan import AdaHAN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hacore.interfaces import Cells, Sizes, build, grid_positions
+from hacore.interfaces import Cells, Question, Sizes, build, grid_positions
 
 
 def select(x_QNC, grid, **options):
     sizes = Sizes(image=(3, 8, 8), words=5, answers=3, grid=grid, cell_channels=x_QNC.shape[-1])
     selector = build(AdaHAN, Config(**options), sizes)
-    return selector(Cells(features=x_QNC, positions=grid_positions(grid).to(x_QNC.dtype), grid=grid))
+    cells = Cells(features=x_QNC, positions=grid_positions(grid).to(x_QNC.dtype), grid=grid)
+    return selector(cells, Question(torch.zeros(len(x_QNC), 7)))
 
 
 def kept_by_loop(vectors, presence="norm", scale=1.0, threshold=1.0, comparison=">=", max_cells=None):

@@ -3,14 +3,15 @@ import torch
 from hacore_all_cells import Config
 from hacore_all_cells.all_cells import AllCells
 
-from hacore.interfaces import Cells, Sizes, build, grid_positions
+from hacore.interfaces import Cells, Question, Sizes, build, grid_positions
 
 
 def select(x_QNC, grid):
     sizes = Sizes(image=(3, 8, 8), words=5, answers=3, grid=grid, cell_channels=x_QNC.shape[-1])
     selector = build(AllCells, Config(), sizes)
     assert selector.out_channels == x_QNC.shape[-1]
-    return selector(Cells(features=x_QNC, positions=grid_positions(grid).to(x_QNC.dtype), grid=grid))
+    cells = Cells(features=x_QNC, positions=grid_positions(grid).to(x_QNC.dtype), grid=grid)
+    return selector(cells, Question(torch.zeros(len(x_QNC), 7)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from hacore_clevr import Config, PrepareConfig, hacore_components, hacore_data_tools, prepare
+from hacore_clevr import Config, PrepareConfig, hacore_declare, prepare
 from hacore_clevr.dataset import Clevr
 from hacore_clevr.domain import ANSWERS, GROUPS
 from hacore_clevr.official import questions_file
@@ -281,11 +281,12 @@ def test_unknown_split_is_named(data):
 
 
 def test_declaring_imports_little():
-    (component,) = hacore_components()
+    declared = hacore_declare()
+    (component,) = [it for it in declared if it.kind == "dataset"]
     assert (component.kind, component.name, component.config) == ("dataset", "clevr", Config)
-    assert {tool.name for tool in hacore_data_tools()} == {"clevr"}
+    assert {it.name for it in declared} == {"clevr"}
     code = (
-        "import sys, hacore_clevr as it; it.hacore_components(); it.hacore_data_tools();"
+        "import sys, hacore_clevr as it; it.hacore_declare();"
         "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -8,7 +8,7 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hacore_clevr import MD5, URL, DownloadConfig, hacore_data_tools
+from hacore_clevr import MD5, URL, DownloadConfig, hacore_declare
 from hacore_clevr.download import download
 
 from hacore.errors import DataError
@@ -368,7 +368,7 @@ def test_options(tmp_path):
     config = DownloadConfig()
     assert (config.url, config.md5) == (URL, MD5)
     assert config.md5 == "b11922020e72d0cd9154779b2d3d07d2"
-    (tool,) = [it for it in hacore_data_tools() if it.action == "download"]
+    (tool,) = [it for it in hacore_declare() if it.kind == "download"]
     assert (tool.config, tool.argument) == (DownloadConfig, None)
     for url in ("file:///etc/passwd", "CLEVR.zip"):
         with pytest.raises(ValueError, match="is no address; it must begin with https:// or http://"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hacore_clevr import PrepareConfig, hacore_data_tools, prepare
+from hacore_clevr import PrepareConfig, hacore_declare, prepare
 from hacore_clevr.columns import collect
 from hacore_clevr.official import image_names, questions_file, read_questions
 from hacore_clevr.pack import check_pack, open_pack
@@ -369,7 +369,7 @@ def test_check_reads_everything(official, output):
 
 
 def test_the_tools_are_declared():
-    found = {tool.action: tool for tool in hacore_data_tools()}
+    found = {it.kind: it for it in hacore_declare()}
     assert found["prepare"].config is PrepareConfig
     assert found["prepare"].argument == "root"
     assert writer.SHARD == 64

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hacore.interfaces import Cells, Sizes, build, grid_positions
+from hacore.interfaces import Cells, Question, Sizes, build, grid_positions
 from hacore.testing import contract
 
 TestContractAdd = contract("fuser", "add", width=8)
@@ -84,7 +84,7 @@ def plain(name, model, cells, question_QC, image_index_Q):
 
 
 def test_declaring_imports_no_torch():
-    code = "import sys, hacore_fuse as p; p.hacore_components(); assert 'torch' not in sys.modules"
+    code = "import sys, hacore_fuse as p; p.hacore_declare(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -103,7 +103,7 @@ def test_equals_the_plain_formula(name, images, questions, grid, layers, coordin
     torch.manual_seed(seed)
     model = fuser(name, grid=grid, layers=layers, coordinates=coordinates)
     cells, question_QC, image_index_Q = inputs(images, questions, grid=grid)
-    fused = model(cells, question_QC, image_index_Q)
+    fused = model(cells, Question(question_QC), image_index_Q)
     assert (fused.grid, model.out_channels) == (grid, 5)
     assert fused.positions is cells.positions
     expected = plain(name, model, cells, question_QC, image_index_Q)
@@ -122,7 +122,7 @@ def test_image_only_copies_the_cells():
     cells, question_QC, image_index_Q = inputs(3, 7)
     sizes = Sizes(image=(3, 8, 8), words=5, answers=2, grid=(2, 3), cell_channels=3, question_channels=4)
     model = build(ImageOnly, ImageOnlyConfig(), sizes)
-    fused = model(cells, question_QC, image_index_Q)
+    fused = model(cells, Question(question_QC), image_index_Q)
     assert (model.out_channels, list(model.parameters())) == (3, [])
     assert torch.equal(fused.features, cells.features[image_index_Q])
     fused.features.sum().backward()
@@ -134,7 +134,7 @@ def test_image_only_copies_the_cells():
 def test_an_image_without_questions_gets_no_gradient(name):
     model = fuser(name)
     cells, question_QC, _ = inputs(3, 4)
-    model(cells, question_QC, torch.tensor([2, 0, 2, 0])).features.sum().backward()
+    model(cells, Question(question_QC), torch.tensor([2, 0, 2, 0])).features.sum().backward()
     assert not cells.features.grad[1].any()
     assert cells.features.grad[0].any()
 
@@ -146,7 +146,7 @@ def test_the_image_half_is_computed_once_per_image(name, coordinates):
         cells, question_QC, _ = inputs(2, questions, cell_channels=50, grid=(4, 5))
         model = fuser(name, cell_channels=50, grid=(4, 5), layers=0, coordinates=coordinates)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(cells, question_QC, torch.arange(questions) % 2)
+            model(cells, Question(question_QC), torch.arange(questions) % 2)
         return counter.get_total_flops() // 2
 
     of_one_question = 4 * 5 * (2 if name == "multiply" else 1)
@@ -164,7 +164,7 @@ def test_concat_is_a_linear_layer_on_the_concatenation(coordinates):
     parts = [cells.features[image_index_Q], question_QC[:, None].expand(-1, 6, -1)]
     if coordinates:
         parts.insert(1, cells.positions.double().expand(7, -1, -1))
-    fused = model(cells, question_QC, image_index_Q).features
+    fused = model(cells, Question(question_QC), image_index_Q).features
     torch.testing.assert_close(fused, joint(torch.cat(parts, dim=2)))
 
 
@@ -172,8 +172,8 @@ def test_concat_is_a_linear_layer_on_the_concatenation(coordinates):
 def test_zero_layers_have_no_relu_and_more_have(name):
     torch.manual_seed(0)
     cells, question_QC, image_index_Q = inputs(3, 7)
-    assert (fuser(name, layers=0)(cells, question_QC, image_index_Q).features < 0).any()
-    features = fuser(name, layers=1)(cells, question_QC, image_index_Q).features
+    assert (fuser(name, layers=0)(cells, Question(question_QC), image_index_Q).features < 0).any()
+    features = fuser(name, layers=1)(cells, Question(question_QC), image_index_Q).features
     assert (features >= 0).all()
     assert (features > 0).any()
 
@@ -187,7 +187,7 @@ def test_normalised_questions_of_tiny_spread_still_give_different_gains():
     for normalise in (True, False):
         model = fuser("multiply", question_channels=6, layers=0, normalise=normalise)
         nn.init.zeros_(model.shift.weight)
-        spread[normalise] = model(cells, question_QC, image_index_Q).features.std(0).mean()
+        spread[normalise] = model(cells, Question(question_QC), image_index_Q).features.std(0).mean()
     assert spread[True] > 20 * spread[False]
 
 
@@ -206,10 +206,10 @@ def test_low_precision(name, dtype):
     torch.manual_seed(0)
     model = fuser(name, dtype=dtype)
     cells, question_QC, image_index_Q = inputs(2, 5, dtype=dtype)
-    fused = model(cells, question_QC, image_index_Q).features
+    fused = model(cells, Question(question_QC), image_index_Q).features
     assert fused.dtype == dtype
     exact = model.double()(
-        attrs.evolve(cells, features=cells.features.double()), question_QC.double(), image_index_Q
+        attrs.evolve(cells, features=cells.features.double()), Question(question_QC.double()), image_index_Q
     )
     tolerance = 1e-5 if dtype == torch.float32 else 0.05
     torch.testing.assert_close(fused.double(), exact.features, atol=tolerance, rtol=tolerance)
@@ -221,9 +221,9 @@ def test_inputs_are_left_as_they_are(name):
     cells, question_QC, image_index_Q = inputs(2, 5)
     before = cells.features.clone(), question_QC.clone(), cells.positions.clone()
     with torch.no_grad():
-        first = model(cells, question_QC, image_index_Q).features
+        first = model(cells, Question(question_QC), image_index_Q).features
         kept = first.clone()
-        model(cells, question_QC, image_index_Q)
+        model(cells, Question(question_QC), image_index_Q)
     assert torch.equal(first, kept)
     for now, then in zip((cells.features, question_QC, cells.positions), before, strict=True):
         assert torch.equal(now, then)

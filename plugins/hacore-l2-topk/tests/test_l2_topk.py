@@ -5,13 +5,14 @@ from hacore_l2_topk.l2_topk import L2TopK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hacore.interfaces import Cells, Sizes, build, grid_positions
+from hacore.interfaces import Cells, Question, Sizes, build, grid_positions
 
 
 def select(x_QNC, grid, **options):
     sizes = Sizes(image=(3, 8, 8), words=5, answers=3, grid=grid, cell_channels=x_QNC.shape[-1])
     selector = build(L2TopK, Config(**options), sizes)
-    return selector(Cells(features=x_QNC, positions=grid_positions(grid).to(x_QNC.dtype), grid=grid))
+    cells = Cells(features=x_QNC, positions=grid_positions(grid).to(x_QNC.dtype), grid=grid)
+    return selector(cells, Question(torch.zeros(len(x_QNC), 7)))
 
 
 @settings(deadline=None, max_examples=30)

@@ -5,6 +5,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hacore_lstm import Config
 from hacore_lstm.encoder import LSTM
 from hypothesis import given, settings
@@ -68,8 +69,37 @@ def plain(model, words_QT, lengths_Q):
     return torch.stack(vectors)
 
 
+def alone(model, words_QT, lengths_Q, width):
+    """(Q, width, C): the state at each word, from torch's LSTM over one unpadded question at a time."""
+    rows = []
+    for words_T, length in zip(words_QT, lengths_Q.tolist(), strict=True):
+        inputs_TC = model.embedding.weight[words_T[:length]]
+        if model.config.reverse:
+            inputs_TC = inputs_TC.flip(0)
+        states_TC, _ = model.lstm(inputs_TC)
+        if model.config.reverse:
+            states_TC = states_TC.flip(0)
+        rows.append(F.pad(states_TC, (0, 0, 0, width - length)))
+    return torch.stack(rows)
+
+
+def after_the_last_word(words_QTC, lengths_Q):
+    return torch.arange(words_QTC.shape[1]) >= lengths_Q[:, None]
+
+
+def assert_same_gradients(model, ours, reference):
+    seeds = torch.randn_like(ours)
+    parameters = list(model.parameters())
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, parameters, seeds),
+        torch.autograd.grad(reference, parameters, seeds),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)
+
+
 def test_declaring_imports_no_torch():
-    code = "import sys, hacore_lstm as p; p.hacore_components(); assert 'torch' not in sys.modules"
+    code = "import sys, hacore_lstm as p; p.hacore_declare(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -86,17 +116,38 @@ def test_declaring_imports_no_torch():
 def test_equals_the_plain_formula(count, longest, layers, bidirectional, reverse, unique, seed):
     model = encoder(layers=layers, bidirectional=bidirectional, reverse=reverse, unique=unique)
     words_QT, lengths_Q = questions(count, longest, seed=seed)
-    ours, reference = model(words_QT, lengths_Q), plain(model, words_QT, lengths_Q)
+    ours, reference = model(words_QT, lengths_Q).vector_QC, plain(model, words_QT, lengths_Q)
     assert ours.shape == (count, model.out_channels)
     torch.testing.assert_close(ours, reference)
-    seeds = torch.randn_like(ours)
-    parameters = list(model.parameters())
-    for mine, theirs in zip(
-        torch.autograd.grad(ours, parameters, seeds),
-        torch.autograd.grad(reference, parameters, seeds),
-        strict=True,
-    ):
-        torch.testing.assert_close(mine, theirs)
+    assert_same_gradients(model, ours, reference)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 7),
+    longest=st.integers(1, 6),
+    wider=st.integers(0, 3),
+    layers=st.integers(1, 3),
+    bidirectional=st.booleans(),
+    reverse=st.booleans(),
+    unique=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_states_at_the_words_are_those_of_each_question_alone(
+    count, longest, wider, layers, bidirectional, reverse, unique, seed
+):
+    model = encoder(layers=layers, bidirectional=bidirectional, reverse=reverse, unique=unique)
+    words_QT, lengths_Q = questions(count, longest, seed=seed)
+    words_QT = F.pad(words_QT, (0, wider), value=1)  # whatever the padding holds
+    question = model(words_QT, lengths_Q)
+    ours = question.words_QTC
+    assert torch.equal(question.lengths_Q, lengths_Q)
+    assert ours.shape[1] >= lengths_Q.max()
+    assert ours.shape[2] == model.word_channels == 4 * (2 if bidirectional else 1)
+    assert not ours[after_the_last_word(ours, lengths_Q)].any()
+    reference = alone(model, words_QT, lengths_Q, ours.shape[1])
+    torch.testing.assert_close(ours, reference)
+    assert_same_gradients(model, ours, reference)
 
 
 @pytest.mark.parametrize("unique", [True, False])
@@ -105,13 +156,13 @@ def test_equals_the_plain_formula(count, longest, layers, bidirectional, reverse
 def test_neither_padding_nor_the_batch_matter(unique, bidirectional, reverse):
     model = encoder(layers=2, unique=unique, bidirectional=bidirectional, reverse=reverse)
     words_QT, lengths_Q = questions()
-    expected = model(words_QT, lengths_Q)
+    expected = model(words_QT, lengths_Q).vector_QC
     blank = words_QT.masked_fill(torch.arange(words_QT.shape[1]) >= lengths_Q[:, None], 0)
     wider = torch.cat([blank, torch.zeros(len(blank), 3, dtype=torch.int64)], dim=1)
-    torch.testing.assert_close(model(wider, lengths_Q), expected)
+    torch.testing.assert_close(model(wider, lengths_Q).vector_QC, expected)
     for question, (words_T, length) in enumerate(zip(words_QT, lengths_Q, strict=True)):
-        alone = model(words_T[None, :length], length[None])[0]
-        torch.testing.assert_close(alone, expected[question])
+        single = model(words_T[None, :length], length[None]).vector_QC[0]
+        torch.testing.assert_close(single, expected[question])
 
 
 def test_equal_questions_are_encoded_once():
@@ -120,28 +171,31 @@ def test_equal_questions_are_encoded_once():
     model.lstm.register_forward_pre_hook(lambda module, inputs: rows.append(int(inputs[0].batch_sizes[0])))
     words_QT = torch.tensor([[1, 2, 0], [1, 2, 5], [1, 2, 3], [1, 2, 3], [1, 0, 0]])
     lengths_Q = torch.tensor([2, 2, 3, 3, 2])
-    vectors = model(words_QT, lengths_Q)
+    question = model(words_QT, lengths_Q)
+    vectors, states = question.vector_QC, question.words_QTC
     assert rows == [3]
     assert torch.equal(vectors[0], vectors[1])
+    assert torch.equal(states[0], states[1])
     # The last word may be the padding index: length tells "1 0" from "1".
     model(torch.tensor([[1, 0], [1, 0]]), torch.tensor([1, 2]))
     assert rows == [3, 2]
-    everything = encoder(unique=False)
-    torch.testing.assert_close(everything(words_QT, lengths_Q), vectors)
+    everything = encoder(unique=False)(words_QT, lengths_Q)
+    torch.testing.assert_close(everything.vector_QC, vectors)
+    torch.testing.assert_close(everything.words_QTC, states)
 
 
 def test_equal_questions_do_not_share_dropout():
     model = encoder(layers=2, dropout=0.5, hidden=16).train()
-    vectors = model(torch.tensor([[1, 2], [1, 2]]), torch.tensor([2, 2]))
+    vectors = model(torch.tensor([[1, 2], [1, 2]]), torch.tensor([2, 2])).vector_QC
     assert not torch.equal(vectors[0], vectors[1])
-    vectors = model.eval()(torch.tensor([[1, 2], [1, 2]]), torch.tensor([2, 2]))
+    vectors = model.eval()(torch.tensor([[1, 2], [1, 2]]), torch.tensor([2, 2])).vector_QC
     assert torch.equal(vectors[0], vectors[1])
 
 
 def test_padding_word_is_zero_and_stays_so():
     model = encoder()
     assert not model.embedding.weight[0].any()
-    model(torch.tensor([[0, 3], [2, 0]]), torch.tensor([2, 1])).sum().backward()
+    model(torch.tensor([[0, 3], [2, 0]]), torch.tensor([2, 1])).vector_QC.sum().backward()
     assert not model.embedding.weight.grad[0].any()
     assert model.embedding.weight.grad[3].any()
 
@@ -150,18 +204,24 @@ def test_padding_word_is_zero_and_stays_so():
 def test_result_has_the_dtype_of_the_parameters(dtype):
     words_QT, lengths_Q = questions()
     model, exact = encoder(dtype, layers=2, bidirectional=True), encoder(layers=2, bidirectional=True)
-    vectors = model(words_QT, lengths_Q)
-    assert vectors.dtype == dtype
+    ours, reference = model(words_QT, lengths_Q), exact(words_QT, lengths_Q)
     tolerance = {torch.bfloat16: 0.05, torch.half: 0.01}.get(dtype, 1e-5)
-    torch.testing.assert_close(vectors.double(), exact(words_QT, lengths_Q), atol=tolerance, rtol=tolerance)
+    for mine, theirs in (
+        (ours.vector_QC, reference.vector_QC),
+        (ours.words_QTC, reference.words_QTC),
+    ):
+        assert mine.dtype == dtype
+        torch.testing.assert_close(mine.double(), theirs, atol=tolerance, rtol=tolerance)
 
 
 def test_autocast_on_cpu():
     words_QT, lengths_Q = questions()
     model = encoder(torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        vectors = model(words_QT, lengths_Q)
-    torch.testing.assert_close(vectors.float(), model(words_QT, lengths_Q), atol=0.05, rtol=0.05)
+        question = model(words_QT, lengths_Q)
+    vectors, exact = question.vector_QC, model(words_QT, lengths_Q)
+    torch.testing.assert_close(vectors.float(), exact.vector_QC, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(question.words_QTC.float(), exact.words_QTC, atol=0.05, rtol=0.05)
     vectors.float().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
@@ -205,8 +265,9 @@ def test_lengths_may_stay_on_the_cpu(where):
     words_QT, lengths_Q = questions()
     model = encoder(torch.float32, bidirectional=True, reverse=True)
     expected = model(words_QT, lengths_Q)
-    vectors = model.cuda()(words_QT.cuda(), lengths_Q.to(where))
-    torch.testing.assert_close(vectors.cpu(), expected, atol=1e-4, rtol=1e-4)
+    question = model.cuda()(words_QT.cuda(), lengths_Q.to(where))
+    torch.testing.assert_close(question.vector_QC.cpu(), expected.vector_QC, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(question.words_QTC.cpu(), expected.words_QTC, atol=1e-4, rtol=1e-4)
 
 
 class Traced(torch.nn.Module):
@@ -215,11 +276,14 @@ class Traced(torch.nn.Module):
         self.encoder = encoder.eval().requires_grad_(False)
 
     def forward(self, words, lengths):
-        return self.encoder(words, lengths)
+        question = self.encoder(words, lengths)
+        return question.vector_QC, question.words_QTC
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"layers": 2, "bidirectional": True, "reverse": True}], ids=["plain", "all"]
+    "options",
+    [{}, {"reverse": True}, {"layers": 2, "bidirectional": True, "reverse": True}],
+    ids=["plain", "reverse", "all"],
 )
 def test_exported_it_takes_any_number_of_words(options):
     model = encoder(**options)
@@ -230,7 +294,9 @@ def test_exported_it_takes_any_number_of_words(options):
         ).module()
     for count, longest in ((1, 1), (5, 9), (12, 2)):
         words_QT, lengths_Q = questions(count, longest, seed=count)
-        words_QT = torch.nn.functional.pad(words_QT, (0, 3), value=1)  # whatever the padding holds
-        torch.testing.assert_close(
-            program(words_QT, lengths_Q), model(words_QT, lengths_Q), rtol=1e-6, atol=1e-9
-        )
+        words_QT = F.pad(words_QT, (0, 3), value=1)  # whatever the padding holds
+        vector_QC, words_QTC = program(words_QT, lengths_Q)
+        torch.testing.assert_close(vector_QC, model(words_QT, lengths_Q).vector_QC, rtol=1e-6, atol=1e-9)
+        assert not words_QTC[after_the_last_word(words_QTC, lengths_Q)].any()
+        expected = alone(model, words_QT, lengths_Q, words_QTC.shape[1])
+        torch.testing.assert_close(words_QTC, expected, rtol=1e-6, atol=1e-9)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import hacore
-from hacore.train import loop
+from hacore.train import trainer
 
 pytest.importorskip("mlflow", reason="needs MLflow: pip install mlflow-skinny sqlalchemy alembic")
 pytest.importorskip("sqlalchemy")
@@ -121,14 +121,14 @@ def test_a_run_has_its_metrics_options_and_files(client, whole, tmp_path):
 
 @pytest.mark.parametrize("step", [2, 14])
 def test_a_run_that_failed_and_goes_on_is_the_same_run(client, run, whole, monkeypatch, step):
-    make_batch, left = loop.make_batch, iter(range(step, -1000, -1))
+    make_batch, left = trainer.make_batch, iter(range(step, -1000, -1))
 
     def failing(*arguments):
         if next(left) == 0:
             raise RuntimeError("a bug")
         return make_batch(*arguments)
 
-    monkeypatch.setattr(loop, "make_batch", failing)
+    monkeypatch.setattr(trainer, "make_batch", failing)
     found = []
     with pytest.raises(RuntimeError):
         run(created=found.append)
@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_marked_as_such(client, run, monkeypatch):
         raise KeyboardInterrupt
 
     found = []
-    monkeypatch.setattr(loop, "make_batch", stop)
+    monkeypatch.setattr(trainer, "make_batch", stop)
     with pytest.raises(KeyboardInterrupt):
         run(created=found.append)
     assert held(client, found[0]).info.status == "KILLED"
@@ -162,5 +162,5 @@ def test_a_server_that_does_not_answer_stops_no_run(tmp_path, place, monkeypatch
     (warned,) = [
         it.getMessage() for it in caplog.records if it.name == "hacore" and it.levelname == "WARNING"
     ]
-    assert warned.startswith("logger 'mlflow' is dropped, the run goes on: ")
+    assert warned.startswith("observer 'mlflow' is dropped, the run goes on: ")
     assert "127.0.0.1" in warned

@@ -7,7 +7,7 @@ from hacore_non_local.non_local import NonLocal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hacore.interfaces import Selection, Sizes, build, grid_positions
+from hacore.interfaces import Question, Selection, Sizes, build, grid_positions
 
 GRID = (4, 5)
 
@@ -30,7 +30,7 @@ def selected(features_QKC, index_QK, **parts):
 
 def run(aggregator, *args, **parts):
     selection = selected(*args, **parts)
-    return aggregator(selection, torch.zeros(len(selection.index_QK), 7))
+    return aggregator(selection, Question(torch.zeros(len(selection.index_QK), 7)))
 
 
 def random_index(questions, kept, generator=None):

@@ -64,7 +64,7 @@ def features_of(whole, stage, images):
 
 
 def test_declaring_imports_no_torch():
-    code = "import sys, hacore_resnet as p; p.hacore_components(); assert 'torch' not in sys.modules"
+    code = "import sys, hacore_resnet as p; p.hacore_declare(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from hacore.interfaces import Selection, Sizes, grid_positions
+from hacore.interfaces import Question, Selection, Sizes, grid_positions
 
 GRID = (4, 5)
 
@@ -89,7 +89,7 @@ def leaves(module: RN, selection: Selection, question_QC: Tensor) -> list[Tensor
 
 def assert_equals_plain(module: RN, selection: Selection, question_QC: Tensor, tolerance: float) -> None:
     """Result and all gradients; the tolerance is a share of the largest number of each tensor."""
-    expected, found = plain(module, selection, question_QC), module(selection, question_QC)
+    expected, found = plain(module, selection, question_QC), module(selection, Question(question_QC))
     direction = torch.randn_like(expected)
     inputs = leaves(module, selection, question_QC)
     pairs = zip(
@@ -159,7 +159,7 @@ def test_gradcheck() -> None:
         changed = attrs.evolve(selection, features_QKC=features, weight_QK=weight)
         names = [name for name, _ in module.named_parameters()]
         return torch.func.functional_call(
-            module, dict(zip(names, parameters, strict=True)), (changed, question)
+            module, dict(zip(names, parameters, strict=True)), (changed, Question(question))
         )
 
     inputs = (selection.features_QKC, selection.weight_QK, question_QC, *module.parameters())
@@ -169,7 +169,7 @@ def test_gradcheck() -> None:
 def test_a_weight_that_is_not_trained_still_counts() -> None:
     module, selection, question_QC = make(weighted=True, width=6)
     fixed = attrs.evolve(selection, weight_QK=selection.weight_QK.detach())
-    expected, found = plain(module, fixed, question_QC), module(fixed, question_QC)
+    expected, found = plain(module, fixed, question_QC), module(fixed, Question(question_QC))
     inputs = [*module.parameters(), fixed.features_QKC]
     ours = torch.autograd.grad(found.sum(), inputs)
     theirs = torch.autograd.grad(expected.sum(), inputs)
@@ -181,7 +181,7 @@ def test_result_repeats_bit_for_bit(threads: int) -> None:
     inputs = leaves(module, selection, question_QC)
     results = []
     for _ in range(3):
-        out = module(selection, question_QC)
+        out = module(selection, Question(question_QC))
         results.append((out, *torch.autograd.grad(out.square().sum(), inputs)))
     for other in results[1:]:
         assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
@@ -193,20 +193,22 @@ def test_order_of_cells_does_not_matter() -> None:
     shuffled = attrs.evolve(
         selection, features_QKC=selection.features_QKC[:, order], index_QK=selection.index_QK[:, order]
     )
-    torch.testing.assert_close(module(shuffled, question_QC), module(selection, question_QC))
+    torch.testing.assert_close(
+        module(shuffled, Question(question_QC)), module(selection, Question(question_QC))
+    )
 
 
 def test_coordinates_tell_cells_apart_and_can_be_left_out() -> None:
     for coordinates in (True, False):
         module, selection, question_QC = make(coordinates=coordinates)
         moved = attrs.evolve(selection, index_QK=(selection.index_QK + 1) % (GRID[0] * GRID[1]))
-        same = torch.equal(module(moved, question_QC), module(selection, question_QC))
+        same = torch.equal(module(moved, Question(question_QC)), module(selection, Question(question_QC)))
         assert same is not coordinates
 
 
 def counted(module: RN, selection: Selection, question_QC: Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
-        module(selection, question_QC)
+        module(selection, Question(question_QC))
     return counter.get_total_flops() // 2
 
 
@@ -222,13 +224,13 @@ def test_ragged_counts_cost_the_sum_of_their_squares(threads: int) -> None:
 def test_a_question_without_cells_gives_zeros_and_no_gradient() -> None:
     module, selection, question_QC = make(3, 4, reduce="mean")
     valid_QK = torch.tensor([[True] * 4, [False] * 4, [True, False, False, True]])
-    out_QW = module(attrs.evolve(selection, valid_QK=valid_QK), question_QC)
+    out_QW = module(attrs.evolve(selection, valid_QK=valid_QK), Question(question_QC))
     assert not out_QW[1].any()
     (grad,) = torch.autograd.grad(out_QW.sum(), selection.features_QKC)
     assert not grad[1].any()
     assert grad[0].any()
     assert grad.isfinite().all()
-    nothing = module(attrs.evolve(selection, valid_QK=torch.zeros_like(valid_QK)), question_QC)
+    nothing = module(attrs.evolve(selection, valid_QK=torch.zeros_like(valid_QK)), Question(question_QC))
     assert not nothing.any()
 
 
@@ -237,16 +239,16 @@ def test_a_question_without_cells_gives_zeros_and_no_gradient() -> None:
 def test_half_precision_is_close_and_summed_in_float32(dtype: torch.dtype, weighted: bool) -> None:
     options = {"width": 32, "pairs_per_block": 50, "weighted": weighted}
     module, selection, question_QC = make(4, 12, dtype=torch.float32, **options)
-    exact = module(selection, question_QC)
+    exact = module(selection, Question(question_QC))
     exact_grads = torch.autograd.grad(exact.sum(), list(module.parameters()))
     half = RN(module.config, module.sizes).to(dtype)
     half.load_state_dict(module.state_dict())
     weight_QK = None if selection.weight_QK is None else selection.weight_QK.to(dtype)
     cast = attrs.evolve(selection, features_QKC=selection.features_QKC.to(dtype), weight_QK=weight_QK)
     with torch.autocast("cpu", dtype=dtype):
-        mixed = module(selection, question_QC)
+        mixed = module(selection, Question(question_QC))
     for found, parameters in (
-        (half(cast, question_QC.to(dtype)), list(half.parameters())),
+        (half(cast, Question(question_QC.to(dtype))), list(half.parameters())),
         (mixed, list(module.parameters())),
     ):
         assert found.dtype == parameters[0].dtype
@@ -259,10 +261,10 @@ def test_half_precision_is_close_and_summed_in_float32(dtype: torch.dtype, weigh
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_without_gradients_nothing_is_saved(threads: int, mode: type) -> None:
     module, selection, question_QC = make(9, 6, width=8, pairs_per_block=40)
-    expected = module(selection, question_QC).detach()
+    expected = module(selection, Question(question_QC)).detach()
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x), mode():
-        found = module(selection, question_QC)
+        found = module(selection, Question(question_QC))
     assert not saved
     assert not found.requires_grad
     torch.testing.assert_close(found, expected)
@@ -276,7 +278,7 @@ def test_training_takes_a_tenth_of_the_memory_of_the_plain_formula() -> None:
             questions, k, 24, 32, dtype=torch.float32, width=width, layers=4, pairs_per_block=limit,
             recompute=recompute,
         )  # fmt: skip
-        peaks[recompute] = peak_bytes(lambda case=case: case[0](*case[1:]).sum().backward())
+        peaks[recompute] = peak_bytes(lambda case=case: case[0](case[1], Question(case[2])).sum().backward())
     pairs = questions * k**2
     saved_by_plain = 4 * pairs * (2 * 26 + 32 + 4 * width)
     buffers = 4 * 5 * limit * width
@@ -300,7 +302,7 @@ def peak_bytes(step: Callable[[], None]) -> int:
 @pytest.mark.parametrize("recompute", ["always", "never"])
 def test_backward_can_run_twice(recompute: str) -> None:
     module, selection, question_QC = make(weighted=True, recompute=recompute)
-    out_QW = module(selection, question_QC).sum()
+    out_QW = module(selection, Question(question_QC)).sum()
     first = torch.autograd.grad(out_QW, selection.features_QKC, retain_graph=True)
     assert torch.equal(*first, *torch.autograd.grad(out_QW, selection.features_QKC))
 
@@ -308,7 +310,7 @@ def test_backward_can_run_twice(recompute: str) -> None:
 def test_a_second_derivative_is_refused() -> None:
     module, selection, question_QC = make()
     (grad,) = torch.autograd.grad(
-        module(selection, question_QC).square().sum(), selection.features_QKC, create_graph=True
+        module(selection, Question(question_QC)).square().sum(), selection.features_QKC, create_graph=True
     )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
@@ -319,7 +321,7 @@ def test_runs_and_trains_under_torch_compile(ragged: bool) -> None:
     module, selection, question_QC = make(width=8, ragged=ragged)
     compiled = torch.compile(module, backend="aot_eager")
     inputs = leaves(module, selection, question_QC)
-    found, expected = compiled(selection, question_QC), module(selection, question_QC)
+    found, expected = compiled(selection, Question(question_QC)), module(selection, Question(question_QC))
     torch.testing.assert_close(
         [found, *torch.autograd.grad(found.sum(), inputs)],
         [expected, *torch.autograd.grad(expected.sum(), inputs)],
@@ -329,9 +331,9 @@ def test_runs_and_trains_under_torch_compile(ragged: bool) -> None:
 def test_state_is_that_of_the_linear_layers() -> None:
     module, selection, question_QC = make(width=8, layers=3)
     other = RN(module.config, module.sizes).double()
-    assert not torch.equal(other(selection, question_QC), module(selection, question_QC))
+    assert not torch.equal(other(selection, Question(question_QC)), module(selection, Question(question_QC)))
     other.load_state_dict(module.state_dict())
-    assert torch.equal(other(selection, question_QC), module(selection, question_QC))
+    assert torch.equal(other(selection, Question(question_QC)), module(selection, Question(question_QC)))
     assert module.first.weight.shape == (8, 2 * (5 + 2) + 3)
     assert [type(layer) for layer in module.rest] == [nn.Linear, nn.Linear]
 

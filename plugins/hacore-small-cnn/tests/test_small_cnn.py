@@ -26,7 +26,7 @@ def encoder(height=20, width=20, **options):
 
 
 def test_declaring_imports_no_torch():
-    code = "import sys, hacore_small_cnn as p; p.hacore_components(); assert 'torch' not in sys.modules"
+    code = "import sys, hacore_small_cnn as p; p.hacore_declare(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

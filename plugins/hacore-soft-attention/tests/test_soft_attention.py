@@ -3,7 +3,7 @@ import torch
 from hacore_soft_attention import Config
 from hacore_soft_attention.soft_attention import SoftAttention
 
-from hacore.interfaces import Cells, Sizes, build, grid_positions
+from hacore.interfaces import Cells, Question, Sizes, build, grid_positions
 
 
 def make(grid, channels, dtype=torch.float32, **options):
@@ -11,7 +11,8 @@ def make(grid, channels, dtype=torch.float32, **options):
     selector = build(SoftAttention, Config(**options), sizes).to(dtype)
 
     def select(x_QNC):
-        return selector(Cells(features=x_QNC, positions=grid_positions(grid).to(dtype), grid=grid))
+        cells = Cells(features=x_QNC, positions=grid_positions(grid).to(dtype), grid=grid)
+        return selector(cells, Question(torch.zeros(len(x_QNC), 7)))
 
     return selector, select
 

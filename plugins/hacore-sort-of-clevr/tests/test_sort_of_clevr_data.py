@@ -8,7 +8,7 @@ from math import dist
 import attrs
 import numpy as np
 import pytest
-from hacore_sort_of_clevr import Config, hacore_components
+from hacore_sort_of_clevr import Config, hacore_declare
 from hacore_sort_of_clevr.dataset import SortOfClevr
 from hacore_sort_of_clevr.questions import ANSWERS, TYPES, answer
 from hacore_sort_of_clevr.scenes import SceneObject
@@ -273,8 +273,8 @@ def test_config_refuses_what_cannot_be():
 
 
 def test_declaring_imports_no_torch():
-    (component,) = hacore_components()
+    (component,) = hacore_declare()
     assert (component.kind, component.name, component.config) == ("dataset", "sort-of-clevr", Config)
-    code = "import sys, hacore_sort_of_clevr as it; it.hacore_components(); print('torch' in sys.modules)"
+    code = "import sys, hacore_sort_of_clevr as it; it.hacore_declare(); print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"

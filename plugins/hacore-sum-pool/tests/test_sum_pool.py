@@ -5,7 +5,7 @@ from hacore_sum_pool.sum_pool import SumPool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hacore.interfaces import Selection, Sizes, build, grid_positions
+from hacore.interfaces import Question, Selection, Sizes, build, grid_positions
 
 
 def pool(features_QKC, **parts):
@@ -21,7 +21,7 @@ def pool(features_QKC, **parts):
         grid=(3, 4),
         **parts,
     )
-    return aggregator(selection, torch.zeros(questions, 7))
+    return aggregator(selection, Question(torch.zeros(questions, 7)))
 
 
 @settings(deadline=None, max_examples=30)

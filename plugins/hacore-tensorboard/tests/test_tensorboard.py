@@ -7,8 +7,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from hacore.loggers import Logged
-from hacore.train.look import look_at
 from hacore_tensorboard import Config
 from hacore_tensorboard.logger import TensorBoardLogger
 from PIL import Image
@@ -17,7 +15,9 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 
 import hacore
 from hacore.files import load_tensors
-from hacore.train import loop
+from hacore.measure.look import look_at
+from hacore.observers import Observed
+from hacore.train import trainer
 
 TABLE = {
     "name": "tiny",
@@ -143,7 +143,7 @@ def test_options_and_end_are_there_for_hparams(whole):
     assert held["selector.use"] == "adahan"
     assert held["train.batch_images"] == 4
     assert held["train.compile"] is False
-    assert held == Logged(folder=whole.path, spec=whole.spec(), step=0, parameters=0).settings
+    assert held == Observed(folder=whole.path, spec=whole.spec(), step=0, parameters=0).settings
     assert status(read) == api_pb2.STATUS_SUCCESS
     # With one, TensorBoard would show the options of this run for those of all.
     assert metadata.EXPERIMENT_TAG not in read.Tags()["tensors"]
@@ -208,14 +208,14 @@ def test_pictures_and_histograms_can_be_left_out(whole, tmp_path):
 
 def stop_at(monkeypatch, step):
     """A failure in a step, counted from 0 over this and later runs."""
-    make_batch, left = loop.make_batch, iter(range(step, -1000, -1))
+    make_batch, left = trainer.make_batch, iter(range(step, -1000, -1))
 
     def failing(*arguments):
         if next(left) == 0:
             raise RuntimeError("a bug")
         return make_batch(*arguments)
 
-    monkeypatch.setattr(loop, "make_batch", failing)
+    monkeypatch.setattr(trainer, "make_batch", failing)
 
 
 def next_second():
@@ -264,12 +264,13 @@ def test_a_run_that_is_logged_only_when_it_goes_on_has_its_spec(whole, tmp_path,
 
 
 def test_answers_that_are_not_public_and_odd_names_are_no_obstacle(whole, tmp_path):
-    logged = Logged(folder=tmp_path, spec=whole.spec(), step=0, parameters=1)
-    logger = TensorBoardLogger(Config(), logged)
-    result = whole.result()
+    observed = Observed(folder=tmp_path, spec=whole.spec(), step=0, parameters=1)
+    logger = TensorBoardLogger(Config(), observed)
+    result, trained = whole.result(), hacore.load(whole, device="cpu")
     parts = {"yes/no": {"accuracy": 0.5, "questions": 4}, "what is é?": {"accuracy": 1.0, "questions": 2}}
-    logger.end({**result, "split": "val", "by_type": parts})
-    logger.end({**result, "loss": None, "accuracy": None, "by_type": {}, "by_group": {}, "baselines": {}})
+    unknown = {"loss": None, "accuracy": None, "by_type": {}, "by_group": {}, "baselines": {}}
+    logger.end({**result, "split": "val", "by_type": parts}, trained)
+    logger.end({**result, **unknown}, trained)
     logger.close()
     read = events(hacore.RunFolder(tmp_path))
     assert scalars(read, "val_by_type/yes_no") == {0: 0.5}

@@ -340,7 +340,7 @@ def test_damage_of_a_pack_is_named(v2):
 
 def test_declaring_imports_little():
     code = (
-        "import sys, hacore_vqa as it; it.hacore_components(); it.hacore_data_tools();"
+        "import sys, hacore_vqa as it; it.hacore_declare();"
         "print(sorted({'torch', 'numpy', 'PIL', 'msgspec'} & set(sys.modules)))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -1,4 +1,4 @@
-"""The hook for loggers, and how they are chosen. What they are told: tests/train/test_logs.py."""
+"""Observers, and how they are chosen. What they are told: tests/train/test_observing.py."""
 
 import json
 import tomllib
@@ -6,15 +6,15 @@ import tomllib
 import pytest
 
 from hacore import workflow
-from hacore.cli.log import chosen_log
+from hacore.cli.observing import chosen_observers
 from hacore.errors import HacoreError, PluginError
-from hacore.loggers import choose, log_flags
+from hacore.observers import choose, observer_flags
 from hacore.registry import registry
 from hacore.runs import RunFolder
 
 PLUGIN = """
 import attrs
-from hacore.plugin import RunLogger, hookimpl, option
+from hacore.plugin import Component, hookimpl, option
 
 @attrs.frozen(kw_only=True)
 class Config:
@@ -24,19 +24,18 @@ class Config:
     loud: bool = option(False, "whether it is")
 
 @hookimpl
-def hacore_loggers():
-    return [RunLogger(name="noting", target="{module}_part:Noting", config=Config, summary="for a test")]
+def hacore_declare():
+    return [Component(kind="observer", name="noting", target="{module}_part:Noting", config=Config,
+                      summary="for a test")]
 """
 PART = """
-class Noting:
-    def __init__(self, config, logged):
+from hacore.observers import RunObserver
+
+class Noting(RunObserver):
+    def __init__(self, config, observed):
+        super().__init__(config, observed)
         with open("told", "a") as file:
-            print(logged.spec.name, config.word, file=file)
-    def train(self, step, values): ...
-    def evaluation(self, step, values, look): ...
-    def end(self, result): ...
-    def fail(self, error): ...
-    def close(self): ...
+            print(observed.spec.name, config.word, file=file)
 """
 
 
@@ -55,19 +54,31 @@ def noting(install):
     ],
 )
 def test_flags_say_the_same_again(noting, options):
-    flags = log_flags({"noting": options})
+    flags = observer_flags({"noting": options})
     names = [flags[i + 1] for i, word in enumerate(flags) if word == "--log"]
     given = [flags[i + 1] for i, word in enumerate(flags) if word == "--log-with"]
-    again = chosen_log(names, given)
+    again = chosen_observers(names, given, ())
     assert again == {"noting": options}
     assert [it.config for it in choose(again)] == [it.config for it in choose({"noting": options})]
 
 
 def test_names_may_come_alone_and_twice(noting):
     for log in ("noting", ["noting"], ("noting", "noting"), {"noting": {}}):
-        assert [it.name for it in choose(log)] == ["noting"]
-        assert log_flags(log) == ["--log", "noting"]
-    assert choose(()) == log_flags(()) == []
+        assert [it.name for it in choose(log)] == ["noting", "report"]
+        assert [it.name for it in choose(log, ["report"])] == ["noting"]
+        assert observer_flags(log) == ["--log", "noting"]
+    assert choose((), ["report"]) == observer_flags(()) == []
+    assert observer_flags("noting", ["report"]) == ["--log", "noting", "--without", "report"]
+
+
+def test_what_is_on_by_default_can_be_left_out(install, noting):
+    source = PLUGIN.format(module="fake_noting").replace('name="noting"', 'name="usual", default=True')
+    install("fake_usual", source)
+    assert [it.name for it in choose(())] == ["report", "usual"]
+    assert [it.name for it in choose(["noting"], without=["usual", "report"])] == ["noting"]
+    # What is on by default takes options too.
+    (_, usual) = choose({"usual": {"word": "x"}}, ["report"]), choose({"usual": {"word": "x"}})[0]
+    assert (usual.name, usual.config.word) == ("usual", "x")
 
 
 def test_mistakes_are_told_with_the_way_out(noting, cli):
@@ -80,36 +91,36 @@ def test_mistakes_are_told_with_the_way_out(noting, cli):
         "--log-with count=1: must be NAME.KEY=VALUE, as in --log-with tensorboard.pictures=4"
     )
     assert cli(*words, "other.count=1").error == (
-        "--log-with other.count=1: logger 'other' is not asked for; add --log other"
+        "--log-with other.count=1: observer 'other' is not asked for; add --log other"
     )
-    known = ", ".join(it.name for it in registry().loggers())
+    known = ", ".join(it.name for it in registry().of("observer"))
     assert cli("sweep", "small.toml", "--log", "notin").error == (
-        f"unknown logger 'notin'; did you mean 'noting'?; installed: {known}"
+        f"unknown observer 'notin'; did you mean 'noting'?; installed: {known}"
     )
 
 
-def test_a_logger_that_is_not_installed_names_its_package(uninstall):
+def test_an_observer_that_is_not_installed_names_its_package(uninstall):
     uninstall("hacore-tensorboard")
-    said = "logger 'tensorboard' is not installed; run 'pip install hacore-tensorboard'"
+    said = "observer 'tensorboard' is not installed; run 'pip install hacore-tensorboard'"
     with pytest.raises(HacoreError) as error:
         choose(["tensorboard"])
     assert str(error.value) == said
 
 
-def test_two_loggers_of_one_name_are_an_error(install, noting):
+def test_two_observers_of_one_name_are_an_error(install, noting):
     install("fake_other", PLUGIN.format(module="fake_other"))
-    said = "logger 'noting' is declared by fake-noting and fake-other; uninstall all but one of them"
+    said = "observer 'noting' is declared by fake-noting and fake-other; uninstall all but one of them"
     assert registry().problems() == [said]
     with pytest.raises(PluginError) as error:
-        registry().find("logger", "noting")
+        registry().find("observer", "noting")
     assert str(error.value) == said
 
 
-def test_loggers_are_listed_with_their_options(cli, noting):
-    listed = json.loads(cli("plugins", "logger", "--json").out)["components"]
+def test_observers_are_listed_with_their_options(cli, noting):
+    listed = json.loads(cli("plugins", "observer", "--json").out)["components"]
     assert [it["distribution"] for it in listed if it["name"] == "noting"] == ["fake-noting"]
-    assert {it["kind"] for it in listed} == {"logger"}
-    options = json.loads(cli("plugins", "logger", "noting", "--json").out)["options"]
+    assert {it["kind"] for it in listed} == {"observer"}
+    options = json.loads(cli("plugins", "observer", "noting", "--json").out)["options"]
     assert [it["option"] for it in options] == ["word", "count", "parts", "loud"]
     assert "noting" in cli("plugins").out
 

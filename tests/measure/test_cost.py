@@ -2,8 +2,8 @@ import pytest
 import torch
 
 import hacore
-from hacore.cost import stage_costs
 from hacore.interfaces import Sizes
+from hacore.measure.cost import stage_costs
 from hacore.model import compose
 
 SIZES = Sizes(image=(3, 16, 16), words=30, answers=5)

@@ -11,8 +11,9 @@ from torch import nn
 
 from hacore.data import Dataset, Questions
 from hacore.errors import NotFiniteError
-from hacore.evaluation import batches, evaluate, majority_baseline, question_only_baseline
 from hacore.interfaces import Selection
+from hacore.measure.evaluation import evaluate, majority_baseline, question_only_baseline
+from hacore.measure.predict import batches
 from hacore.model import Output
 from hacore.train.distributed import World
 
@@ -72,7 +73,10 @@ class Guess(nn.Module):
         self.table = nn.Parameter(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
         self.modes = []
 
-    def forward(self, images, words_QT, lengths_Q, image_index_Q):
+    grid = (2, 2)
+    oracle = False
+
+    def forward(self, images, words_QT, lengths_Q, image_index_Q, image_id_Q=None, relevant_QN=None):
         self.modes.append(self.training)
         grey_Q = images[image_index_Q, 0, 0, 0].long()
         logits_QA = self.table[words_QT[:, 0]] + F.one_hot(grey_Q % 4, 4)
@@ -127,7 +131,7 @@ def test_every_question_is_in_one_batch_of_one_process(batch_images, processes):
     dataset = Crafted()
     seen = []
     for rank in range(processes):
-        for batch in batches(dataset, "test", batch_images, World(rank=rank, processes=processes)):
+        for batch in batches(dataset, "test", batch_images, world=World(rank=rank, processes=processes)):
             assert len(batch.images) <= batch_images
             seen += batch.row_Q.tolist()
     assert sorted(seen) == list(range(180))

@@ -1,4 +1,4 @@
-"""Loggers of a run: what they are told, and that the run is the same with them."""
+"""Observers of a run: what they are told, and that the run is the same with them."""
 
 import json
 import os
@@ -11,12 +11,12 @@ import torch
 import hacore
 from hacore.errors import HacoreError, PluginError, RunError
 from hacore.files import load_tensors
-from hacore.train import loop
-from hacore.train.look import sample
+from hacore.measure.look import sample
+from hacore.train import trainer
 
 PLUGIN = """
 import attrs
-from hacore.plugin import RunLogger, hookimpl, option
+from hacore.plugin import Component, hookimpl, option
 
 @attrs.frozen(kw_only=True)
 class Config:
@@ -24,8 +24,9 @@ class Config:
     file: str = option("", "is written to as well")
 
 @hookimpl
-def hacore_loggers():
-    return [RunLogger(name=name, target="fake_logger_part:Recording", config=Config, summary="for a test")
+def hacore_declare():
+    return [Component(kind="observer", name=name, target="fake_logger_part:Recording", config=Config,
+                      summary="for a test")
             for name in ("recording", "other")]
 """
 
@@ -33,11 +34,14 @@ def hacore_loggers():
 LOGGER = """
 import torch
 
+from hacore.observers import RunObserver
+
 MADE = []
 
-class Recording:
-    def __init__(self, config, logged):
-        self.config, self.logged, self.calls = config, logged, []
+class Recording(RunObserver):
+    def __init__(self, config, observed):
+        super().__init__(config, observed)
+        self.calls = []
         MADE.append(self)
         self.note("made")
 
@@ -55,10 +59,10 @@ class Recording:
         self.note("train", step, dict(values))
 
     def evaluation(self, step, values, look):
-        self.note("evaluation", step, dict(values), look)
+        self.note("evaluation", step, dict(values), look())
 
-    def end(self, result):
-        self.note("end", dict(result))
+    def end(self, result, trained):
+        self.note("end", dict(result), trained)
 
     def fail(self, error):
         self.note("fail", error)
@@ -70,7 +74,7 @@ class Recording:
 
 @pytest.fixture
 def made(install):
-    """Installs the loggers ``recording`` and ``other``; returns those that were made."""
+    """Installs the observers ``recording`` and ``other``; returns those that were made."""
     install("fake_logger", PLUGIN, fake_logger_part=LOGGER)
     import fake_logger_part
 
@@ -89,14 +93,15 @@ def names(logger):
     return [call[0] for call in logger.calls]
 
 
-def test_a_logger_is_told_what_metrics_and_result_hold_in_their_order(make_spec, run, made):
+def test_an_observer_is_told_what_metrics_and_result_hold_in_their_order(make_spec, run, made):
     folder, result = run(make_spec(), log=["recording"])
     (logger,) = made
-    assert (logger.logged.folder, logger.logged.spec, logger.logged.step) == (folder.path, folder.spec(), 0)
-    assert logger.logged.text == folder.spec_file.read_text()
-    assert logger.logged.settings["selector.k"] == 6
-    assert logger.logged.settings["head.hidden"] == "[16]"
-    assert logger.logged.parameters == result["parameters"]
+    observed = logger.observed
+    assert (observed.folder, observed.spec, observed.step) == (folder.path, folder.spec(), 0)
+    assert logger.observed.text == folder.spec_file.read_text()
+    assert logger.observed.settings["selector.k"] == 6
+    assert logger.observed.settings["head.hidden"] == "[16]"
+    assert logger.observed.parameters == result["parameters"]
     told = []
     for name, step, values, *_ in logger.calls[1:-2]:
         kind = "eval" if name == "evaluation" else name
@@ -106,7 +111,10 @@ def test_a_logger_is_told_what_metrics_and_result_hold_in_their_order(make_spec,
     assert told == [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
     assert min(norms) > 0
     assert min(speeds) > 0
-    assert logger.calls[-2:] == [("end", folder.result()), ("close",)]
+    (end, told_result, trained), close = logger.calls[-2:]
+    assert (end, told_result, close) == ("end", folder.result(), ("close",))
+    assert trained.opened is not None
+    assert trained.step == result["checkpoint"]["step"]
 
 
 def test_the_gradients_norm_is_that_of_the_step_before_it_was_clipped(make_spec, run, made, monkeypatch):
@@ -117,7 +125,7 @@ def test_the_gradients_norm_is_that_of_the_step_before_it_was_clipped(make_spec,
         norms.append(torch.cat([p.grad.flatten() for p in parameters]).norm().item())
         return clip(parameters, most)
 
-    monkeypatch.setattr(loop.nn.utils, "clip_grad_norm_", spying)
+    monkeypatch.setattr(trainer.nn.utils, "clip_grad_norm_", spying)
     run(make_spec({"train.steps": 7, "train.clip_norm": 1e-3}), log=["recording"])
     told = {call[1]: call[2]["gradient_norm"] for call in made[0].calls if call[0] == "train"}
     assert told == pytest.approx({3: norms[2], 6: norms[5], 7: norms[6]}, rel=1e-5)
@@ -169,7 +177,7 @@ def test_an_example_is_drawn_with_cells_dark_that_were_not_kept(make_spec, run, 
             assert np.abs(found - example.image[:, y, x] * factor).max() <= 0.51
 
 
-def test_the_run_is_the_same_with_loggers_that_draw_random_numbers(
+def test_the_run_is_the_same_with_observers_that_draw_random_numbers(
     make_spec, run, made, uninterrupted, assert_same
 ):
     folder, _ = run(make_spec(), log=["recording", "other"])
@@ -178,13 +186,13 @@ def test_the_run_is_the_same_with_loggers_that_draw_random_numbers(
 
 
 @pytest.mark.parametrize("method", ["made", "train", "evaluation", "end", "close"])
-def test_a_logger_that_raises_is_named_once_and_told_no_more(
+def test_an_observer_that_raises_is_named_once_and_told_no_more(
     make_spec, run, made, uninterrupted, assert_same, caplog, method
 ):
     folder, _ = run(make_spec(), log={"recording": {"fails": method}, "other": {}})
     assert_same(folder, uninterrupted())
     warned = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
-    assert warned == ["logger 'recording' is dropped, the run goes on: OSError: the disk is full"]
+    assert warned == ["observer 'recording' is dropped, the run goes on: OSError: the disk is full"]
     failing, other = made
     told = names(failing)
     assert told.count(method) == 1
@@ -193,27 +201,27 @@ def test_a_logger_that_raises_is_named_once_and_told_no_more(
     assert names(other)[-2:] == ["end", "close"]
 
 
-def test_without_loggers_nothing_is_looked_at(make_spec, run, monkeypatch, uninterrupted, assert_same):
-    monkeypatch.setattr(loop, "look_at", None)
+def test_nobody_looks_unless_an_observer_asks(make_spec, run, monkeypatch, uninterrupted, assert_same):
+    monkeypatch.setattr(trainer, "look_at", lambda *_, **__: pytest.fail("looked"))
     folder, _ = run(make_spec())
     assert_same(folder, uninterrupted())
 
 
 def test_a_run_that_goes_on_is_logged_from_its_checkpoint(make_spec, run, made, monkeypatch):
-    make_batch, left = loop.make_batch, iter(range(7, -100, -1))
+    make_batch, left = trainer.make_batch, iter(range(7, -100, -1))
 
     def stopping(*arguments):
         if next(left) == 0:
             signal.raise_signal(signal.SIGINT)
         return make_batch(*arguments)
 
-    monkeypatch.setattr(loop, "make_batch", stopping)
+    monkeypatch.setattr(trainer, "make_batch", stopping)
     folder, result = run(make_spec(), log=["recording"])
     assert result is None
     assert names(made[0])[-1] == "close"
     assert not {"end", "fail"} & set(names(made[0]))
     hacore.run(make_spec(), resume=folder, device="cpu", log=["recording"])
-    assert made[1].logged.step == 8
+    assert made[1].observed.step == 8
     steps = [[call[1] for call in it.calls if call[0] == "train"] for it in made]
     assert steps == [[3, 6], [9, 12, 15, 18, 21, 24]]
     # A finished run is not told of again.
@@ -244,20 +252,20 @@ def test_mistakes_are_told_before_a_folder_is_made(make_spec, run, made, tmp_pat
     with pytest.raises(HacoreError) as error:
         run(make_spec(), log={"recoding": {}, "other": {"fials": "", "file": 3}})
     assert str(error.value).splitlines() == [
-        "unknown logger 'recoding'; did you mean 'recording'?; installed: "
-        + ", ".join(it.name for it in hacore.registry.registry().loggers()),
+        "unknown observer 'recoding'; did you mean 'recording'?; installed: "
+        + ", ".join(it.name for it in hacore.registry.registry().of("observer")),
         "other.fials: unknown key; did you mean 'fails'?; allowed here: fails, file",
         "other.file: found 3; must be a string",
     ]
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_logger_whose_module_does_not_load_stops_the_run_before_it_begins(
+def test_an_observer_whose_module_does_not_load_stops_the_run_before_it_begins(
     make_spec, run, install, tmp_path
 ):
     install("fake_logger", PLUGIN, fake_logger_part="import not_there_at_all\n")
     with pytest.raises(
-        PluginError, match=r"^logger 'other' of fake-logger 1\.0: cannot load fake_logger_part:"
+        PluginError, match=r"^observer 'other' of fake-logger 1\.0: cannot load fake_logger_part:"
     ):
         run(make_spec(), log=["other"])
     assert not (tmp_path / "runs").exists()

@@ -15,10 +15,11 @@ from hacore.data import Dataset, make_batch
 from hacore.datasets import open_dataset
 from hacore.errors import NotFiniteError, RunError
 from hacore.files import load_tensors
+from hacore.measure.metrics import Scores
 from hacore.model import compose
 from hacore.spec import TrainConfig
-from hacore.train import loop
-from hacore.train.metrics import Scores
+from hacore.train import trainer
+from hacore.train.flags import LOOK_EVERY
 
 
 def lines(folder, kind):
@@ -60,8 +61,8 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
     )
     select = L2TopK.forward
 
-    def with_loss(self, cells):
-        selection = select(self, cells)
+    def with_loss(self, cells, question):
+        selection = select(self, cells, question)
         return attrs.evolve(selection, loss=selection.features_QKC.square().mean())
 
     if own_loss:
@@ -70,7 +71,7 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
     questions, images = dataset.questions("train"), dataset.images("train")
     torch.manual_seed(spec.seed)
     plain = compose(spec, dataset.sizes())
-    rows = loop.make_sampler(spec, questions).rows(0)
+    rows = trainer.make_sampler(spec, questions).rows(0)
     own = []
     answers = []
     for row in rows:  # one question at a time
@@ -82,7 +83,7 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
     assert bool(torch.stack(own).sum() > 0) == own_loss
 
     found = {}
-    make = loop.make_optimizer
+    make = trainer.make_optimizer
 
     def spying(model, config):
         optimizer = make(model, config)
@@ -91,7 +92,7 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
         )
         return optimizer
 
-    monkeypatch.setattr(loop, "make_optimizer", spying)
+    monkeypatch.setattr(trainer, "make_optimizer", spying)
     run(spec)
     assert found
     for name, parameter in plain.named_parameters():
@@ -102,7 +103,7 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
 
 def test_the_gradient_is_clipped_to_clip_norm(make_spec, run, monkeypatch):
     norms = []
-    make = loop.make_optimizer
+    make = trainer.make_optimizer
 
     def spying(model, config):
         optimizer = make(model, config)
@@ -111,7 +112,7 @@ def test_the_gradient_is_clipped_to_clip_norm(make_spec, run, monkeypatch):
         )
         return optimizer
 
-    monkeypatch.setattr(loop, "make_optimizer", spying)
+    monkeypatch.setattr(trainer, "make_optimizer", spying)
     run(make_spec({"train.steps": 3, "train.clip_norm": 0.01}))
     run(make_spec({"train.steps": 3, "train.clip_norm": 0.0}))
     assert norms[:3] == pytest.approx([0.01] * 3, rel=1e-3)
@@ -122,7 +123,8 @@ def test_the_gradient_is_clipped_to_clip_norm(make_spec, run, monkeypatch):
 def test_only_matrices_decay_and_what_is_frozen_is_left_out(name):
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Conv2d(1, 1, 3))
     model[2].weight.requires_grad_(False)
-    optimizer = loop.make_optimizer(model, TrainConfig(optimizer=name, weight_decay=0.25, betas=(0.8, 0.95)))
+    config = TrainConfig(optimizer=name, weight_decay=0.25, betas=(0.8, 0.95))
+    optimizer = trainer.make_optimizer(model, config)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decay == {
         id(model[0].weight): 0.25,
@@ -141,7 +143,7 @@ def test_metrics_come_every_log_steps_and_at_the_end_with_the_scheduled_rate(mak
     train = lines(folder, "train")
     assert [line["step"] for line in train] == [3, 6, 8]
     assert [line["lr"] for line in train] == pytest.approx(
-        [spec.train.lr * loop.lr_factor(step - 1, 8, spec.train) for step in (3, 6, 8)]
+        [spec.train.lr * trainer.lr_factor(step - 1, 8, spec.train) for step in (3, 6, 8)]
     )
     assert [line["step"] for line in lines(folder, "eval")] == [5, 8]
     assert [line["epoch"] for line in lines(folder, "eval")] == [0.625, 1]
@@ -160,7 +162,7 @@ def test_it_learns(make_spec, run):
 def test_the_running_mean_is_judged_and_kept_as_the_best(make_spec, run, monkeypatch):
     decay, steps = 0.7, 6
     models, weights, judged = [], [], []
-    mean_of, evaluate, step = loop.running_mean, loop.evaluate, torch.optim.AdamW.step
+    mean_of, evaluate, step = trainer.running_mean, trainer.evaluate, torch.optim.AdamW.step
 
     def noted_model(model, decay):
         models.append(model)
@@ -174,8 +176,8 @@ def test_the_running_mean_is_judged_and_kept_as_the_best(make_spec, run, monkeyp
         judged.append({name: value.clone() for name, value in model.state_dict().items()})
         return evaluate(model, *arguments, **options)
 
-    monkeypatch.setattr(loop, "running_mean", noted_model)
-    monkeypatch.setattr(loop, "evaluate", noted_evaluation)
+    monkeypatch.setattr(trainer, "running_mean", noted_model)
+    monkeypatch.setattr(trainer, "evaluate", noted_evaluation)
     monkeypatch.setattr(torch.optim.AdamW, "step", noted_step)
     folder, _ = run(make_spec({"train.average": decay, "train.steps": steps, "eval.every_epochs": 10}))
     (found,) = judged
@@ -199,7 +201,7 @@ def test_patience_ends_the_training_early_and_best_is_the_first_best(make_spec, 
         accuracy = next(accuracies)
         return Scores(questions=1, loss=1.0, accuracy=accuracy, kept=1.0, by_type={}, by_group={})
 
-    monkeypatch.setattr(loop, "evaluate", scripted)
+    monkeypatch.setattr(trainer, "evaluate", scripted)
     folder, result = run(make_spec({"train.patience": 3, "train.epochs": 10}))
     assert [line["accuracy"] for line in lines(folder, "eval")] == [0.2, 0.5, 0.4, 0.5, 0.1]
     assert result["checkpoint"] == {"step": 8, "val_accuracy": 0.5}
@@ -272,7 +274,7 @@ def test_a_loss_that_is_not_finite_names_step_images_and_checkpoint(
     with pytest.raises(RunError) as caught:
         run(spec)
     folder = only_run()
-    sampler = loop.make_sampler(spec, open_dataset(spec.data).questions("train"))
+    sampler = trainer.make_sampler(spec, open_dataset(spec.data).questions("train"))
     images = ", ".join(map(str, sampler.images(6)))
     assert str(caught.value) == (
         f"step 7 (training images {images}): the loss or its gradient is not finite; "
@@ -294,7 +296,7 @@ def test_where_looks_are_rare_the_first_bad_step_is_named_and_nothing_bad_is_wri
     make_spec, run, only_run, monkeypatch, bad, last_good
 ):
     """As on a GPU, which goes on with bad weights until the next look."""
-    monkeypatch.setitem(loop.LOOK_EVERY, "cpu", 10)
+    monkeypatch.setitem(LOOK_EVERY, "cpu", 10)
     # Cells of weights that are not numbers cannot be ordered, which the CPU notices at once.
     monkeypatch.setattr("hacore.selection.check_finite", lambda presence_QN: None)
     spec = make_spec({"train.log_steps": 100, "train.checkpoint_steps": 13})
@@ -302,7 +304,7 @@ def test_where_looks_are_rare_the_first_bad_step_is_named_and_nothing_bad_is_wri
     with pytest.raises(RunError) as caught:
         run(spec)
     folder = only_run()
-    sampler = loop.make_sampler(spec, open_dataset(spec.data).questions("train"))
+    sampler = trainer.make_sampler(spec, open_dataset(spec.data).questions("train"))
     images = ", ".join(map(str, sampler.images(bad)))
     assert str(caught.value).startswith(f"step {bad + 1} (training images {images}): ")
     assert folder.last.exists() == (last_good is not None)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hacore.data import Batch, Dataset
 from hacore.interfaces import Selection
+from hacore.measure.metrics import Meter
 from hacore.model import Output
-from hacore.train.metrics import Meter
 
 
 class Graded(Dataset):
