@@ -178,14 +178,14 @@ def test_a_broken_plugin_stops_only_the_specs_that_need_it(cli, spec, flags, ins
 @pytest.mark.parametrize("device", ["banana", "cuda:x", "meta", ""])
 def test_an_unknown_device(cli, spec, flags, device):
     assert cli("run", spec, *flags, "--device", device).error == (
-        f"no device '{device}'; choose auto, cpu, cuda or cuda:INDEX"
+        f"no device '{device}'; choose auto, cpu, cuda, cuda:INDEX or mps"
     )
 
 
 def test_a_device_that_is_not_there(cli, spec, flags):
     said = cli("run", spec, *flags, "--device", "cuda:97").error
     assert said.startswith("device 'cuda:97' cannot be used: ")
-    assert said.endswith("; choose auto, cpu, cuda or cuda:INDEX")
+    assert said.endswith("; choose auto, cpu, cuda, cuda:INDEX or mps")
 
 
 # Data

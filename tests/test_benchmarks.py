@@ -1,35 +1,55 @@
 """What the programs in benchmarks/ measure with, where a mistake would not be seen in their numbers."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hacore_sort_of_clevr.scenes import HALF, SIZE, draw, sample_scenes
+import torch
+
+import hacore
+from hacore.errors import HacoreError
+from hacore.objects import object_cells
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture(scope="session")
-def kept_cells():
-    found = importlib.util.spec_from_file_location("kept_cells", BENCHMARKS / "kept_cells.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+def program(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
-@pytest.mark.parametrize("grid", [(10, 10), (5, 7), (1, 1)])
-def test_cells_on_an_object_are_those_its_shape_reaches(kept_cells, grid):
-    scenes = sample_scenes(np.random.PCG64(3), 5)
-    rows, columns = grid
-    for scene, image in zip(scenes, draw(scenes), strict=True):
-        on = kept_cells.touched(image, grid).reshape(-1, rows, columns)
-        for (shape, x, y), found in zip(scene, on, strict=True):
-            expected = np.zeros(grid, bool)
-            for down in range(-HALF, HALF):
-                for right in range(-HALF, HALF):
-                    if shape == 1 and (down + 0.5) ** 2 + (right + 0.5) ** 2 > HALF**2:
-                        continue
-                    row = int((y + down + 0.5) / SIZE * rows)
-                    expected[row, int((x + right + 0.5) / SIZE * columns)] = True
-            np.testing.assert_array_equal(found, expected)
+@pytest.mark.parametrize("selector", ["{ use = 'adahan', scale = 0.125 }", "{ use = 'soft-attention' }"])
+def test_kept_cells_are_counted_question_by_question(tiny, tmp_path, selector):
+    spec = hacore.load_spec("experiments/han_sum.toml", [*tiny, f"selector={selector}", "name=kept"])
+    folder, result = hacore.run(spec, runs=tmp_path, device="cpu", report=False)
+    trained = hacore.load(folder, device="cpu")
+    dataset = trained.dataset
+    objects, questions = dataset.objects("test"), dataset.questions("test")
+    cells_ION = object_cells(torch.from_numpy(objects.boxes_IO4), trained.model.grid).numpy()
+    rows = []
+    for line in map(json.loads, folder.predictions_file("test").read_text().splitlines()):
+        row = questions.ids.tolist().index(line["id"])
+        on = [cells_ION[questions.image[row], number] for number in range(6)]
+        relevant = [mask for mask, counts in zip(on, objects.relevant_QO[row], strict=True) if counts]
+        weights = line.get("weights") or [1.0] * len(line["cells"])
+        kept = dict(zip(line["cells"], weights, strict=True))
+        total = sum(kept.values())
+        shares = []
+        for masks in (on, relevant):
+            covered = np.any(masks, axis=0)
+            shares += [sum(kept[cell] for cell in kept if covered[cell]) / total, covered.mean()]
+        hit = any(covered[cell] for cell, weight in kept.items() if weight > 0)
+        rows.append([sum(weight > 0 for weight in weights) / len(covered), *shares, hit])
+    measured = program("kept_cells").measure(trained)
+    np.testing.assert_allclose(measured, np.mean(rows, axis=0), rtol=1e-9)
+    assert measured[0] == pytest.approx(result["kept"], abs=0.01)
+
+
+def test_predictions_of_before_have_no_cells():
+    trained = hacore.load(Path(__file__).parent / "earlier" / "han", device="cpu")
+    with pytest.raises(HacoreError, match="run hacore eval"):
+        program("kept_cells").measure(trained)

@@ -4,10 +4,10 @@ import attrs
 import pytest
 import torch
 
-from hacore.errors import ComposeError
+from hacore.errors import ComposeError, PluginError
 from hacore.interfaces import Sizes
-from hacore.model import Head, compose, compose_question_only, example_input
-from hacore.registry import registry
+from hacore.measure.predict import predict
+from hacore.model import Head, compose, compose_question_only, example_batch
 from hacore.spec import HeadConfig, resolve
 
 SIZES = Sizes(image=(3, 16, 16), words=12, answers=5)
@@ -52,7 +52,7 @@ class Liar(Selector):
     def __init__(self, config, sizes):
         super().__init__(config, sizes)
         self.out_channels = 100
-    def forward(self, cells):
+    def forward(self, cells, question):
         questions, count, _ = cells.features.shape
         return Selection(features_QKC=cells.features, index_QK=torch.arange(count).expand(questions, -1),
                          presence_QN=cells.features.norm(dim=2), positions_N2=cells.positions,
@@ -62,31 +62,31 @@ class NoClass:
     def __init__(self, config, sizes): pass
 
 class NoSelection(Selector):
-    def forward(self, cells): return None
+    def forward(self, cells, question): return None
 
 class Sloppy(Aggregator):
-    def forward(self, selection, question_QC): return question_QC
+    def forward(self, selection, question): return question.vector_QC
 
 class Silent(Aggregator):
     out_channels = 9
-    def forward(self, selection, question_QC): return selection.features_QKC
+    def forward(self, selection, question): return selection.features_QKC
 
 class Crash(Aggregator):
     out_channels = 9
     def __init__(self, config, sizes):
         super().__init__(config, sizes)
         self.linear = torch.nn.Linear(3, 4)
-    def forward(self, selection, question_QC): return self.linear(selection.features_QKC.sum(1))
+    def forward(self, selection, question): return self.linear(selection.features_QKC.sum(1))
 
 class Greedy(Aggregator):
     def __init__(self, config, sizes):
         super().__init__(config, sizes)
         raise KeyError("nothing")
-    def forward(self, selection, question_QC): return None
+    def forward(self, selection, question): return None
 
 class Flat(Fuser):
     out_channels = 9
-    def forward(self, cells, question_QC, image_index_Q): return cells.features.flatten(1)
+    def forward(self, cells, question, image_index_Q): return cells.features.flatten(1)
 
 class Shapeless(ImageEncoder):
     out_channels = 9
@@ -99,7 +99,7 @@ def spec_with(**sections):
 
 
 def error_of(**sections):
-    with pytest.raises(ComposeError) as error:
+    with pytest.raises((ComposeError, PluginError)) as error:
         compose(spec_with(**sections), SIZES)
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -107,8 +107,8 @@ def error_of(**sections):
 
 def test_a_model_answers_every_question():
     model = compose(spec_with(), SIZES)
-    images, words_QT, lengths_Q, image_index_Q = example_input(SIZES, images=2, questions=6, words=4)
-    output = model(images, words_QT, lengths_Q, image_index_Q)
+    batch = example_batch(SIZES, images=2, questions=6, words=4)
+    output = predict(model, batch)
     assert output.logits_QA.shape == (6, 5)
     assert output.selection.index_QK.shape == (6, 5)
     output.logits_QA.sum().backward()
@@ -154,7 +154,7 @@ def test_a_width_beyond_all_memory_is_told_in_one_line():
             "selector",
             "liar",
             "selector 'liar': gave (3, 16, 9) where its out_channels and its input promise (3, K, 100); "
-            "mend fake_mine_parts.Liar",
+            "change fake_mine_parts.Liar",
         ),
         (
             "selector",
@@ -166,7 +166,7 @@ def test_a_width_beyond_all_memory_is_told_in_one_line():
             "selector",
             "no-selection",
             "selector 'no-selection': gave NoneType where its out_channels and its input promise (3, K, 9); "
-            "mend fake_mine_parts.NoSelection",
+            "change fake_mine_parts.NoSelection",
         ),
         (
             "aggregator",
@@ -178,7 +178,7 @@ def test_a_width_beyond_all_memory_is_told_in_one_line():
             "aggregator",
             "silent",
             "aggregator 'silent': gave (3, 5, 9) where its out_channels and its input promise (3, 9); "
-            "mend fake_mine_parts.Silent",
+            "change fake_mine_parts.Silent",
         ),
         (
             "aggregator",
@@ -196,7 +196,7 @@ def test_a_width_beyond_all_memory_is_told_in_one_line():
             "fuser",
             "flat",
             "fuser 'flat': gave (2, 96) where its out_channels and its input promise (3, 16, 9); "
-            "mend fake_mine_parts.Flat",
+            "change fake_mine_parts.Flat",
         ),
         (
             "image_encoder",
@@ -214,7 +214,7 @@ def test_a_component_that_breaks_its_contract_is_named(install, section, name, s
 
 def test_a_plugin_needs_no_way_around_the_registry(install):
     install("fake_mine", PLUGIN, fake_mine_parts=PARTS.replace("self.out_channels = 100", ""))
-    model = compose(spec_with(selector={"use": "liar"}), SIZES, plugins=registry())
+    model = compose(spec_with(selector={"use": "liar"}), SIZES)
     assert type(model.selector).__name__ == "Liar"
 
 
@@ -233,11 +233,11 @@ def test_the_question_only_baseline_has_the_encoder_and_the_head_alone():
     model = compose_question_only(spec, SIZES)
     names = {name.split(".")[0] for name, _ in model.named_parameters()}
     assert names == {"question_encoder", "head"}
-    _, words_QT, lengths_Q, _ = example_input(SIZES)
-    assert model(words_QT, lengths_Q).shape == (3, SIZES.answers)
+    batch = example_batch(SIZES)
+    assert model(batch.words_QT, batch.lengths_Q).shape == (3, SIZES.answers)
 
 
 def test_the_reported_sizes_are_those_of_the_data():
     sizes = attrs.evolve(SIZES, answers=3)
     model = compose(spec_with(), sizes)
-    assert model(*example_input(sizes)).logits_QA.shape[1] == 3
+    assert predict(model, example_batch(sizes)).logits_QA.shape[1] == 3

@@ -202,24 +202,15 @@ def test_every_object_of_an_image_moves_with_it():
 
 
 def test_without_a_move_boxes_stay():
-    boxes_IO4 = torch.rand(4, 3, 4).sort(-1).values[..., [0, 1, 2, 3]]
+    boxes_IO4 = torch.rand(4, 3, 4).sort(-1).values
     still = move_boxes(boxes_IO4, torch.zeros(4, 2), torch.zeros(4), (HEIGHT, WIDTH))
     torch.testing.assert_close(still, boxes_IO4, atol=1e-6, rtol=0)
 
 
 def test_augmenting_moves_images_and_boxes_alike():
     random = np.random.default_rng(0)
-    pairs = [
-        drawn(
-            (
-                random.integers(16, 29),
-                random.integers(16, 23),
-                random.integers(4, 13),
-                random.integers(4, 9),
-            )
-        )
-        for _ in range(40)
-    ]
+    lows, highs = (16, 16, 4, 4), (29, 23, 13, 9)
+    pairs = [drawn(random.integers(lows, highs).tolist()) for _ in range(40)]
     nothing = torch.zeros(0, dtype=torch.int64)
     batch = Batch(
         images=torch.stack([image for image, _ in pairs]),

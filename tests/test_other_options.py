@@ -62,8 +62,8 @@ def image():
         ("adahan", {"threshold": 0.4}, ["selector.threshold=0.4"]),
         (
             "adahan",
-            {"threshold": 1.05, "presence": "square"},
-            ["selector.threshold=1.05", "selector.presence=square"],
+            {"threshold": 1.05, "max_cells": 3},
+            ["selector.threshold=1.05", "selector.max_cells=3"],
         ),
     ],
 )
@@ -136,7 +136,15 @@ def test_making_another_selector_draws_no_random_numbers(trained_as):
             "san",
             {"width": 9},
             RunError,
-            "selector 'soft-attention': the trained weights do not fit width = 9; ",
+            "selector 'soft-attention': width cannot be changed without training; options that can be "
+            "changed: none",
+        ),
+        (
+            "adahan",
+            {"presence": "square"},
+            RunError,
+            "selector 'adahan': presence cannot be changed without training; options that can be changed: "
+            "threshold, comparison, max_cells",
         ),
     ],
 )

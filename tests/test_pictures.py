@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from hacore.asking import brightness
+from hacore.asking import read_output
 from hacore.errors import DataError
 from hacore.interfaces import Selection, grid_positions
+from hacore.model import Output
 
 Image = pytest.importorskip("PIL.Image")
 pictures = pytest.importorskip("hacore.pictures")
@@ -141,18 +142,35 @@ def selection(**changes):
     )
 
 
+def seen(**changes):
+    """The brightness of the cells of each question, as a reply has it."""
+    logits_QA = torch.zeros(2, 1)
+    return [it.brightness for it in read_output(Output(logits_QA, selection(**changes)), ["yes"], 1)]
+
+
 def test_kept_cells_are_bright():
-    kept = brightness(selection(valid_QK=torch.tensor([[True, True], [False, True]])))
-    assert kept.tolist() == [[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [1, 0, 0]]]
+    kept = seen(valid_QK=torch.tensor([[True, True], [False, True]]))
+    assert [it.tolist() for it in kept] == [[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [1, 0, 0]]]
 
 
 def test_the_heaviest_cell_is_the_brightest():
-    weighed = brightness(selection(weight_QK=torch.tensor([[0.2, 0.1], [0.0, 0.0]])))
-    assert weighed.tolist() == [[[0.5, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 0]]]
+    weighed = seen(weight_QK=torch.tensor([[0.2, 0.1], [0.0, 0.0]]))
+    assert [it.tolist() for it in weighed] == [[[0.5, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 0]]]
+
+
+def test_of_mixtures_every_cell_is_as_bright_as_its_share():
+    share_QKN = torch.zeros(2, 2, 6)
+    share_QKN[0, 0, :2], share_QKN[0, 1, 1:5] = 0.5, 0.25
+    share_QKN[1, :, 3] = 1
+    mixed = seen(share_QKN=share_QKN, index_QK=share_QKN.argmax(-1))
+    assert mixed[0].reshape(-1).tolist() == pytest.approx([2 / 3, 1, 1 / 3, 1 / 3, 1 / 3, 0])
+    assert mixed[1].reshape(-1).tolist() == [0, 0, 0, 1, 0, 0]
+    first, _ = read_output(Output(torch.zeros(2, 1), selection(share_QKN=share_QKN)), ["yes"], 1)
+    assert [(cell.index, round(cell.weight, 3)) for cell in first.kept][:2] == [(1, 0.75), (0, 0.5)]
 
 
 def test_a_pixel_belongs_to_the_nearest_cell():
-    kept = brightness(selection())[0]
+    kept = seen()[0]
     drawn = np.asarray(pictures.draw_kept(Image.new("RGB", (60, 40), (200,) * 3), kept))
     # Positions of the outer cells lie on the border.
     positions_N2 = grid_positions((2, 3)).numpy()

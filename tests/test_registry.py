@@ -166,7 +166,7 @@ def {hook}():
 @pytest.mark.parametrize(
     ("source", "contract"),
     [
-        *((EARLIER.format(hook=hook), 1) for hook in ("hacore_declare", "hacore_loggers")),
+        *((EARLIER.format(hook=hook), 1) for hook in ("hacore_components", "hacore_loggers")),
         ("hacore_contract = 3\n" + EARLIER.format(hook="hacore_declare"), 3),
         ("hacore_contract = 'two'\n" + EARLIER.format(hook="hacore_declare"), "'two'"),
     ],

@@ -193,7 +193,7 @@ def test_a_split_that_the_data_does_not_have_stops_before_a_folder_is_made(spec,
 
 def test_devices_that_are_not_there_are_named():
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(HacoreError, match="no device 'gpu'; choose auto, cpu, cuda or cuda:INDEX"):
+    with pytest.raises(HacoreError, match="no device 'gpu'; choose auto, cpu, cuda, cuda:INDEX or mps"):
         choose_device("gpu")
     if not torch.cuda.is_available():
         assert choose_device("auto") == torch.device("cpu")

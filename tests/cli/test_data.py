@@ -7,7 +7,7 @@ import pytest
 DECLARE = """
 from typing import Literal
 import attrs
-from hacore.plugin import Component, DataTool, hookimpl, option
+from hacore.plugin import Component, hookimpl, option
 
 @attrs.frozen(kw_only=True)
 class Data:
@@ -25,12 +25,9 @@ class Config:
 
 @hookimpl
 def hacore_declare():
-    return [Component(kind="dataset", name="toys", target="fake_toys_part:Toys", config=Data, summary="toys")]
-
-@hookimpl
-def hacore_data_tools():
-    return [DataTool(action="generate", name="toys", target="fake_toys_part:make", config=Config,
-                     argument="root", summary="makes toys")]
+    return [Component(kind="dataset", name="toys", target="fake_toys_part:Toys", config=Data, summary="toys"),
+            Component(kind="generate", name="toys", target="fake_toys_part:make", config=Config,
+                      argument="root", summary="makes toys")]
 """
 PART = """
 import attrs
@@ -131,17 +128,8 @@ def test_help_names_the_options_with_defaults(cli, toys):
     assert "toys" in cli("data", "generate", "--help").out
 
 
-SCORE = """
-
-@hookimpl
-def hacore_data_tools():
-    return [DataTool(action="score", name="toy-metric", target="fake_toys_part:make", config=Config,
-                     argument="root", summary="scores toys")]
-"""
-
-
 def test_score_is_a_command_of_its_own_and_its_json_is_the_metrics(cli, install):
-    declare = DECLARE.partition("@hookimpl\ndef hacore_data_tools")[0] + SCORE
+    declare = DECLARE.replace('kind="generate", name="toys"', 'kind="score", name="toy-metric"')
     install("fake_toys", declare, fake_toys_part=PART)
     told = json.loads(cli("score", "toy-metric", "here", "--json").out)
     assert told["look"] == "plain"

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from hacore.plugin import KINDS
+
 SMALL = """
 name = "small"
 data = { use = "sort-of-clevr", images = 40, held_out = 5, validation = 5 }
@@ -163,6 +165,7 @@ def test_plugins_shows_the_options_of_one(cli):
         "option": "kernel",
         "type": "an integer",
         "default": 3,
+        "live": False,
         "help": "side of every kernel; each layer pads by half of it",
     }
     assert options["channels"]["default"] == [32, 64, 64, 64]
@@ -204,9 +207,7 @@ def test_plugins_that_are_not_there(cli):
     ran = cli("plugins", "selectr")
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.endswith(
-        "Error: no kind 'selectr'; did you mean 'selector'?; "
-        "kinds: image_encoder, question_encoder, fuser, selector, aggregator, dataset, executor, logger, "
-        "command\n"
+        f"Error: no kind 'selectr'; did you mean 'selector'?; kinds: {', '.join(KINDS)}\n"
     )
 
 

@@ -68,7 +68,7 @@ def told(tmp_path_factory, request):
         ["run", "--no-such-option"],
         ["new", "selector", "brand-new", "--output", "plugins"],
         ["run", spec, "--log", "no-such-logger"],
-        ["plugins", "logger"],
+        ["plugins", "observer"],
         ["report", "bad.toml"],
         ["report", "made", "--output", "it.html"],
     ]

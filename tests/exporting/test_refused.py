@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import attrs
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ from hacore.data import Dataset
 from hacore.errors import ExportError, RunError
 from hacore.exporting import _formats
 from hacore.exporting._describe import describe
-from hacore.interfaces import Aggregator, QuestionEncoder, Selector
+from hacore.interfaces import Aggregator, Question, QuestionEncoder, Selector
 
 
 class MeanWord(QuestionEncoder):
@@ -24,7 +25,8 @@ class MeanWord(QuestionEncoder):
 
     def forward(self, words_QT, lengths_Q):
         inside_QT1 = (torch.arange(words_QT.shape[1]) < lengths_Q[:, None])[:, :, None]
-        return (self.embedding(words_QT) * inside_QT1).sum(1) / lengths_Q[:, None]
+        mean_QC = (self.embedding(words_QT) * inside_QT1).sum(1) / lengths_Q[:, None]
+        return Question(mean_QC, lengths_Q=lengths_Q)
 
 
 class Wrapped(Selector):
@@ -34,9 +36,9 @@ class Wrapped(Selector):
         super().__init__(inner.config, inner.sizes)
         self.inner, self.spoil = inner, spoil
 
-    def forward(self, cells):
+    def forward(self, cells, question):
         self.spoil(cells)
-        return self.inner(cells)
+        return self.inner(cells, question)
 
 
 class Spoiled(Aggregator):
@@ -46,7 +48,7 @@ class Spoiled(Aggregator):
         super().__init__(None, None)
         self.change = change
 
-    def forward(self, selection, question_QC):
+    def forward(self, selection, question):
         return self.change(selection.features_QKC.sum(1)[:, :9])
 
 
@@ -83,7 +85,12 @@ def test_a_component_that_looks_at_the_data_is_named(trained, capfd):
 def test_a_component_that_fixes_a_size_is_refused(trained):
     encoder = trained.model.question_encoder
     forward = encoder.forward
-    encoder.forward = lambda words, lengths: forward(words, lengths) * int(words.shape[1])
+
+    def fixed(words, lengths):
+        question = forward(words, lengths)
+        return attrs.evolve(question, vector_QC=question.vector_QC * int(words.shape[1]))
+
+    encoder.forward = fixed
     said = refusal(trained, format="torch")
     assert "cannot be exported: torch.export says: " in said
     assert "specialized" in said
@@ -132,8 +139,8 @@ def test_a_program_that_keeps_other_cells_is_refused(trained):
             super().__init__(inner.config, inner.sizes)
             self.inner = inner
 
-        def forward(self, cells):
-            selection = self.inner(cells)
+        def forward(self, cells, question):
+            selection = self.inner(cells, question)
             if torch.compiler.is_exporting():
                 selection.index_QK = (selection.index_QK + 1) % 25
             return selection

@@ -10,7 +10,7 @@ import torch
 import hacore
 from hacore.data import make_batch, resident
 from hacore.errors import ComposeError, DataError, RunError, SpecError
-from hacore.features.describe import open_features
+from hacore.features.describe import with_features
 from hacore.features.make import make_features
 from hacore.features.store import FeatureStore
 from hacore.spec import dump_spec
@@ -35,8 +35,9 @@ def both(spec):
     torch.manual_seed(spec.seed)
     model = hacore.compose(spec, dataset.sizes())
     encoded = logits(model, dataset, dataset.images("val"))
-    store = open_features(spec, dataset, model)
-    return encoded, logits(model, dataset, store.images("val"))
+    view = with_features(dataset, spec, model)
+    assert view.images("val") is not view.inputs("val")
+    return encoded, logits(model, dataset, view.inputs("val"))
 
 
 @pytest.mark.parametrize("pool", [None, [4, 7]])

@@ -11,7 +11,7 @@ import pytest
 
 import hacore.scaffold
 from hacore.errors import HacoreError
-from hacore.plugin import KINDS
+from hacore.plugin import SECTIONS
 from hacore.scaffold import new_plugin
 
 
@@ -43,19 +43,21 @@ def python(folders, *arguments):
 
 def test_new_plugins_pass_their_tests(tmp_path):
     # All kinds in one process, because importing torch takes longer than the tests.
-    folders = [installed(new_plugin(kind, f"new-{kind.replace('_', '-')}", tmp_path)) for kind in KINDS]
-    assert folders[0] == tmp_path / "hacore-new-image-encoder"
+    folders = [
+        installed(new_plugin(kind, f"new-{kind.replace('_', '-')}", tmp_path)) for kind in SECTIONS.values()
+    ]
+    assert folders[1] == tmp_path / "hacore-new-image-encoder"
     flags = ("-q", "-p", "no:cacheprovider", "-W", "error::DeprecationWarning")
     ran = python(folders, "-m", "pytest", *flags, *map(str, folders))
     assert ran.returncode == 0, ran.stdout + ran.stderr
     passed = int(re.search(r"(\d+) passed", ran.stdout).group(1))
-    assert passed > 20 * len(KINDS), ran.stdout
+    assert passed > 20 * len(SECTIONS), ran.stdout
 
 
 @pytest.mark.parametrize("name", ["x", "spread-topk", "3d", "cells", "a-name-of-quite-some-length"])
 def test_files_are_clean(name, tmp_path):
     module = name.replace("-", "_")
-    for kind in KINDS:
+    for kind in SECTIONS.values():
         folder = new_plugin(kind, name, tmp_path / kind)
         texts = {
             str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()
@@ -90,7 +92,7 @@ def test_declaration_and_readme_agree(tmp_path):
     assert 'selector = { use = "spread-topk", k = 16 }' in readme
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*SECTIONS.values()])
 def test_the_toml_of_the_readme_is_right(kind, tmp_path):
     folder = new_plugin(kind, "brand-new-thing", tmp_path)
     (text,) = re.findall(r"```toml\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
@@ -116,7 +118,11 @@ def test_an_existing_folder_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "words"),
     [
-        ("selectors", "mine", "unknown kind 'selectors'; did you mean 'selector'?; allowed: image_encoder"),
+        (
+            "selectors",
+            "mine",
+            "unknown kind 'selectors'; did you mean 'selector'?; allowed: dataset, image_encoder",
+        ),
         (
             "selector",
             "My_Selector",

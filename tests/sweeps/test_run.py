@@ -240,7 +240,7 @@ def test_json_names_the_runs(write, cli):
 def test_a_sweep_under_torchrun_is_refused(sweep, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(HacoreError, match="leave torchrun away"):
+    with pytest.raises(HacoreError, match="run it without torchrun"):
         run_sweep(sweep("[sweep]\nselector.k = [4]"))
 
 
