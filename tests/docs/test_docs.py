@@ -25,7 +25,7 @@ import hacore
 from hacore import interfaces
 from hacore.cli import cli
 from hacore.data import Dataset
-from hacore.plugin import KINDS, Component, Hooks
+from hacore.plugin import KINDS, SECTIONS, Component, Hooks
 from hacore.registry import catalogue
 from hacore.spec import load_spec, load_sweep, resolve, set_values
 from hacore.sweeps import SweepFolder
@@ -134,7 +134,7 @@ def test_every_published_component_is_documented():
     specs = (DOCS / "specs.md").read_text(encoding="utf-8")
     plugins = (DOCS / "plugins.md").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for kind in KINDS:
+    for kind in SECTIONS.values():
         for name, distribution in catalogue()[kind].items():
             assert f"\n### `{name}`\n" in specs
             assert f"| `{name}` | `{distribution}` |" in plugins
@@ -265,7 +265,7 @@ def test_commands_exist_with_their_options(line):
         # A selector that the reader writes is not installed here; sweep folders and a page's own spec are
         # not there.
         absent = given.get("spec", "").startswith(("sweeps/", "frozen"))
-        if given.get("spec") and "spread-topk" not in line and not absent:
+        if given.get("spec") and "cosine-topk" not in line and not absent:
             load = load_sweep if words[1] == "sweep" else load_spec
             load(ROOT / given["spec"], given.get("overrides", ()))
     else:
@@ -290,11 +290,14 @@ def test_contracts_are_documented():
     for name, hook in vars(Hooks).items():
         if name.startswith("hacore_"):
             signature = ", ".join(list(inspect.signature(hook).parameters)[1:])
-            assert f"- `{name}({signature})`: " in page
+            assert f"`{name}({signature})`" in page
     for kind in KINDS:
+        assert f"| `{kind}` | `{KINDS[kind].place}` |" in page
+    for kind in SECTIONS.values():
         assert f"| `{kind}` | `{kind.title().replace('_', '')}` |" in page
-    for field in (*attrs.fields(interfaces.Cells), *attrs.fields(interfaces.Selection)):
-        assert f"`{field.name}`" in page
+    for container in (interfaces.Cells, interfaces.Question, interfaces.Selection):
+        for field in attrs.fields(container):
+            assert f"`{field.name}`" in page
     for name in Dataset.__abstractmethods__:
         signature = ", ".join(list(inspect.signature(getattr(Dataset, name)).parameters)[1:])
         assert f"`{name}({signature})`" in page
@@ -340,7 +343,8 @@ def test_fields_of_the_run_folder_are_documented(finished):
     assert {line["kind"] for line in metrics} == {"train", "eval"}
     assert {key for line in metrics for key in line} == documented("metrics.jsonl")
     asked = records(finished.predictions_file("test"))
-    assert {key for line in asked for key in line} == documented("predictions/SPLIT.jsonl")
+    # Selectors without weights record none.
+    assert {"weights", *(key for line in asked for key in line)} == documented("predictions/SPLIT.jsonl")
     assert set(json.loads(finished.environment_file.read_text())) == documented("environment.json")
     assert set(finished.result()) == documented("result.json")
 

@@ -1,4 +1,4 @@
-"""Runs the logger of docs/plugins.md, as an installed plugin."""
+"""Runs the observer of docs/plugins.md, as an installed plugin."""
 
 import csv
 import importlib
@@ -20,7 +20,7 @@ _BLOCK = re.compile(r'^```python title="(hacore_csv/\w+\.py)"\n(.*?)^```$', re.M
 def example(tmp_path, monkeypatch, fresh_registry):
     """Installs what stands in the page."""
     found = _BLOCK.findall((ROOT / "docs" / "plugins.md").read_text(encoding="utf-8"))
-    assert [name for name, _ in found] == ["hacore_csv/__init__.py", "hacore_csv/logger.py"]
+    assert [name for name, _ in found] == ["hacore_csv/__init__.py", "hacore_csv/observer.py"]
     info = tmp_path / "site" / "hacore_csv-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hacore-csv\nVersion: 1.0\n")
@@ -33,7 +33,7 @@ def example(tmp_path, monkeypatch, fresh_registry):
     importlib.invalidate_caches()
     fresh_registry.cache_clear()
     yield
-    for name in ("hacore_csv", "hacore_csv.logger"):
+    for name in ("hacore_csv", "hacore_csv.observer"):
         sys.modules.pop(name, None)
 
 
@@ -55,4 +55,4 @@ def test_the_example_logs_every_evaluation_once(example, tiny, tmp_path, cli):
     folder.result_file.unlink()
     hacore.run(spec, resume=folder, device="cpu", report=False, log={"csv": {}})
     assert rows() == told
-    assert "the evaluations as CSV" in cli("plugins", "logger").out
+    assert "the evaluations as CSV" in cli("plugins", "observer").out
