@@ -278,9 +278,7 @@ class ModuleContract(Contract):
         expected = self.run(module, inputs)
         found = self.run(module.to("cuda"), cast(inputs, F64, "cuda"))
         for name, tensor in tensors(found).items():
-            require(
-                tensor.is_cuda or name in _ON_THE_CPU, f"{name} is on {tensor.device} for inputs on CUDA"
-            )
+            require(tensor.is_cuda or name in _ON_THE_CPU, f"{name} is on {tensor.device} for inputs on CUDA")
         self.same_result(cast(found, F64), expected, "CUDA and CPU differ")
 
     @classmethod

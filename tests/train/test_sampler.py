@@ -55,6 +55,43 @@ def test_an_epoch_asks_every_question_once_whoever_asks(image, options, processe
     assert sorted(seen) == list(range(len(image)))
 
 
+@settings(deadline=None, max_examples=100)
+@given(images, options, st.integers(1, 3), st.integers(1, 5), st.integers(0, 40))
+def test_the_parts_of_a_step_are_its_rows_in_their_order(image, options, processes, count, step):
+    questions = asked(image)
+    for rank in range(processes):
+        sampler = Sampler(questions, **options, rank=rank, processes=processes)
+        parts = sampler.parts(step, count)
+        assert len(parts) == count
+        assert {rows.dtype for rows in parts} == {np.dtype(np.int64)}
+        assert np.concatenate(parts).tolist() == sampler.rows(step).tolist()
+        # Each of about as many images: a visit, an image with some of its questions, is never cut.
+        visits = [-(-len(rows) // (options["questions_per_image"] or 10**9)) for rows in parts]
+        assert max(visits) <= -(-options["batch_images"] // count)
+        if options["questions_per_image"] is None:
+            named = [set(questions.image[rows].tolist()) for rows in parts]
+            assert sum(map(len, named)) == len(set().union(*named))
+            sizes = [len(part) for part in named]
+            assert max(sizes) - min(sizes) <= 1
+            assert sizes == sorted(sizes, reverse=True)
+
+
+def test_three_parts_of_seven_images_of_two_processes():
+    questions = asked(np.repeat(np.arange(7), 2))
+    for rank, expected in ((0, [4, 2, 2]), (1, [2, 2, 2])):
+        options = {"batch_images": 7, "questions_per_image": None, "seed": 0, "rank": rank, "processes": 2}
+        sampler = Sampler(questions, **options)
+        parts = sampler.parts(0, 3)
+        assert [len(rows) for rows in parts] == expected
+        assert np.concatenate(parts).tolist() == sampler.rows(0).tolist()
+
+
+def test_there_may_be_more_parts_than_images():
+    sampler = Sampler(asked([0, 0, 1, 1, 1]), batch_images=2, questions_per_image=None, seed=0)
+    assert sorted(len(rows) for rows in sampler.parts(0, 5)) == [0, 0, 0, 2, 3]
+    assert [len(rows) for rows in sampler.parts(0, 1)] == [5]
+
+
 @settings(deadline=None, max_examples=30)
 @given(images, options, st.data())
 def test_a_step_does_not_depend_on_what_was_asked_before(image, options, data):

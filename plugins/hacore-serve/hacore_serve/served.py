@@ -108,8 +108,9 @@ def _slider(trained: Trained, reply: Reply) -> Slider | None:
         clears = tuple(it.name for it in live if it is not field and field.default is it.default is None)
         if field.type in (int, int | None):
             kept = len(reply.kept) if value is None else value
-            slider = Slider(option=field.name, low=1, high=cells, value=kept, whole=True, clears=clears)
-        elif field.type in (float, float | None) and value is not None:
+            low, high = min(1, kept), max(cells, kept)
+            slider = Slider(option=field.name, low=low, high=high, value=kept, whole=True, clears=clears)
+        elif field.type in (float, float | None) and value is not None and value > 0:
             low, high = min(0.01, value), max(float(cells), value)
             slider = Slider(option=field.name, low=low, high=high, value=value, whole=False, clears=clears)
         else:

@@ -43,17 +43,24 @@ SELECTORS = {
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """{"han", "adahan", "san": folder of a run of a second}; their data are in a cache of their own."""
+def train(tmp_path_factory):
+    """train(name, selector): folder of a run of a second; their data are in a cache of their own."""
     folder = tmp_path_factory.mktemp("serve")
+
+    def run(name, selector):
+        (folder / f"{name}.toml").write_text(SPEC.format(name=name, selector=selector))
+        spec = load_spec(folder / f"{name}.toml")
+        return hacore.run(spec, runs=folder / "runs", device="cpu", report=False)[0].path
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HACORE_CACHE", str(folder / "cache"))
-        made = {}
-        for name, selector in SELECTORS.items():
-            (folder / f"{name}.toml").write_text(SPEC.format(name=name, selector=selector))
-            spec = load_spec(folder / f"{name}.toml")
-            made[name], _ = hacore.run(spec, runs=folder / "runs", device="cpu", report=False)
-        yield {name: it.path for name, it in made.items()}
+        yield run
+
+
+@pytest.fixture(scope="session")
+def runs(train):
+    """{"han", "adahan", "san": folder of a run}."""
+    return {name: train(name, selector) for name, selector in SELECTORS.items()}
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +71,10 @@ def models(runs):
 
 @pytest.fixture(scope="session")
 def serving(models):
-    """with serving(limits=..., names=["han"]) as address: a server with an example or two."""
+    """with serving(limits=..., names=["han"]) as address: a server with an example or two.
+
+    others: trained models to serve after those.
+    """
     uvicorn = pytest.importorskip("uvicorn")
     from hacore_serve.app import make_app
     from hacore_serve.examples import examples_of
@@ -73,8 +83,8 @@ def serving(models):
     examples = examples_of(models["han"], 3)
 
     @contextmanager
-    def run(limits=None, names=("han", "adahan", "san"), hosts=(), examples=examples):
-        chosen = [models[name] for name in names]
+    def run(limits=None, names=("han", "adahan", "san"), hosts=(), examples=examples, others=()):
+        chosen = [*(models[name] for name in names), *others]
         app = make_app(chosen, examples=examples, limits=limits or Limits(rate=0), hosts=hosts)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", proxy_headers=False))
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -148,7 +158,7 @@ def visit(browser, address):
     """visit(viewport=...): the page, ready; errors of its scripts and requests elsewhere fail the test."""
     wrong, contexts = [], []
 
-    def run(**options):
+    def run(address=address, **options):
         context = browser.new_context(**options)
         contexts.append(context)
         context.set_default_timeout(10_000)

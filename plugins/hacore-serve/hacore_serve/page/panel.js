@@ -34,7 +34,7 @@ export class Panel {
     const scale = slider.whole ? WHOLE : logarithmic(slider);
     range.id = `slider-${this.number}`;
     label.htmlFor = range.id;
-    find(".option").textContent = slider.whole ? "cells to keep" : slider.option;
+    find(".option").textContent = slider.option === "k" ? "cells to keep" : slider.option;
     [range.min, range.max, range.step] = scale.ends(slider);
     const show = (value) => {
       const trained = value === slider.value ? "as trained" : `trained with ${slider.value}`;
