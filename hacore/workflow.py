@@ -60,6 +60,8 @@ def choose_device(name: str = "auto") -> torch.device:
         raise HacoreError(f"no device '{name}'; choose {_DEVICES}")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise HacoreError(f"device 'mps' cannot be used: torch finds none here; choose {_DEVICES}")
     try:
         device = torch.device(name)
         if name == "cuda" and "LOCAL_RANK" in os.environ:

@@ -182,9 +182,12 @@ def test_an_unknown_device(cli, spec, flags, device):
     )
 
 
-def test_a_device_that_is_not_there(cli, spec, flags):
-    said = cli("run", spec, *flags, "--device", "cuda:97").error
-    assert said.startswith("device 'cuda:97' cannot be used: ")
+@pytest.mark.parametrize("device", ["cuda:97", "mps"])
+def test_a_device_that_is_not_there(cli, spec, flags, device):
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    said = cli("run", spec, *flags, "--device", device).error
+    assert said.startswith(f"device '{device}' cannot be used: ")
     assert said.endswith("; choose auto, cpu, cuda, cuda:INDEX or mps")
 
 

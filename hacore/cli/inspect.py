@@ -176,10 +176,16 @@ def _show(it: Installed, as_json: bool) -> None:
         return
     print_table(
         title,
-        ["option", "type", "default", "help"],
+        ["option", "type", "default", "live", "help"],
         [
-            [o["option"], o["type"], "none" if o["default"] is None else shown(o["default"]), o["help"]]
-            for o in options
+            [
+                it["option"],
+                it["type"],
+                "none" if it["default"] is None else shown(it["default"]),
+                "yes" if it["live"] else "",
+                it["help"],
+            ]
+            for it in options
         ],
     )
 

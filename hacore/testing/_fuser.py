@@ -82,11 +82,13 @@ class FuserContract(QuestionReaderContract):
     def test_order_of_cells_does_not_matter(self) -> None:
         """Cells in another order, their positions with them, give the same vectors in that order."""
         module, inputs = self.make(), self.inputs()
-        cells = inputs["cells"]
+        cells, question = inputs["cells"], inputs["question"]
         order = torch.randperm(len(cells.positions), generator=torch.Generator().manual_seed(5))
+        if question.relevant_QN is not None:
+            question = attrs.evolve(question, relevant_QN=question.relevant_QN[:, order])
         moved = attrs.evolve(cells, features=cells.features[:, order], positions=cells.positions[order])
         require_close(
-            module(moved, inputs["question"], inputs["image_index_Q"]).features,
+            module(moved, question, inputs["image_index_Q"]).features,
             self.run(module, inputs).features[:, order],
             self.tolerance,
             "a cell's fused vector depends on where the cell stands in the list; use positions instead",

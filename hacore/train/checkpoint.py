@@ -98,7 +98,9 @@ def load_checkpoint(
     torch.set_rng_state(tensors[own + "cpu"])
     if own + "cuda" in tensors and sums.is_cuda:
         torch.cuda.set_rng_state(tensors[own + "cuda"], sums.device)
-    sums.copy_(tensors[own + "sums"].view(torch.float64).view_as(sums))
+    if own + "mps" in tensors and sums.is_mps:
+        torch.mps.set_rng_state(tensors[own + "mps"])
+    sums.copy_(tensors[own + "sums"].view(sums.dtype).view_as(sums))
     return position
 
 
@@ -135,6 +137,8 @@ def _random_states(sums: Tensor) -> dict[str, Tensor]:
     if sums.is_cuda:
         states["cuda"] = torch.cuda.get_rng_state(sums.device)
         return {name: state.to(sums.device) for name, state in states.items()} | {"sums": _bytes(sums)}
+    if sums.is_mps:
+        states["mps"] = torch.mps.get_rng_state()
     return states | {"sums": _bytes(sums)}
 
 
