@@ -198,7 +198,8 @@ def option(
         if problem:
             raise ValueError(problem)
 
-    return attrs.field(default=default, validator=validate, metadata={"help": help, "live": live})
+    metadata = {"help": help, "live": live, "max": max}
+    return attrs.field(default=default, validator=validate, metadata=metadata)
 
 
 def live_options(config: type) -> tuple[str, ...]:

@@ -111,7 +111,8 @@ def _slider(trained: Trained, reply: Reply) -> Slider | None:
             low, high = min(1, kept), max(cells, kept)
             slider = Slider(option=field.name, low=low, high=high, value=kept, whole=True, clears=clears)
         elif field.type in (float, float | None) and value is not None and value > 0:
-            low, high = min(0.01, value), max(float(cells), value)
+            most = field.metadata["max"]
+            low, high = min(0.01, value), max(float(cells), value) if most is None else float(most)
             slider = Slider(option=field.name, low=low, high=high, value=value, whole=False, clears=clears)
         else:
             continue

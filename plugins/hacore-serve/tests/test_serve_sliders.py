@@ -52,6 +52,13 @@ class Cut:
 
 
 @attrs.frozen(kw_only=True)
+class Portion:
+    '''A number that is not whole and ends at 1.'''
+
+    portion: float = option(0.2, "share of the cells to keep", above=0, max=1, live=True)
+
+
+@attrs.frozen(kw_only=True)
 class Fixed:
     '''Nothing is live, whatever it is called.'''
 
@@ -66,7 +73,7 @@ def hacore_declare():
             kind="selector", name=f"in-order-{config.__name__.lower()}", target="in_order_selector:InOrder",
             config=config, summary="keeps cells in the order of the grid",
         )
-        for config in (Count, Share, Cut, Fixed)
+        for config in (Count, Share, Cut, Portion, Fixed)
     ]
 """
 SELECTOR = """
@@ -82,6 +89,8 @@ class InOrder(Selector):
         kept = getattr(config, "amount", None) or getattr(config, "k", None)
         if kept is None and getattr(config, "share", None):
             kept = round(config.share * count)
+        if kept is None and hasattr(config, "portion"):
+            kept = round(config.portion * count)
         if kept is None and hasattr(config, "cut"):
             kept = count - int(config.cut)
         index_QK = torch.arange(max(1, min(kept or count, count))).expand(len(cells.features), -1)
@@ -149,6 +158,12 @@ def test_a_live_number_gets_one_that_is_not_whole(load):
     trained = load("cut", "cut")
     assert slider_of(trained) == {"option": "cut", "low": 0.01, "high": CELLS, "value": 2.0, "whole": False}
     assert [kept_at(trained, value) for value in (None, 0.5, 20.0)] == [CELLS - 2, CELLS, 5]
+
+
+def test_such_a_slider_ends_where_the_option_does(load):
+    trained = load("portion", "portion")
+    assert slider_of(trained) == {"option": "portion", "low": 0.01, "high": 1.0, "value": 0.2, "whole": False}
+    assert [kept_at(trained, value) for value in (None, 1.0)] == [5, CELLS]
 
 
 def test_options_that_are_not_live_get_none_whatever_they_are_called(load):
