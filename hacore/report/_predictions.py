@@ -15,7 +15,7 @@ import attrs
 from hacore.errors import RunError
 
 Prediction = dict[str, Any]
-"""A line of a predictions file, see ``hacore.evaluation.evaluate``."""
+"""A line of a predictions file, see ``hacore.measure.evaluation.evaluate``."""
 STATES = ("right", "partly right", "wrong")
 
 

@@ -39,7 +39,7 @@ def test_means_and_deviations_over_seeds(made):
     assert table.baselines["majority", ("rn",), "accuracy"].mean == 0.375
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=4))
 def test_against_the_plain_formulas(made, tmp_path_factory, numbers):
     folder = tmp_path_factory.mktemp("runs")

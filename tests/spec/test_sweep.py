@@ -5,7 +5,7 @@ import tomllib
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hacore.errors import HacoreError, SpecError
@@ -129,6 +129,7 @@ VALUES = {
 }
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(sorted(VALUES)), st.integers(1, 3), min_size=1).flatmap(
         lambda sizes: st.fixed_dictionaries(

@@ -168,9 +168,9 @@ def test_a_mixture_of_one_cell_and_a_grid_of_one_row(failures):
     ],
 )
 def test_wrong_mixtures_fail(failures, cls, test, words):
-    found = failures("selector", cls, Config)
-    assert test in found, found
-    assert words in found[test]
+    problems = failures("selector", cls, Config)
+    assert test in problems, problems
+    assert words in problems[test]
 
 
 def test_what_is_told_of_a_mixture_is_nothing_else(failures):
@@ -292,9 +292,9 @@ def test_live_options_that_need_no_training_pass(failures):
     ],
 )
 def test_live_options_that_change_the_state_fail(failures, cls, words):
-    found = failures("selector", cls, Live)
-    assert found.keys() == {"test_live_options_need_no_training"}
-    assert found["test_live_options_need_no_training"].startswith(words)
+    problems = failures("selector", cls, Live)
+    assert problems.keys() == {"test_live_options_need_no_training"}
+    assert problems["test_live_options_need_no_training"].startswith(words)
 
 
 def test_an_option_that_is_not_live_may_change_the_state(failures):

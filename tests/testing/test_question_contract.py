@@ -126,9 +126,9 @@ class CountsRelevant(Pool):
     ],
 )
 def test_who_looks_at_relevant_cells_has_to_say_so(failures, kind, cls):
-    found = failures(kind, cls)
-    assert found.keys() == {"test_only_an_oracle_looks_at_relevant_cells"}
-    said = found["test_only_an_oracle_looks_at_relevant_cells"]
+    problems = failures(kind, cls)
+    assert problems.keys() == {"test_only_an_oracle_looks_at_relevant_cells"}
+    said = problems["test_only_an_oracle_looks_at_relevant_cells"]
     assert "relevant_QN, which no model can know, has influence" in said
     assert "oracle = True" in said
 
@@ -264,9 +264,9 @@ def test_who_reads_the_words_that_exist_passes(failures):
     assert failures("fuser", MixWords) == {}
     # Where there are none, it has said so, and nothing else is asked of it.
     sizes = attrs.evolve(SIZES, word_channels=0)
-    found = failures("fuser", MixWords, settings={"sizes": sizes})
-    assert set(found.values()) == {"ValueError"}
-    assert "test_takes_questions_without_words" not in found
+    problems = failures("fuser", MixWords, settings={"sizes": sizes})
+    assert set(problems.values()) == {"ValueError"}
+    assert "test_takes_questions_without_words" not in problems
     assert failures("fuser", Mix, settings={"sizes": sizes}) == {}
 
 
@@ -282,8 +282,8 @@ def test_who_reads_the_words_that_exist_passes(failures):
     ],
 )
 def test_what_stands_after_the_last_word_leaks(failures, kind, cls):
-    found = failures(kind, cls)
-    said = found["test_words_after_the_last_have_no_influence"]
+    problems = failures(kind, cls)
+    said = problems["test_words_after_the_last_have_no_influence"]
     assert "what stands after a question's last word counts; mind lengths_Q" in said
 
 
@@ -434,6 +434,6 @@ def test_right_encoders_pass(failures, cls):
     ],
 )
 def test_wrong_encoders_fail(failures, cls, test, words):
-    found = failures("question_encoder", cls)
-    assert test in found, found
-    assert words in found[test]
+    problems = failures("question_encoder", cls)
+    assert test in problems, problems
+    assert words in problems[test]

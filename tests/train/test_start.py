@@ -120,8 +120,8 @@ def test_many_misfits_are_counted(start):
     ],
 )
 def test_other_words_and_answers_do_not_fit_whatever_the_shapes(start, first, changed, part, reason):
-    held = json.loads(first.inputs_file.read_text())[changed]
-    edit_inputs(first, **{changed: [*held[:-1], "zebra"]})
+    words = json.loads(first.inputs_file.read_text())[changed]
+    edit_inputs(first, **{changed: [*words[:-1], "zebra"]})
     model, fresh, said = start()
     weights, own = best(first), model.state_dict()
     theirs = {name for name in own if name.split(".")[0] == part}
@@ -138,8 +138,8 @@ def test_other_words_and_answers_do_not_fit_whatever_the_shapes(start, first, ch
 
 
 def test_words_and_answers_in_another_order_are_others(start, first):
-    held = json.loads(first.inputs_file.read_text())["answers"]
-    edit_inputs(first, answers=held[::-1])
+    words = json.loads(first.inputs_file.read_text())["answers"]
+    edit_inputs(first, answers=words[::-1])
     assert "(other answers, 10 there)" in start()[2]
 
 
@@ -154,8 +154,8 @@ def test_a_part_that_is_asked_for_and_does_not_fit_is_an_error(start, first):
 
 def test_where_nothing_fits_it_is_an_error(start, first):
     tensors = load_tensors(first.best)
-    others = {name: torch.zeros(3, 1, 3) for name in tensors[0] if name.startswith("model.")}
-    hacore.files.save_tensors(first.best, others, tensors[1])
+    foreign = {name: torch.zeros(3, 1, 3) for name in tensors[0] if name.startswith("model.")}
+    hacore.files.save_tensors(first.best, foreign, tensors[1])
     with pytest.raises(RunError, match="does not fit: ") as caught:
         start()
     assert "3x1x3 there" in str(caught.value)
