@@ -158,7 +158,8 @@ def run(
         return resume, resume.result()
     if spec.train.processes > 1 and not launched():
         # Here first, so that data and components that do not fit are reported once, before a folder is made.
-        _compose(spec, _open_checked(spec))
+        model, dataset = _compose(spec, _open_checked(spec))
+        _start(spec, model, Inputs.of(dataset), resume)
         environment = describe_environment(spec, place, spec.train.processes)
         folder = resume or RunFolder.create(spec, runs, environment)
         created(folder)
@@ -194,16 +195,15 @@ def _run_here(
         inputs = Inputs.of(dataset)
         if here.rank:
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
+        said = _start(spec, model, inputs, resume)
         folder = _folder(spec, runs, resume, device, here)
         if here.leads:
             if resume is None:
                 created(folder)
             if not folder.inputs_file.is_file():
                 inputs.write(folder.inputs_file)
-        if spec.train.init is not None and not folder.last.is_file():
-            said = start_from(model, spec.train, inputs)
-            if here.leads:
-                reporter.message(said)
+        if said and here.leads:
+            reporter.message(said)
         trainer = Trainer(
             *(spec, dataset, model, folder),
             device=device,
@@ -238,6 +238,13 @@ def _questions_seen(spec: Spec, dataset: Dataset[Any], steps: int) -> int:
     sampler = make_sampler(spec, questions)
     epochs, rest = divmod(steps, sampler.steps_per_epoch)  # an epoch asks every question once
     return epochs * len(questions) + sum(sampler.count(steps - 1 - step) for step in range(rest))
+
+
+def _start(spec: Spec, model: VQAModel, inputs: Inputs, resume: RunFolder | None) -> str:
+    """What ``train.init`` gave the model; nothing where the run goes on from a checkpoint."""
+    if spec.train.init is None or (resume is not None and resume.last.is_file()):
+        return ""
+    return start_from(model, spec.train, inputs)
 
 
 def _open_together(spec: Spec, here: World) -> Dataset[Any]:

@@ -162,6 +162,15 @@ def test_where_nothing_fits_it_is_an_error(start, first):
     assert "more" in str(caught.value)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_does_not_fit_leaves_no_run_folder(make_spec, first, tmp_path, processes):
+    changes = {"train.init_parts": ["head"], "head.hidden": [24], "train.processes": processes}
+    spec = make_spec({"train.init": str(first.path), **changes})
+    with pytest.raises(RunError, match="does not fit"):
+        hacore.run(spec, runs=tmp_path / "runs", device="cpu")
+    assert not list(tmp_path.glob("runs/**/*"))
+
+
 @pytest.mark.parametrize("missing", ["folder", "checkpoints"])
 def test_what_is_no_run_is_an_error_that_names_it(start, first, missing):
     shutil.rmtree(first.path if missing == "folder" else first.path / "checkpoints")
