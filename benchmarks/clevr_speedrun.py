@@ -35,17 +35,19 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from hacore.data import Batch, Dataset, make_batch, resident
-from hacore.datasets import open_dataset
-from hacore.files import write_json
+from hacore.machine.device import choose_device, device_name
+from hacore.machine.files import write_json
 from hacore.measure.metrics import Scores
 from hacore.measure.predict import precision_of, predict
-from hacore.model import compose
-from hacore.runs import RunFolder, device_name, same_experiment
+from hacore.model.compose import compose
+from hacore.model.opening import open_dataset
+from hacore.runs import RunFolder
+from hacore.runs.folder import same_experiment
 from hacore.spec import Spec, load_spec
 from hacore.train.augment import augment
 from hacore.train.progress import Speed
 from hacore.train.trainer import make_optimizer, make_sampler
-from hacore.workflow import choose_device, run
+from hacore.workflow.run import run
 
 RUNGS = (0.936, 0.968, 0.988)
 PEAKS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.0e12)}

@@ -19,16 +19,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from hacore_export import _formats as formats
+from hacore_export._check import compare, random_inputs
+from hacore_export._describe import describe
+from hacore_export._graph import Graph, output_shapes, trace
 from rich.console import Console
 from rich.table import Table
 
 import hacore
-from hacore.exporting import _formats as formats
-from hacore.exporting._check import compare, random_inputs
-from hacore.exporting._describe import describe
-from hacore.exporting._graph import Graph, output_shapes, trace
-from hacore.inputs import Inputs
-from hacore.trained import Trained
+from hacore.runs.data_summary import DataSummary
+from hacore.runs.trained import Trained
 
 ROOT = Path(__file__).parents[1]
 SPECS = ("han_rn", "adahan_rn", "san")
@@ -38,7 +38,7 @@ BATCHES = ((1, 1, 8), (1, 20, 12), (16, 320, 12))  # images, questions, words
 def untrained(name: str) -> Trained:
     """The model of an experiment, as if it had been loaded."""
     spec = hacore.load_spec(ROOT / "experiments" / f"{name}.toml")
-    inputs = Inputs(
+    inputs = DataSummary(
         vocabulary=tuple(f"word{number}" for number in range(40)),
         answers=tuple(f"answer{number}" for number in range(11)),
         image_size=(3, 75, 75),

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from hacore_report import read_predictions
 from rich.console import Console
 from rich.table import Table
 
 import hacore
 from hacore.objects import object_cells, relevant_cells
-from hacore.report import read_predictions
-from hacore.trained import Trained
+from hacore.runs.trained import Trained
 
 Floats = npt.NDArray[np.float64]
 COLUMNS = (

@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 
 import hacore
-from hacore.runs import device_name
+from hacore.machine.device import device_name
 
 SPEC = Path(__file__).parents[1] / "experiments" / "han_rn.toml"
 

@@ -43,7 +43,7 @@ from rich.console import Console
 from rich.table import Table
 
 import hacore
-from hacore.trained import Trained
+from hacore.runs.trained import Trained
 
 QUESTIONS = ("is the red object on the left?", "what is the shape of the blue object?", "how many?")
 SPEC = Path(__file__).resolve().parents[1] / "experiments" / "han_rn.toml"

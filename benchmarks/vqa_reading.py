@@ -31,7 +31,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hacore.tools import Silent
+from hacore.data_tools import Silent
 
 QUESTIONS = 443_757
 STAGES = ("read", "answers", "score", "json")

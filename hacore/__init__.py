@@ -12,80 +12,86 @@ Importing this package imports no torch; the functions below do when they need i
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hacore.datasets import open_dataset
     from hacore.errors import HacoreError
-    from hacore.exporting import export
     from hacore.features.make import make_features
     from hacore.measure.evaluation import evaluate
-    from hacore.model import compose
-    from hacore.report import plot, read_runs, tabulate, write_comparison, write_report, write_table
-    from hacore.runs import RunFolder
+    from hacore.model.compose import compose
+    from hacore.model.opening import open_dataset
+    from hacore.runs import Result, RunFolder
+    from hacore.runs.trained import Trained, load
     from hacore.spec import Spec, load_spec, load_sweep, resolve
     from hacore.sweeps import run_sweep
-    from hacore.workflow import check, evaluate_run, load, run
+    from hacore.workflow import check, evaluate_run, run
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "HacoreError": "hacore.errors",
+    "Result": "hacore.runs",
     "RunFolder": "hacore.runs",
     "Spec": "hacore.spec",
+    "Trained": "hacore.runs.trained",
     "check": "hacore.workflow",
-    "compose": "hacore.model",
+    "compose": "hacore.model.compose",
     "evaluate": "hacore.measure.evaluation",
     "evaluate_run": "hacore.workflow",
-    "export": "hacore.exporting",
-    "load": "hacore.workflow",
+    "load": "hacore.runs.trained",
     "load_spec": "hacore.spec",
     "load_sweep": "hacore.spec",
     "make_features": "hacore.features.make",
-    "open_dataset": "hacore.datasets",
-    "plot": "hacore.report",
-    "read_runs": "hacore.report",
+    "open_dataset": "hacore.model.opening",
     "resolve": "hacore.spec",
     "run": "hacore.workflow",
     "run_sweep": "hacore.sweeps",
-    "tabulate": "hacore.report",
-    "write_comparison": "hacore.report",
-    "write_report": "hacore.report",
-    "write_table": "hacore.report",
+    # Of packages of their own:
+    "export": "hacore_export",
+    "plot": "hacore_report",
+    "read_runs": "hacore_report",
+    "tabulate": "hacore_report",
+    "write_comparison": "hacore_report",
+    "write_report": "hacore_report",
+    "write_table": "hacore_report",
 }
 
 __all__ = [
     "HacoreError",
+    "Result",
     "RunFolder",
     "Spec",
+    "Trained",
     "__version__",
     "check",
     "compose",
     "evaluate",
     "evaluate_run",
-    "export",
     "load",
     "load_spec",
     "load_sweep",
     "make_features",
     "open_dataset",
-    "plot",
-    "read_runs",
     "resolve",
     "run",
     "run_sweep",
-    "tabulate",
-    "write_comparison",
-    "write_report",
-    "write_table",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'hacore' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hacore' has no attribute {name!r}")
+    home = _HOMES[name]
+    package = home.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        distribution = package.replace("_", "-")
+        raise ImportError(
+            f"hacore.{name} comes with {distribution}, which is not installed; from a checkout: "
+            f"pip install -e plugins/{distribution}"
+        )
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*_HOMES, "__version__"]

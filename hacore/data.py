@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hacore.features.mapped import MappedFeatures
 from hacore.interfaces import Sizes
 from hacore.objects import Objects, relevant_cells
 
@@ -118,6 +117,24 @@ class Batch:
         return attrs.evolve(self, **moved)
 
 
+class StoredFeatures(Protocol):
+    """Features of images, (I, N, C), read as they are used; as ``hacore.features.mapped.MappedFeatures``.
+
+    Indexed by a slice or by row numbers, in any order; what comes out is a copy.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]: ...
+
+
 class Store(Protocol):
     """Features of a dataset's images, as ``hacore.features.store.FeatureStore``."""
 
@@ -127,7 +144,7 @@ class Store(Protocol):
     def dtype(self) -> str:
         """Of the features, as ``float16``."""
 
-    def images(self, split: str) -> MappedFeatures:
+    def images(self, split: str) -> StoredFeatures:
         """(I, N, C)."""
 
 
@@ -171,7 +188,7 @@ class Dataset(ABC, Generic[ConfigT]):
         view.store = store
         return view
 
-    def inputs(self, split: str) -> npt.NDArray[np.uint8] | MappedFeatures:
+    def inputs(self, split: str) -> npt.NDArray[np.uint8] | StoredFeatures:
         """What a model takes of the images of a split: (I, 3, H, W) pixels, or (I, N, C) stored features."""
         return self.images(split) if self.store is None else self.store.images(split)
 
@@ -250,10 +267,10 @@ class Dataset(ABC, Generic[ConfigT]):
         )
 
 
-Images = npt.NDArray[np.uint8] | MappedFeatures | Tensor
+Images = npt.NDArray[np.uint8] | StoredFeatures | Tensor
 
 
-def resident(images: npt.NDArray[np.uint8] | MappedFeatures, device: torch.device) -> Images:
+def resident(images: npt.NDArray[np.uint8] | StoredFeatures, device: torch.device) -> Images:
     """The images, or their features, in the GPU's memory if they take at most half of what is free.
 
     Else as they are.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 import attrs
 
 
@@ -59,3 +62,17 @@ class ExportError(HacoreError):
 
 class NotFiniteError(RunError, ValueError):
     """A number that had to be finite is infinite or not a number."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest known name, or nothing."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception on one line, with its type unless it was written for users."""
+    text = one_line(" ".join(str(error).split()))
+    if isinstance(error, HacoreError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

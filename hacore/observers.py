@@ -11,28 +11,23 @@ method raises, the observer is named once in a warning, closed and told no more,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 
 from hacore.errors import HacoreError
 from hacore.registry import Installed, registry
 from hacore.spec import Spec, dump_spec, spec_table, structure_config
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from hacore.asking import Seen
-    from hacore.trained import Trained
+    from hacore.measure.look import Look
+    from hacore.runs import Result
+    from hacore.runs.trained import Trained
 
 Named = Collection[str] | Mapping[str, Mapping[str, Any]]
 """Names of observers, or their options by name."""
-
-_COLOURS = {"right": "#1a7f37", "partly right": "#b35900", "wrong": "#c0392b"}
 
 
 @attrs.frozen(kw_only=True)
@@ -59,59 +54,6 @@ class Observed:
         return {key: value for key, value in _flat(spec_table(self.spec)).items() if key != "name"}
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Example:
-    """A question of the evaluated split, and what the model makes of it now.
-
-    image: (3, H, W) uint8. answer: the right one, None where it is none of the data set's answers. score: of
-    the likeliest answer, in [0, 1].
-    """
-
-    image: npt.NDArray[np.uint8]
-    question: str
-    type: str
-    answer: str | None
-    score: float
-    seen: Seen
-
-    @property
-    def state(self) -> str:
-        """``right``, ``partly right`` or ``wrong``."""
-        from hacore.report._predictions import state_of
-
-        return state_of(self.score)
-
-    def draw(self, side: int = 320) -> Image:
-        """The image, its longer side of ``side`` pixels, kept cells bright and the rest darkened, with a
-        caption. Needs Pillow.
-        """
-        from hacore.pictures import draw_kept, open_picture, with_caption
-
-        picture = open_picture(self.image)
-        scale = side / max(picture.size)
-        width, height = (max(1, round(scale * length)) for length in picture.size)
-        best, state = self.seen.answers[0], self.state
-        said = f"{best.answer} ({best.probability:.0%}), {state}"
-        if state != "right" and self.answer is not None:
-            said += f": {self.answer}"
-        kept = f"{len(self.seen.kept)} of {self.seen.presence.size} cells kept"
-        lines = [(self.question, "black"), (said, _COLOURS[state]), (kept, "#555555")]
-        return with_caption(draw_kept(picture.resize((width, height)), self.seen.brightness), lines)
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Look:
-    """What the model makes of a sample of the evaluated split, the same questions at every evaluation.
-
-    presence_QN: float32, how strongly each cell presents itself. kept_Q: int64, cells kept. examples: the
-    first few of these questions, of different types.
-    """
-
-    presence_QN: npt.NDArray[np.float32]
-    kept_Q: npt.NDArray[np.int64]
-    examples: Sequence[Example]
-
-
 class RunObserver:
     """Is told of one run, from its start, or its going on, to its end. Does nothing by itself."""
 
@@ -131,8 +73,8 @@ class RunObserver:
         look: gives a look at the model; it is taken when it is first asked for, and costs some time.
         """
 
-    def end(self, result: Mapping[str, Any], trained: Trained) -> None:
-        """The run is finished, with this content of result.json and this model, its data open."""
+    def end(self, result: Result, trained: Trained) -> None:
+        """The run is finished, with this result and this model, its data open."""
 
     def fail(self, error: str) -> None:
         """The run has stopped with this error, a line. It may go on later, from its last checkpoint."""
@@ -154,7 +96,7 @@ class Chosen:
         return self.installed.name
 
 
-def choose(named: Named, without: Collection[str] = ()) -> list[Chosen]:
+def choose_observers(named: Named, without: Collection[str] = ()) -> list[Chosen]:
     """The observers of these names, each once, and those that runs have by default.
 
     without: names that are left out. Raises HacoreError with every problem of names and options.

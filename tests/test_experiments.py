@@ -9,11 +9,12 @@ from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
 from hacore_vqa.miniature import write_cp, write_v2
 
+from hacore.data_tools import Silent
 from hacore.features.make import make_features
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
 from hacore.spec import dump_spec, load_spec, load_sweep, resolve, set_values
-from hacore.tools import Silent
-from hacore.workflow import check, run
+from hacore.workflow.check import check
+from hacore.workflow.run import run
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SPECS = sorted(EXPERIMENTS.rglob("*.toml"))

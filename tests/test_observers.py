@@ -8,7 +8,7 @@ import pytest
 from hacore import workflow
 from hacore.cli.observing import chosen_observers
 from hacore.errors import HacoreError, PluginError
-from hacore.observers import choose, observer_flags
+from hacore.observers import choose_observers, observer_flags
 from hacore.registry import registry
 from hacore.runs import RunFolder
 
@@ -59,25 +59,30 @@ def test_flags_say_the_same_again(noting, options):
     given = [flags[i + 1] for i, word in enumerate(flags) if word == "--log-with"]
     again = chosen_observers(names, given, ())
     assert again == {"noting": options}
-    assert [it.config for it in choose(again)] == [it.config for it in choose({"noting": options})]
+    assert [it.config for it in choose_observers(again)] == [
+        it.config for it in choose_observers({"noting": options})
+    ]
 
 
 def test_names_may_come_alone_and_twice(noting):
     for log in ("noting", ["noting"], ("noting", "noting"), {"noting": {}}):
-        assert [it.name for it in choose(log)] == ["noting", "report"]
-        assert [it.name for it in choose(log, ["report"])] == ["noting"]
+        assert [it.name for it in choose_observers(log)] == ["noting", "report"]
+        assert [it.name for it in choose_observers(log, ["report"])] == ["noting"]
         assert observer_flags(log) == ["--log", "noting"]
-    assert choose((), ["report"]) == observer_flags(()) == []
+    assert choose_observers((), ["report"]) == observer_flags(()) == []
     assert observer_flags("noting", ["report"]) == ["--log", "noting", "--without", "report"]
 
 
 def test_what_is_on_by_default_can_be_left_out(install, noting):
     source = PLUGIN.format(module="fake_noting").replace('name="noting"', 'name="usual", default=True')
     install("fake_usual", source)
-    assert [it.name for it in choose(())] == ["report", "usual"]
-    assert [it.name for it in choose(["noting"], without=["usual", "report"])] == ["noting"]
+    assert [it.name for it in choose_observers(())] == ["report", "usual"]
+    assert [it.name for it in choose_observers(["noting"], without=["usual", "report"])] == ["noting"]
     # What is on by default takes options too.
-    (_, usual) = choose({"usual": {"word": "x"}}, ["report"]), choose({"usual": {"word": "x"}})[0]
+    (_, usual) = (
+        choose_observers({"usual": {"word": "x"}}, ["report"]),
+        choose_observers({"usual": {"word": "x"}})[0],
+    )
     assert (usual.name, usual.config.word) == ("usual", "x")
 
 
@@ -103,7 +108,7 @@ def test_an_observer_that_is_not_installed_names_its_package(uninstall):
     uninstall("hacore-tensorboard")
     said = "observer 'tensorboard' is not installed; run 'pip install hacore-tensorboard'"
     with pytest.raises(HacoreError) as error:
-        choose(["tensorboard"])
+        choose_observers(["tensorboard"])
     assert str(error.value) == said
 
 

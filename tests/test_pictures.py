@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from hacore.asking import read_output
 from hacore.errors import DataError
 from hacore.interfaces import Selection, grid_positions
-from hacore.model import Output
+from hacore.measure.reading import read_output
+from hacore.model.network import Output
 
 Image = pytest.importorskip("PIL.Image")
 pictures = pytest.importorskip("hacore.pictures")

@@ -31,7 +31,7 @@ class Use:
 
 @attrs.frozen(kw_only=True)
 class NoSuchType:
-    k: "Missing" = option(3, "cells to keep")  # noqa: F821, RUF009
+    k: "Missing" = option(3, "cells to keep")  # noqa: F821
 
 
 def test_what_there_is_to_declare():

@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import hacore
-from hacore.asking import question_text, read_output
 from hacore.data import Ints, Questions, make_batch
 from hacore.measure.predict import evaluating, predict
+from hacore.measure.reading import question_text, read_output
 from hacore.pictures import draw_kept, fold
-from hacore.trained import Trained
+from hacore.runs.trained import Trained
 
 MARGIN = 12
 COLOURS = {"right": (20, 130, 50), "partly": (215, 120, 0), "wrong": (195, 30, 40)}

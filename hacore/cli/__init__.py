@@ -32,7 +32,8 @@ class _Lazy(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-"):
-            from hacore.registry import catalogue, did_you_mean, registry
+            from hacore.errors import did_you_mean
+            from hacore.registry import catalogue, registry
 
             # Raises for what is not installed, which can be mended; else it is a mistake of usage.
             if registry().find_command(args[0]) is None:

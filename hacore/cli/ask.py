@@ -13,12 +13,12 @@ import click
 
 from hacore.cli.tables import device_option, percent, print_json
 from hacore.errors import HacoreError, one_line
-from hacore.files import write_whole
+from hacore.machine.files import write_whole
 from hacore.spec import set_values
 
 if TYPE_CHECKING:
-    from hacore.asking import Reply
-    from hacore.trained import Trained
+    from hacore.runs.asking import Reply
+    from hacore.runs.trained import Trained
 
 
 @click.command(no_args_is_help=True)
@@ -64,8 +64,8 @@ def ask(
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png --json < questions.txt
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png "how many?" --set selector.k=4
     """
-    from hacore.asking import needs_pillow
-    from hacore.workflow import load
+    from hacore.runs.asking import needs_pillow
+    from hacore.runs.trained import load
 
     needs_pillow()
     selector = _selector_options(overrides)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from hacore.errors import HacoreError
-from hacore.observers import choose
+from hacore.observers import choose_observers
 from hacore.spec import set_values
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,5 +51,5 @@ def chosen_observers(
         if name not in names:
             raise HacoreError(f"--log-with {words}: observer '{name}' is not asked for; add --log {name}")
     observers = {name: table.get(name, {}) for name in names}
-    choose(observers, without)  # before torch is loaded
+    choose_observers(observers, without)  # before torch is loaded
     return observers

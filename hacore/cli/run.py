@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -14,6 +13,7 @@ from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.errors import HacoreError
 from hacore.observers import observer_flags
+from hacore.runs.result import Measured
 from hacore.spec import dump_spec, load_spec
 
 
@@ -68,8 +68,9 @@ def run(
             click.echo(dump_spec(resolved), nl=False)
             return
     # From here on torch is needed.
-    from hacore.runs import RunFolder, same_experiment
-    from hacore.workflow import run as run_spec
+    from hacore.runs import RunFolder
+    from hacore.runs.folder import same_experiment
+    from hacore.workflow.run import run as run_spec
 
     folder = RunFolder.open(resume) if resume else None
     if folder is not None:
@@ -96,7 +97,7 @@ def run(
         created=lambda made: reporter.message(f"run folder: {made.path}"),
     )
     if result is None:
-        from hacore.train.distributed import launched
+        from hacore.machine.processes import launched
 
         if not launched():
             again = shlex.join(["--resume", str(folder.path), *observer_flags(log, without)])
@@ -128,37 +129,40 @@ def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
       hacore eval runs/han_rn/20260101-120000-abc123 --split val --json
     """
     from hacore.runs import RunFolder
-    from hacore.workflow import evaluate_run
+    from hacore.workflow.evaluate import evaluate_run
 
     show_log(Console(stderr=True))
     result = evaluate_run(RunFolder.open(run), split=split, device=device)
     if as_json:
-        print_json(result)
+        print_json(result.as_dict())
         return
     print_result(result)
-    predictions = Path(run) / "predictions" / f"{result['split']}.jsonl"
+    predictions = Path(run) / "predictions" / f"{result.split}.jsonl"
     click.echo(f"\npredictions: {predictions}")
     if predictions.with_suffix(".submission").is_file():
         click.echo(f"submission: {predictions.with_suffix('.submission')}")
 
 
-def print_result(result: dict[str, Any]) -> None:
+def print_result(result: Measured) -> None:
     """The accuracy by question type and group beside the baselines, in percent."""
-    baselines = result["baselines"]
+    baselines = result.baselines
     names = {"majority": "majority answer", "question_only": "question only"}
-    held = [name for name in names if name in baselines]
+    shown = [name for name in names if name in baselines]
     rows = []
-    for kind in ("by_type", "by_group"):
-        for name, part in result[kind].items():
-            others = [percent(baselines[baseline][kind].get(name)) for baseline in held]
-            rows.append([name, f"{part['questions']:,}", percent(part["accuracy"]), *others])
+    for parts, others in (
+        (result.by_type, [baselines[name].by_type for name in shown]),
+        (result.by_group, [baselines[name].by_group for name in shown]),
+    ):
+        for name, part in parts.items():
+            beside = [percent(other.get(name)) for other in others]
+            rows.append([name, f"{part.questions:,}", percent(part.accuracy), *beside])
     rows.append(
-        ["all", f"{result['questions']:,}", percent(result["accuracy"])]
-        + [percent(baselines[baseline]["accuracy"]) for baseline in held]
+        ["all", f"{result.questions:,}", percent(result.accuracy)]
+        + [percent(baselines[baseline].accuracy) for baseline in shown]
     )
     print_table(
-        f"{result['name']}: accuracy (%) on {result['split']}, {percent(result['kept'])}% of the cells kept",
-        ["question type", "questions", "accuracy", *(names[baseline] for baseline in held)],
+        f"{result.name}: accuracy (%) on {result.split}, {percent(result.kept)}% of the cells kept",
+        ["question type", "questions", "accuracy", *(names[baseline] for baseline in shown)],
         rows,
     )
 

@@ -146,9 +146,9 @@ def _print(folder: Path, outcomes: list[Any]) -> None:
         if outcome.status == "finished":
             result = outcome.folder.result()
             row[2:] = [
-                percent(result["accuracy"]),
-                percent(result["kept"]),
-                f"{result['training']['seconds']:.0f}",
+                percent(result.accuracy),
+                percent(result.kept),
+                f"{result.training.seconds:.0f}" if result.training else "",
             ]
         rows.append(row)
     print_table("", ["combination", "status", "accuracy (%)", "kept (%)", "training (s)"], rows)

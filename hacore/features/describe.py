@@ -16,7 +16,8 @@ from hacore.data import Dataset
 from hacore.errors import ComposeError, DataError
 from hacore.features.store import Description, FeatureStore
 from hacore.features.writer import image_digests
-from hacore.model import VQAModel, label
+from hacore.model.compose import label
+from hacore.model.network import VQAModel
 from hacore.spec import Spec, unstructure_config
 
 LOOKED_AT = 32

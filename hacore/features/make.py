@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from hacore.data import Dataset
-from hacore.datasets import open_dataset
 from hacore.errors import DataError, HacoreError
 from hacore.features.describe import describe, differences, fewer_images, other_images, refuse, require_frozen
 from hacore.features.store import (
@@ -31,9 +30,11 @@ from hacore.features.store import (
     read_description,
 )
 from hacore.features.writer import Shard, ShardWriter, image_digests, save_table, shard_entry
-from hacore.model import VQAModel, compose
+from hacore.machine.device import choose_device
+from hacore.model.compose import compose
+from hacore.model.network import VQAModel
+from hacore.model.opening import open_dataset
 from hacore.spec import Spec
-from hacore.workflow import choose_device
 
 SHARD_BYTES = 1 << 28
 _MOST_SHARDS = 128  # of a part; each is a file that is open while it is read

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
-from hacore.files import npy_header, write_whole
+from hacore.machine.files import npy_header, write_whole
 
 
 @attrs.frozen(kw_only=True)

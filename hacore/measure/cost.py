@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from hacore.data import Batch, Dataset, make_batch
 from hacore.interfaces import Sizes
 from hacore.measure.predict import evaluating, predict
-from hacore.model import STAGES, VQAModel, example_batch
+from hacore.model.compose import example_batch
+from hacore.model.network import STAGES, VQAModel
 from hacore.spec import Spec
 
 

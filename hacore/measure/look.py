@@ -2,16 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from hacore.asking import Seen, question_text, read_output
 from hacore.data import Dataset, Ints, Questions, make_batch
 from hacore.measure.predict import evaluating, predict
-from hacore.model import VQAModel
-from hacore.observers import Example, Look
+from hacore.measure.predictions import state_of
+from hacore.measure.reading import Seen, question_text, read_output
+from hacore.model.network import VQAModel
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+_COLOURS = {"right": "#1a7f37", "partly right": "#b35900", "wrong": "#c0392b"}
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Example:
+    """A question of the evaluated split, and what the model makes of it now.
+
+    image: (3, H, W) uint8. answer: the right one, None where it is none of the data set's answers. score: of
+    the likeliest answer, in [0, 1].
+    """
+
+    image: npt.NDArray[np.uint8]
+    question: str
+    type: str
+    answer: str | None
+    score: float
+    seen: Seen
+
+    @property
+    def state(self) -> str:
+        """``right``, ``partly right`` or ``wrong``."""
+        return state_of(self.score)
+
+    def draw(self, side: int = 320) -> Image:
+        """The image, its longer side of ``side`` pixels, kept cells bright and the rest darkened, with a
+        caption. Needs Pillow.
+        """
+        from hacore.pictures import draw_kept, open_picture, with_caption
+
+        picture = open_picture(self.image)
+        scale = side / max(picture.size)
+        width, height = (max(1, round(scale * length)) for length in picture.size)
+        best, state = self.seen.answers[0], self.state
+        said = f"{best.answer} ({best.probability:.0%}), {state}"
+        if state != "right" and self.answer is not None:
+            said += f": {self.answer}"
+        kept = f"{len(self.seen.kept)} of {self.seen.presence.size} cells kept"
+        lines = [(self.question, "black"), (said, _COLOURS[state]), (kept, "#555555")]
+        return with_caption(draw_kept(picture.resize((width, height)), self.seen.brightness), lines)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Look:
+    """What the model makes of a sample of the evaluated split, the same questions at every evaluation.
+
+    presence_QN: float32, how strongly each cell presents itself. kept_Q: int64, cells kept. examples: the
+    first few of these questions, of different types.
+    """
+
+    presence_QN: npt.NDArray[np.float32]
+    kept_Q: npt.NDArray[np.int64]
+    examples: Sequence[Example]
+
 
 QUESTIONS = 256
 EXAMPLES = 16

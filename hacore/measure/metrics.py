@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import torch
 from torch import Tensor
 
 from hacore.data import Batch, Dataset
-from hacore.model import Output
-from hacore.train.distributed import sum_over_processes
-
-
-@attrs.frozen(kw_only=True)
-class Scores:
-    """What a number of questions gave.
-
-    questions: how many. loss, accuracy: means, accuracy in [0, 1]. kept: mean share of the cells that
-    were kept. by_type, by_group: {name: {"accuracy": in [0, 1], "questions": count}}, without empty ones.
-    """
-
-    questions: int
-    loss: float
-    accuracy: float
-    kept: float
-    by_type: dict[str, dict[str, float]]
-    by_group: dict[str, dict[str, float]]
-
-    def table(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return attrs.asdict(self)
+from hacore.machine.processes import sum_over_processes
+from hacore.measure.scores import Part, Scores
+from hacore.model.network import Output
 
 
 class Meter:
@@ -60,9 +40,9 @@ class Meter:
         names = self._dataset.question_types
         score, count = sums[:, 0], sums[:, 1]
 
-        def part(types: list[int]) -> dict[str, float]:
+        def part(types: list[int]) -> Part:
             asked = float(count[types].sum())
-            return {"accuracy": float(score[types].sum()) / asked, "questions": int(asked)}
+            return Part(accuracy=float(score[types].sum()) / asked, questions=int(asked))
 
         index = {name: i for i, name in enumerate(names)}
         groups = {name: [index[t] for t in types] for name, types in self._dataset.groups.items()}

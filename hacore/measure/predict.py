@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from hacore.data import Batch, Dataset, make_batch
-from hacore.model import Output
+from hacore.machine.processes import World
+from hacore.model.network import Output
 from hacore.selection import strongest_first
 from hacore.spec import TrainConfig
-from hacore.train.distributed import World
 
 
 def predict(model: nn.Module, batch: Batch, precision: torch.dtype = torch.float32) -> Output:

@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from hacore.errors import HacoreError
+from hacore.errors import HacoreError, did_you_mean
 from hacore.plugin import KINDS, SECTIONS
-from hacore.registry import catalogue, did_you_mean, registry
+from hacore.registry import catalogue, registry
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 

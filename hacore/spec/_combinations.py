@@ -10,8 +10,7 @@ from typing import Any
 
 import attrs
 
-from hacore.errors import Problem
-from hacore.registry import did_you_mean
+from hacore.errors import Problem, did_you_mean
 from hacore.spec._structure import shown
 
 MODES = ("grid", "zip")

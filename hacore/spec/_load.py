@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hacore.errors import HacoreError, PluginError, Problem, SpecError, one_line
-from hacore.registry import catalogue, did_you_mean, registry
+from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
+from hacore.registry import catalogue, registry
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import shown, structure_table

@@ -10,71 +10,10 @@ from typing import Any, Literal
 import attrs
 import cattrs
 
-from hacore.errors import Problem, SpecError
-from hacore.registry import did_you_mean
+from hacore.errors import Problem, SpecError, did_you_mean
+from hacore.machine.strict import is_union, strict_converter
 
-
-def _strict(expected: type) -> Any:
-    def structure(value: Any, _: Any) -> Any:
-        # bool is an int to Python; 1 for a float is the one conversion that loses nothing.
-        if expected is float and type(value) is int:
-            return float(value)
-        if type(value) is not expected:
-            raise TypeError
-        return value
-
-    return structure
-
-
-def _literal(value: Any, wanted: Any) -> Any:
-    # 1 == True in Python, so the type is compared too.
-    for choice in typing.get_args(wanted):
-        if type(choice) is type(value) and choice == value:
-            return choice
-    raise TypeError
-
-
-def _union(value: Any, wanted: Any) -> Any:
-    for choice in typing.get_args(wanted):
-        if choice is types.NoneType:
-            if value is None:
-                return None
-            continue
-        try:
-            return _converter.structure(value, choice)
-        except (TypeError, cattrs.BaseValidationError):
-            continue
-    raise TypeError
-
-
-def _tuple(value: Any, wanted: Any) -> Any:
-    if not isinstance(value, (list, tuple)):
-        raise TypeError
-    arguments = typing.get_args(wanted)
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(_converter.structure(item, arguments[0]) for item in value)
-    if len(arguments) != len(value):
-        raise TypeError
-    return tuple(_converter.structure(item, its) for item, its in zip(value, arguments, strict=True))
-
-
-def _origin(wanted: Any) -> Any:
-    return typing.get_origin(wanted)
-
-
-def _is_union(wanted: Any) -> bool:
-    return _origin(wanted) in (types.UnionType, typing.Union)
-
-
-_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
-for _plain in (int, float, bool, str):
-    _converter.register_structure_hook(_plain, _strict(_plain))
-_converter.register_structure_hook_func(lambda t: _origin(t) is Literal, _literal)
-_converter.register_structure_hook_func(_is_union, _union)
-_converter.register_structure_hook_func(lambda t: _origin(t) is tuple, _tuple)
-_converter.register_unstructure_hook_func(lambda t: _origin(t) is tuple, list)
-
-
+_converter = strict_converter(forbid_extra_keys=True, detailed_validation=False)
 _WORDS: dict[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
@@ -88,11 +27,11 @@ def describe_type(wanted: Any) -> str:
     if wanted in _WORDS:
         return _WORDS[wanted][0]
     arguments = typing.get_args(wanted)
-    if _origin(wanted) is Literal:
+    if typing.get_origin(wanted) is Literal:
         return " or ".join(f"'{choice}'" if isinstance(choice, str) else str(choice) for choice in arguments)
-    if _is_union(wanted):
+    if is_union(wanted):
         return " or ".join(describe_type(choice) for choice in arguments if choice is not types.NoneType)
-    if _origin(wanted) is tuple:
+    if typing.get_origin(wanted) is tuple:
         count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
         _, items = _WORDS.get(arguments[0], ("", f"items, each {describe_type(arguments[0])}"))
         return f"a list of {count}{items}"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import attrs
 
 from hacore.errors import RunError
-from hacore.files import read_json, write_json, write_whole
+from hacore.machine.files import read_json, write_json, write_whole
 from hacore.runs import RunFolder
 from hacore.spec import Combination, Spec, Sweep, dump_spec, load_sweep
 

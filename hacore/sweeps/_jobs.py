@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import signal
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from hacore.errors import one_line
 from hacore.executors import Ended, Work, Workers
 from hacore.runs import RunFolder
+from hacore.runs.metrics import TrainLine, read_metrics
 from hacore.spec import dump_spec
 from hacore.sweeps._folder import Outcome, SweepFolder
 from hacore.sweeps._progress import State
 
-_TAIL = 16_384
 # A network file system may show what another machine has written only after a while.
 _SHOWN_SECONDS = 60.0
 
@@ -99,18 +95,17 @@ class Job:
     def state(self) -> State:
         """How far it is, from its metrics."""
         train = self.outcome.combination.spec.train
-        line = _last_line(self.outcome.folder) if self.outcome.folder else {}
-        done = line.get("epoch", 0.0) / train.epochs
-        if train.steps is not None:
-            done = max(done, line.get("step", 0) / train.steps)
-        seconds = line.get("seconds", 0.0)
+        line = _last_line(self.outcome.folder) if self.outcome.folder else None
+        done = 0.0 if line is None else line.epoch / train.epochs
+        if line is not None and train.steps is not None:
+            done = max(done, line.step / train.steps)
         return State(
             label=self.outcome.combination.label,
             done=min(done, 1.0),
-            epoch=line.get("epoch"),
-            accuracy=line.get("accuracy"),
-            kept=line.get("kept"),
-            seconds_left=seconds / done * (1 - done) if 0 < done <= 1 else None,
+            epoch=line.epoch if line else None,
+            accuracy=line.accuracy if line else None,
+            kept=line.kept if line else None,
+            seconds_left=line.seconds / done * (1 - done) if line and 0 < done <= 1 else None,
         )
 
     def _finished(self) -> bool:
@@ -137,16 +132,7 @@ class Job:
         return one_line(cause)
 
 
-def _last_line(folder: RunFolder) -> dict[str, Any]:
+def _last_line(folder: RunFolder) -> TrainLine | None:
     """The last whole line of the metrics that is about training."""
-    try:
-        with open(folder.metrics_file, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return {}
-    for line in reversed(re.findall(r"^(\{.*\})\n", text, re.MULTILINE)):
-        values: dict[str, Any] = json.loads(line)
-        if values.get("kind") == "train":
-            return values
-    return {}
+    lines = read_metrics(folder.metrics_file, tail=True)
+    return next((line for line in reversed(lines) if isinstance(line, TrainLine)), None)

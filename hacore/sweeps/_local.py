@@ -35,7 +35,7 @@ def slots(device: str, specs: Sequence[Spec], jobs: int | None) -> list[Slot]:
     """
     import torch
 
-    from hacore.workflow import choose_device
+    from hacore.machine.device import choose_device
 
     processes = max(spec.train.processes for spec in specs)
     gpus = 0 if device == "cpu" else torch.cuda.device_count()

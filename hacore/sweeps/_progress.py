@@ -157,9 +157,9 @@ def ending(outcome: Outcome) -> str:
     if outcome.status != "finished" or outcome.folder is None:
         return line
     result = outcome.folder.result()
-    accuracy = "no accuracy" if result["accuracy"] is None else f"accuracy {100 * result['accuracy']:.1f}%"
-    seconds = result["training"]["seconds"]
-    return f"{line}: {accuracy} on {result['split']}, {100 * result['kept']:.1f}% kept, {seconds:.0f} s"
+    accuracy = "no accuracy" if result.accuracy is None else f"accuracy {100 * result.accuracy:.1f}%"
+    seconds = f", {result.training.seconds:.0f} s" if result.training else ""
+    return f"{line}: {accuracy} on {result.split}, {100 * result.kept:.1f}% kept{seconds}"
 
 
 def sweep_reporter_for(console: Console) -> SweepReporter:

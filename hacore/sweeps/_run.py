@@ -11,8 +11,8 @@ from typing import Any
 
 from hacore.errors import HacoreError
 from hacore.executors import Demand, Workers
-from hacore.files import write_whole
-from hacore.observers import Named, choose, observer_flags
+from hacore.machine.files import write_whole
+from hacore.observers import Named, choose_observers, observer_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, dump_spec, structure_config, unstructure_config
 from hacore.sweeps._folder import Outcome, SweepFolder
@@ -46,7 +46,7 @@ def run_sweep(
     Ctrl-C are passed on, the runs save their state and leave, and their outcome is "interrupted".
     Raises HacoreError when nothing can be run.
     """
-    from hacore.train.distributed import launched
+    from hacore.machine.processes import launched
 
     if launched():
         raise HacoreError(
@@ -56,7 +56,7 @@ def run_sweep(
     wanted = {it.short for it in sweep.of_seeds(seeds or ())}
     executor = registry().find("executor", on)
     config = structure_config(executor.declared.config, dict(options or {}), on)
-    choose(log, without)  # a mistake is told once, not by every run
+    choose_observers(log, without)  # a mistake is told once, not by every run
     reporter = reporter or SilentSweep()
     folder = SweepFolder(output or Path("sweeps", sweep.name))
     with folder.locked() as lock:
@@ -100,7 +100,7 @@ def _work(
     flags: Sequence[str],
 ) -> None:
     """Run what is waiting, until nothing is left or a signal came; leaves no process."""
-    from hacore.train.interrupt import Interrupts
+    from hacore.machine.interrupts import Interrupts
 
     running: list[Job] = []
     asked = False
@@ -145,7 +145,7 @@ def _work(
 
 def _prepare(waiting: list[Outcome]) -> None:
     """Open each data set once, so that runs do not prepare the same data at the same time."""
-    from hacore.datasets import open_dataset
+    from hacore.model.opening import open_dataset
 
     seen = []
     for outcome in waiting:

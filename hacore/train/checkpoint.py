@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, nn
 
+from hacore.data import Dataset
 from hacore.errors import RunError
-from hacore.files import load_tensors, save_tensors
+from hacore.machine.files import load_tensors, save_tensors
+from hacore.machine.processes import World, gather_bytes
+from hacore.model.weights import load_model, named
 from hacore.plugin import CONTRACT
-from hacore.train.distributed import World, gather_bytes
+from hacore.spec import Spec, dump_spec
 
 
 @attrs.define(kw_only=True)
@@ -86,7 +91,7 @@ def load_checkpoint(
         )
     load_model(path, tensors, model)
     if average is not None:
-        average.load_state_dict(_part(tensors, "average."))
+        average.load_state_dict(named(tensors, "average."))
     groups = optimizer.state_dict()["param_groups"]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -102,30 +107,6 @@ def load_checkpoint(
         torch.mps.set_rng_state(tensors[own + "mps"])
     sums.copy_(tensors[own + "sums"].view(sums.dtype).view_as(sums))
     return position
-
-
-def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
-    """Copy the model's weights out of a checkpoint's tensors."""
-    weights = model_weights(tensors)
-    expected = model.state_dict()
-    wrong = sorted(weights.keys() ^ expected.keys()) or sorted(
-        name for name in expected if expected[name].shape != weights[name].shape
-    )
-    if wrong:
-        raise RunError(
-            f"{path}: does not fit the model of the spec: {wrong[0]} and {len(wrong) - 1} others differ; "
-            "use the spec.toml beside it and the plugin versions in environment.json"
-        )
-    model.load_state_dict(weights)
-
-
-def model_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The model's weights among a checkpoint's tensors, by their names in the model."""
-    return _part(tensors, "model.")
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _processes(count: int) -> str:
@@ -144,3 +125,9 @@ def _random_states(sums: Tensor) -> dict[str, Tensor]:
 
 def _bytes(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().view(torch.uint8).reshape(-1)
+
+
+def identity(spec: Spec, dataset: Dataset[Any]) -> str:
+    """A digest of what a checkpoint's state depends on."""
+    read = dataset.store.fingerprint if dataset.store else ""
+    return hashlib.sha256((dump_spec(spec) + dataset.fingerprint + read).encode()).hexdigest()

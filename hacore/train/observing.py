@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hacore.observers import Chosen, Look, Observed, RunObserver
-from hacore.registry import describe
+from hacore.errors import describe_error
+from hacore.measure.look import Look
+from hacore.observers import Chosen, Observed, RunObserver
+from hacore.runs import Result
+from hacore.runs.metrics import EvalLine, TrainLine
 from hacore.spec import Spec
 
 if TYPE_CHECKING:
-    from hacore.trained import Trained
+    from hacore.runs.trained import Trained
 
 log = logging.getLogger("hacore")
 
@@ -45,7 +48,7 @@ class Observers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, Exception):  # a Ctrl-C is no failure
-            text = describe(error)
+            text = describe_error(error)
             self._tell(lambda observer: observer.fail(text))
         for name in [*self._open]:
             self._drop(name)
@@ -58,16 +61,18 @@ class Observers:
             with self._guarded(chosen.name):
                 self._open[chosen.name] = cls(chosen.config, observed)
 
-    def train(self, step: int, values: Mapping[str, float]) -> None:
-        """See ``RunObserver.train``."""
-        self._tell(lambda observer: observer.train(step, values))
+    def train(self, line: TrainLine, more: Callable[[], Mapping[str, float]]) -> None:
+        """See ``RunObserver.train``; ``more``: values beside the line's, asked for if anybody watches."""
+        if self._open:
+            values = _values(line) | dict(more())
+            self._tell(lambda observer: observer.train(line.step, values))
 
-    def evaluation(self, step: int, values: Mapping[str, Any], look: Callable[[], Look]) -> None:
+    def evaluation(self, line: EvalLine, look: Callable[[], Look]) -> None:
         """See ``RunObserver.evaluation``; ``look`` is called once, when an observer first asks."""
-        shared = cache(look)
-        self._tell(lambda observer: observer.evaluation(step, values, shared))
+        values, shared = _values(line), cache(look)
+        self._tell(lambda observer: observer.evaluation(line.step, values, shared))
 
-    def end(self, result: Mapping[str, Any], trained: Trained) -> None:
+    def end(self, result: Result, trained: Trained) -> None:
         """See ``RunObserver.end``."""
         self._tell(lambda observer: observer.end(result, trained))
 
@@ -89,7 +94,7 @@ class Observers:
             try:
                 yield
             except Exception as error:
-                log.warning("observer '%s' is dropped, the run goes on: %s", name, describe(error))
+                log.warning("observer '%s' is dropped, the run goes on: %s", name, describe_error(error))
                 log.debug("", exc_info=True)
                 observer = self._open.pop(name, None)
                 try:
@@ -103,3 +108,8 @@ class Observers:
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             yield
+
+
+def _values(line: TrainLine | EvalLine) -> dict[str, Any]:
+    """What is measured in a line of metrics.jsonl."""
+    return {key: value for key, value in line.as_dict().items() if key not in ("kind", "step", "format")}

@@ -10,7 +10,7 @@ import attrs
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from hacore.measure.metrics import Scores
+from hacore.measure.scores import Scores
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +60,7 @@ def _state(scores: Scores) -> str:
 
 def _evaluation(epoch: float, split: str, scores: Scores, best: bool) -> str:
     parts = scores.by_group or scores.by_type
-    words = "  ".join(f"{name} {100 * part['accuracy']:.1f}%" for name, part in parts.items())
+    words = "  ".join(f"{name} {100 * part.accuracy:.1f}%" for name, part in parts.items())
     mark = "  best" if best else ""
     return f"epoch {epoch:.2f}  {split} accuracy {100 * scores.accuracy:.1f}%  {words}{mark}"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hacore.data import Ints, Questions
+from hacore.machine.processes import World
+from hacore.spec import Spec, TrainConfig
 
 
 class Sampler:
@@ -83,6 +85,12 @@ class Sampler:
         visits = self._visits(step)
         return int((self._ends[visits] - self._starts[visits]).sum())
 
+    def count_until(self, steps: int) -> int:
+        """Number of questions of the first ``steps`` steps over all processes."""
+        epochs, rest = divmod(steps, self.steps_per_epoch)  # an epoch asks every question once
+        last = sum(self.count(epochs * self.steps_per_epoch + step) for step in range(rest))
+        return epochs * len(self._image) + last
+
     def _visits(self, step: int) -> Ints:
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
@@ -114,3 +122,23 @@ class Sampler:
             order = np.argsort(rank[block], kind="stable")
             self._shuffled, self._blocks = self._shuffled[order], block[order]
         self._epoch = epoch
+
+
+def make_sampler(spec: Spec, questions: Questions, world: World | None = None) -> Sampler:
+    """The sampler of a spec's training questions, for one process of several."""
+    world = world or World()
+    return Sampler(
+        questions,
+        batch_images=spec.train.batch_images,
+        questions_per_image=spec.train.questions_per_image,
+        block_images=spec.train.block_images,
+        seed=spec.seed,
+        rank=world.rank,
+        processes=world.processes,
+    )
+
+
+def total_steps(config: TrainConfig, sampler: Sampler) -> int:
+    """Steps of the whole training: the epochs, or ``steps`` if that is fewer."""
+    steps = max(1, round(config.epochs * sampler.steps_per_epoch))
+    return min(steps, config.steps or steps)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from torch import Tensor
 
 from hacore.errors import RunError
-from hacore.files import load_tensors
-from hacore.inputs import Inputs
-from hacore.model import VQAModel
+from hacore.machine.files import load_tensors
+from hacore.model.network import VQAModel
+from hacore.model.weights import model_weights
 from hacore.runs import RunFolder
+from hacore.runs.data_summary import DataSummary
 from hacore.spec import TrainConfig
-from hacore.train.checkpoint import model_weights
 
 _NAMED = 8  # tensors that a message spells out
 
 
-def start_from(model: VQAModel, config: TrainConfig, inputs: Inputs) -> str:
+def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> str:
     """Copy the best weights of the run ``train.init`` into the model; what was taken, and what did not fit.
 
-    inputs: of the data that the model is built for. A question encoder whose words, or a head whose answers
+    summary: of the data that the model is built for. A question encoder whose words, or a head whose answers
     are not those of the run does not fit, whatever its shapes. With ``train.init_parts`` only these
     components are taken. Raises RunError where one of them does not fit, or nothing does.
     """
@@ -27,7 +27,7 @@ def start_from(model: VQAModel, config: TrainConfig, inputs: Inputs) -> str:
     theirs, own = model_weights(tensors), model.state_dict()
     parts: set[str] = {*config.init_parts} or {name.split(".")[0] for name in own}
     wanted = {name for name in {**own, **theirs} if name.split(".")[0] in parts}
-    other = _other_names(folder, inputs)
+    other = _other_names(folder, summary)
     reasons = {name: _misfit(name, own.get(name), theirs.get(name), other) for name in sorted(wanted)}
     misfits = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
     fitting = {name: theirs[name] for name, reason in reasons.items() if not reason}
@@ -41,15 +41,15 @@ def start_from(model: VQAModel, config: TrainConfig, inputs: Inputs) -> str:
     return f"{said}; did not fit: {_listed(misfits)}" if misfits else said
 
 
-def _other_names(folder: RunFolder, inputs: Inputs) -> dict[str, str]:
+def _other_names(folder: RunFolder, summary: DataSummary) -> dict[str, str]:
     """{component: what it was trained for} of components that were trained for other words or answers."""
     if not folder.inputs_file.is_file():
         return {}
-    theirs = Inputs.read(folder.inputs_file)
+    theirs = DataSummary.read(folder.inputs_file)
     other = {}
-    if theirs.vocabulary != inputs.vocabulary:
+    if theirs.vocabulary != summary.vocabulary:
         other["question_encoder"] = f"other words, {len(theirs.vocabulary)} there"
-    if theirs.answers != inputs.answers:
+    if theirs.answers != summary.answers:
         other["head"] = f"other answers, {len(theirs.answers)} there"
     return other
 

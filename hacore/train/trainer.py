@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import attrs
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from hacore.data import Dataset, Ints, Questions, make_batch, resident
+from hacore.data import Dataset, Ints, make_batch, resident
 from hacore.errors import NotFiniteError, RunError
-from hacore.features.mapped import MappedFeatures
+from hacore.machine.interrupts import Interrupts
+from hacore.machine.processes import GradientSum, World, share_buffers
 from hacore.measure.evaluation import evaluate
 from hacore.measure.look import look_at
 from hacore.measure.metrics import Meter
 from hacore.measure.predict import precision_of, predict
-from hacore.model import VQAModel
-from hacore.runs import MetricsFile, RunFolder
-from hacore.spec import Spec, TrainConfig, dump_spec
+from hacore.measure.scores import Scores
+from hacore.model.network import VQAModel
+from hacore.runs import RunFolder
+from hacore.runs.metrics import EvalLine, MetricsFile, TrainLine
+from hacore.runs.result import Training
+from hacore.spec import Spec
 from hacore.train.augment import augment
-from hacore.train.checkpoint import Position, load_checkpoint, save_checkpoint
-from hacore.train.distributed import GradientSum, World, share_buffers
+from hacore.train.checkpoint import Position, identity, load_checkpoint, save_checkpoint
 from hacore.train.flags import Flags
-from hacore.train.interrupt import Interrupts
 from hacore.train.observing import Observers
+from hacore.train.optimizer import make_optimizer, running_mean
 from hacore.train.progress import Reporter, Speed
-from hacore.train.sampler import Sampler
+from hacore.train.sampler import make_sampler, total_steps
 from hacore.train.schedule import lr_factor
 
 
@@ -60,6 +62,7 @@ class Trainer:
         self._questions = dataset.questions("train")
         inputs = dataset.inputs("train")
         self._images = resident(inputs, device) if config.resident else inputs
+        self._read_ahead = getattr(self._images, "will_need", None)  # of stored features
         self._objects = dataset.objects("train") if model.oracle else None
         self._sampler = make_sampler(spec, self._questions, world)
         self._total = total_steps(config, self._sampler)
@@ -112,6 +115,18 @@ class Trainer:
                 self._metrics.close()
             self.reporter.stop()
 
+    def cost(self, device: str) -> Training:
+        """What the training took so far; ``device``: the name of its device."""
+        seconds, steps = self.at.seconds, self.at.step
+        return Training(
+            seconds=round(seconds, 1),
+            steps=steps,
+            questions_per_second=round(self._sampler.count_until(steps) / max(seconds, 1e-9), 1),
+            processes=self.world.processes,
+            threads=torch.get_num_threads(),
+            device=device,
+        )
+
     def _advance(self, interrupts: Interrupts) -> bool:
         """One step and what is due after it; whether the training is to stop here."""
         done = self.at.step + 1
@@ -156,8 +171,8 @@ class Trainer:
     def _compute_gradient(self, interrupts: Interrupts) -> Tensor:
         """The gradient of the mean loss over the questions of the step, clipped; its norm before that."""
         step = self.at.step
-        if isinstance(self._images, MappedFeatures):
-            self._images.will_need(self._sampler.blocks(step))
+        if self._read_ahead is not None:
+            self._read_ahead(self._sampler.blocks(step))
         self._optimizer.zero_grad()
         for rows in self._sampler.parts(step, self.config.accumulate):
             if len(rows):
@@ -200,21 +215,20 @@ class Trainer:
             seconds_left=per_step * (self._total - step),
         )
         self._logged_at, self._logged_step = now, step
-        if not self._metrics:
-            return
-        values = {
-            "epoch": step / self._sampler.steps_per_epoch,
-            "loss": scores.loss,
-            "accuracy": scores.accuracy,
-            "kept": scores.kept,
-            "lr": lr,
-            "seconds": round(now - self._started, 3),
-        }
-        self._metrics.write(kind="train", step=step, **values)
-        self.reporter.train(step, scores, speed)
-        if self.observers:
-            more = {"questions_per_second": speed.questions_per_second, "gradient_norm": float(norm)}
-            self.observers.train(step, values | more)
+        if self._metrics:
+            line = TrainLine(
+                step=step,
+                epoch=step / self._sampler.steps_per_epoch,
+                loss=scores.loss,
+                accuracy=scores.accuracy,
+                kept=scores.kept,
+                lr=lr,
+                seconds=round(now - self._started, 3),
+            )
+            self._metrics.write(line)
+            self.reporter.train(step, scores, speed)
+            more = {"questions_per_second": speed.questions_per_second}
+            self.observers.train(line, lambda: {**more, "gradient_norm": float(norm)})
 
     def _evaluate(self) -> None:
         """Measure on the split that chooses the weights; they are saved where they are the best so far."""
@@ -232,26 +246,26 @@ class Trainer:
         better = scores.accuracy > self.at.best
         self.at.best, self.at.stale = (scores.accuracy, 0) if better else (self.at.best, self.at.stale + 1)
         if self._metrics:
-            values = {
-                "epoch": self.at.step / self._sampler.steps_per_epoch,
-                "split": split,
-                "seconds": round(time.monotonic() - self._started, 3),
-                **scores.table(),
-            }
-            self._metrics.write(kind="eval", step=self.at.step, **values)
-            self.reporter.evaluation(self.at.step, split, scores, better)
-            look = partial(
-                look_at,
-                self._judged,
-                self.dataset,
-                split,
-                device=self.device,
-                precision=self.precision,
-            )
-            self.observers.evaluation(self.at.step, values, look)
+            self._tell_evaluation(scores, better)
         if better:
             self._save(self.folder.best)
         self._logged_at += time.monotonic() - before  # speed is that of training alone
+
+    def _tell_evaluation(self, scores: Scores, better: bool) -> None:
+        split, step = self.spec.eval.split, self.at.step
+        line = EvalLine(
+            step=step,
+            epoch=step / self._sampler.steps_per_epoch,
+            split=split,
+            seconds=round(time.monotonic() - self._started, 3),
+            **attrs.asdict(scores, recurse=False),
+        )
+        cast(MetricsFile, self._metrics).write(line)
+        self.reporter.evaluation(step, split, scores, better)
+        look = partial(
+            look_at, self._judged, self.dataset, split, device=self.device, precision=self.precision
+        )
+        self.observers.evaluation(line, look)
 
     def _save(self, path: Path) -> None:
         """The whole state; as the best, the weights that were judged."""
@@ -270,50 +284,3 @@ class Trainer:
             else "no checkpoint was written yet"
         )
         return RunError(f"{where}: {what}; {good}; lower train.lr or train.clip_norm and run again")
-
-
-def make_sampler(spec: Spec, questions: Questions, world: World | None = None) -> Sampler:
-    """The sampler of a spec's training questions, for one process of several."""
-    world = world or World()
-    return Sampler(
-        questions,
-        batch_images=spec.train.batch_images,
-        questions_per_image=spec.train.questions_per_image,
-        block_images=spec.train.block_images,
-        seed=spec.seed,
-        rank=world.rank,
-        processes=world.processes,
-    )
-
-
-def total_steps(config: TrainConfig, sampler: Sampler) -> int:
-    """Steps of the whole training: the epochs, or ``steps`` if that is fewer."""
-    steps = max(1, round(config.epochs * sampler.steps_per_epoch))
-    return min(steps, config.steps or steps)
-
-
-def running_mean(model: nn.Module, decay: float) -> AveragedModel:
-    """The exponential running mean of the weights and of the batch norms' statistics, step by step.
-
-    It starts as the weights after the first step. Averages of 1 / (1 - decay) steps are usual; see
-    Polyak and Juditsky 1992, *Acceleration of stochastic approximation by averaging*.
-    """
-    mean = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
-
-
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW; only tensors of two or more dimensions decay."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    cls = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return cls(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), fused=True)
-
-
-def identity(spec: Spec, dataset: Dataset[Any]) -> str:
-    """A digest of what a checkpoint's state depends on."""
-    read = dataset.store.fingerprint if dataset.store else ""
-    return hashlib.sha256((dump_spec(spec) + dataset.fingerprint + read).encode()).hexdigest()

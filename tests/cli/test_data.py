@@ -32,7 +32,7 @@ def hacore_declare():
 PART = """
 import attrs
 from hacore.errors import DataError
-from hacore.tools import Outcome
+from hacore.data_tools import Outcome
 
 def make(config, tell):
     tell.message(f"making in {config.root}")

@@ -4,7 +4,7 @@ import torch
 import hacore
 from hacore.interfaces import Sizes
 from hacore.measure.cost import stage_costs
-from hacore.model import compose
+from hacore.model.compose import compose
 
 SIZES = Sizes(image=(3, 16, 16), words=30, answers=5)
 

@@ -12,10 +12,11 @@ from torch import nn
 from hacore.data import Dataset, Questions
 from hacore.errors import NotFiniteError
 from hacore.interfaces import Selection
-from hacore.measure.evaluation import evaluate, majority_baseline, question_only_baseline
+from hacore.machine.processes import World
+from hacore.measure.baselines import majority_baseline, question_only_baseline
+from hacore.measure.evaluation import evaluate
 from hacore.measure.predict import batches
-from hacore.model import Output
-from hacore.train.distributed import World
+from hacore.model.network import Output
 
 CPU = torch.device("cpu")
 

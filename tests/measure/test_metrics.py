@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hacore.data import Batch, Dataset
 from hacore.interfaces import Selection
 from hacore.measure.metrics import Meter
-from hacore.model import Output
+from hacore.model.network import Output
 
 
 class Graded(Dataset):

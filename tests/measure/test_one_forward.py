@@ -18,10 +18,10 @@ import torchvision
 from PIL import Image
 
 import hacore
-from hacore.asking import question_text
 from hacore.features.make import make_features
 from hacore.features.store import FeatureStore
 from hacore.measure.predict import likeliest
+from hacore.measure.reading import question_text
 
 TABLE = {
     "name": "one",
@@ -41,7 +41,7 @@ TABLE = {
 class Run:
     """A finished run with what it recorded of the split test."""
 
-    trained: hacore.trained.Trained
+    trained: hacore.runs.trained.Trained
     records: list
     page: str
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import hacore
 from hacore.data import Dataset, Questions, make_batch
+from hacore.machine.processes import World
 from hacore.measure.predict import batches, evaluating, precision_of, predict
 from hacore.objects import Objects
 from hacore.spec import TrainConfig
-from hacore.train.distributed import World
 
 TABLE = {
     "name": "predict",

@@ -6,8 +6,8 @@ from typing import Literal
 import attrs
 import pytest
 
-from hacore import registry as registries
 from hacore.plugin import SECTIONS, Component, hookimpl, option
+from hacore.registry import discovery as registries
 
 
 @attrs.frozen(kw_only=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hacore.errors import HacoreError, RunError
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import load_spec, load_sweep
 from hacore.sweeps import SilentSweep, SweepFolder, run_sweep
-from hacore.workflow import run
+from hacore.workflow.run import run
 
 
 class Notes(SilentSweep):

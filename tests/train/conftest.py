@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import hacore
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 
 TABLE = {

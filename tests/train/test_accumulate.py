@@ -9,7 +9,7 @@ import torch
 from hacore_l2_topk.l2_topk import L2TopK
 
 import hacore
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
 from hacore.train import trainer
 
 # No batch norm and no dropout, so that a question's answer does not depend on the other questions.

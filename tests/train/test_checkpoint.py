@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from hacore import files
 from hacore.errors import RunError
-from hacore.files import load_tensors, save_tensors, write_whole
+from hacore.machine import files
+from hacore.machine.files import load_tensors, save_tensors, write_whole
+from hacore.machine.processes import World
 from hacore.train.checkpoint import Position, load_checkpoint, load_model, save_checkpoint
-from hacore.train.distributed import World
 
 
 def a_model(width=3):

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 import hacore
-from hacore.datasets import open_dataset
 from hacore.errors import RunError
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
+from hacore.machine.processes import World, launched, share_buffers, world
+from hacore.model.opening import open_dataset
 from hacore.spec import dump_spec
-from hacore.train.distributed import World, launched, share_buffers, world
-from hacore.workflow import run as run_spec
+from hacore.workflow.run import run as run_spec
 
 # Watches what each process sees and holds.
 SPY = """

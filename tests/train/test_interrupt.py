@@ -10,10 +10,10 @@ import time
 import pytest
 
 import hacore
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
+from hacore.machine.interrupts import Interrupts
 from hacore.spec import dump_spec
-from hacore.train.interrupt import Interrupts
-from hacore.workflow import run as run_spec
+from hacore.workflow.run import run as run_spec
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

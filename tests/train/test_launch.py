@@ -10,10 +10,10 @@ import pytest
 
 import hacore
 from hacore.errors import ComposeError, RunError
-from hacore.files import load_tensors
-from hacore.launch import run_processes
+from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import dump_spec
+from hacore.workflow.launch import run_processes
 
 
 def test_processes_of_the_spec_train_one_model_together(make_spec, tmp_path):

@@ -10,7 +10,7 @@ import torch
 
 import hacore
 from hacore.errors import HacoreError, PluginError, RunError
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
 from hacore.measure.look import sample
 from hacore.train import trainer
 

@@ -10,9 +10,9 @@ import pytest
 
 import hacore
 from hacore.errors import RunError
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
 from hacore.train import trainer
-from hacore.workflow import run as run_spec
+from hacore.workflow.run import run as run_spec
 
 
 class Killed(BaseException):
@@ -108,7 +108,7 @@ def test_killed_in_any_step(make_spec, start, uninterrupted, assert_same, monkey
 def test_killed_in_any_write(make_spec, start, uninterrupted, assert_same, monkeypatch, write):
     """The first two writes make the folder; then come inputs, checkpoints, predictions and the result."""
     with monkeypatch.context() as patch:
-        at_call(patch, hacore.files.os, "replace", write, kill)
+        at_call(patch, hacore.machine.files.os, "replace", write, kill)
         folder, result = start(make_spec())
     assert result is None
     for path in (folder.last, folder.best):

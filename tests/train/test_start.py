@@ -9,10 +9,10 @@ import torch
 
 import hacore
 from hacore.errors import RunError, SpecError
-from hacore.files import load_tensors
-from hacore.inputs import Inputs
+from hacore.machine.files import load_tensors
+from hacore.model.weights import model_weights
+from hacore.runs.data_summary import DataSummary
 from hacore.train import trainer
-from hacore.train.checkpoint import model_weights
 from hacore.train.progress import Silent
 from hacore.train.start import start_from
 
@@ -37,7 +37,7 @@ def start(make_spec, first):
         torch.manual_seed(spec.seed)
         model = hacore.compose(spec, dataset.sizes())
         fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        return model, fresh, start_from(model, spec.train, Inputs.of(dataset))
+        return model, fresh, start_from(model, spec.train, DataSummary.of(dataset))
 
     return run
 
@@ -91,7 +91,7 @@ def test_what_has_another_shape_is_named_and_left_as_it_was(start, first):
 def test_as_many_numbers_in_another_shape_do_not_fit(start, first):
     tensors, state = load_tensors(first.best)
     tensors["model.head.0.weight"] = tensors["model.head.0.weight"].t().contiguous()
-    hacore.files.save_tensors(first.best, tensors, state)
+    hacore.machine.files.save_tensors(first.best, tensors, state)
     assert start()[2].endswith("; did not fit: head.0.weight (8x16 there, 16x8 here)")
 
 
@@ -155,7 +155,7 @@ def test_a_part_that_is_asked_for_and_does_not_fit_is_an_error(start, first):
 def test_where_nothing_fits_it_is_an_error(start, first):
     tensors = load_tensors(first.best)
     foreign = {name: torch.zeros(3, 1, 3) for name in tensors[0] if name.startswith("model.")}
-    hacore.files.save_tensors(first.best, foreign, tensors[1])
+    hacore.machine.files.save_tensors(first.best, foreign, tensors[1])
     with pytest.raises(RunError, match="does not fit: ") as caught:
         start()
     assert "3x1x3 there" in str(caught.value)

@@ -12,11 +12,11 @@ from hacore_l2_topk.l2_topk import L2TopK
 
 import hacore
 from hacore.data import Dataset, make_batch
-from hacore.datasets import open_dataset
 from hacore.errors import NotFiniteError, RunError
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
 from hacore.measure.metrics import Scores
-from hacore.model import compose
+from hacore.model.compose import compose
+from hacore.model.opening import open_dataset
 from hacore.spec import TrainConfig
 from hacore.train import trainer
 from hacore.train.flags import LOOK_EVERY

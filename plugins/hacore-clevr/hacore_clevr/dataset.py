@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from hacore_packing.images import LogTell, refuse
+from hacore_packing.packs import is_pack, limit
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
 from hacore.objects import Objects
-from hacore.packing.images import LogTell, refuse
-from hacore.packing.packs import is_pack, limit
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
 from hacore_clevr.official import find_splits

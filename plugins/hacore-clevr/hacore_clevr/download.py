@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from hacore_packing.archive import unpack
+from hacore_packing.folders import only_one
+from hacore_packing.retrieve import retrieve
+
 from hacore.data import cache_folder
+from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
-from hacore.packing.archive import unpack
-from hacore.packing.folders import only_one
-from hacore.packing.retrieve import retrieve
-from hacore.tools import Outcome, Tell
 from hacore_clevr import DownloadConfig
 from hacore_clevr.official import find_splits
 

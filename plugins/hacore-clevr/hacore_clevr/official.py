@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hacore_packing.stream import JsonError, read_list
+
 from hacore.errors import DataError
-from hacore.packing.stream import JsonError, read_list
 from hacore_clevr.columns import Collector, Columns
 from hacore_clevr.objects import Scenes
 

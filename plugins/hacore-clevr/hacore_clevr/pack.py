@@ -18,10 +18,10 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
+from hacore_packing.packs import damaged, digest_of, open_images, read_description, require_sizes, wrong_files
+from hacore_packing.writer import images_file
 
 from hacore.errors import DataError
-from hacore.packing.packs import damaged, digest_of, open_images, read_description, require_sizes, wrong_files
-from hacore.packing.writer import images_file
 
 VERSION = 1
 """Of the layout: raised when older packs cannot be read."""

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
+from hacore_packing.packs import digest_of, measure, name_pack, pixel_statistics, require_place, unfinished
+from hacore_packing.writer import PackedImages, images_file, journal_file
 
 from hacore.errors import DataError
-from hacore.packing.packs import digest_of, measure, name_pack, pixel_statistics, require_place, unfinished
-from hacore.packing.writer import PackedImages, images_file, journal_file
 from hacore_clevr.columns import Columns
 from hacore_clevr.domain import QUESTION_TYPES
 from hacore_clevr.objects import Scenes

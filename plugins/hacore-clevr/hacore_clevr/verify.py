@@ -8,11 +8,11 @@ from typing import Any
 
 import attrs
 import numpy as np
+from hacore_packing.stream import JsonError, read_list
 from PIL import Image
 
+from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
-from hacore.packing.stream import JsonError, read_list
-from hacore.tools import Outcome, Tell
 from hacore_clevr import VerifyConfig
 from hacore_clevr.domain import RELATIONS
 from hacore_clevr.generate.camera import relationships

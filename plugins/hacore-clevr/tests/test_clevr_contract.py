@@ -1,5 +1,4 @@
 import pytest
-
 from hacore.testing import contract
 
 TestContract = contract("dataset", "clevr")

@@ -15,8 +15,8 @@ from hacore_clevr.official import questions_file
 from hacore_clevr.pack import open_pack
 
 from hacore.data import UNKNOWN, make_batch
+from hacore.data_tools import Silent
 from hacore.errors import DataError
-from hacore.tools import Silent
 
 SIZE = (6, 10)
 

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hacore_clevr import MD5, URL, DownloadConfig, hacore_declare
 from hacore_clevr.download import download
+from hacore_packing import fetch
 
+from hacore.data_tools import Silent
 from hacore.errors import DataError
-from hacore.packing import fetch
-from hacore.tools import Silent
 
 
 class Heard(Silent):

@@ -17,12 +17,12 @@ from hacore_clevr.generate.templates import load_templates
 from hacore_clevr.pack import check_pack
 from hacore_clevr.prepare import prepare
 from hacore_clevr.verify import verify
+from hacore_packing.writer import PackWriter
 from PIL import Image
 
 from hacore.cli import main
+from hacore.data_tools import Silent
 from hacore.errors import DataError
-from hacore.packing.writer import PackWriter
-from hacore.tools import Silent
 
 SIZE = (32, 48)
 

@@ -12,7 +12,7 @@ from hacore_clevr.generate.scenes import make_scenes
 from hacore_clevr.objects import UNKNOWN, Scenes, object_boxes, relevant_objects
 from hacore_clevr.programs import World, members
 
-from hacore.tools import Silent
+from hacore.data_tools import Silent
 
 SIZE = (6, 10)
 

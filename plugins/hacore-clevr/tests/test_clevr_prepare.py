@@ -15,13 +15,13 @@ from hacore_clevr.columns import collect
 from hacore_clevr.official import image_names, questions_file, read_questions
 from hacore_clevr.pack import check_pack, open_pack
 from hacore_clevr.publish import publish
+from hacore_packing import children, decode, images, writer
+from hacore_packing.packs import unfinished
+from hacore_packing.writer import PackWriter
 from PIL import Image
 
+from hacore.data_tools import Silent
 from hacore.errors import DataError
-from hacore.packing import children, decode, images, writer
-from hacore.packing.packs import unfinished
-from hacore.packing.writer import PackWriter
-from hacore.tools import Silent
 
 SIZE = (6, 10)
 
@@ -154,8 +154,8 @@ def test_goes_on_after_a_kill(official, output, tmp_path):
     code = (
         "import os, signal, sys\n"
         "from hacore_clevr import PrepareConfig, prepare\n"
-        "from hacore.packing import images\n"
-        "from hacore.tools import Silent\n"
+        "from hacore_packing import images\n"
+        "from hacore.data_tools import Silent\n"
         "class Kill(Silent):\n"
         "    def progress(self, what, done, total):\n"
         "        if done >= 4: os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -7,7 +7,7 @@ from hacore_clevr import VerifyConfig
 from hacore_clevr.verify import verify
 
 from hacore.cli import main
-from hacore.tools import Silent
+from hacore.data_tools import Silent
 
 
 def problems(root, **options):

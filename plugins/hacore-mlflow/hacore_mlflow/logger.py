@@ -19,11 +19,12 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from mlflow.entities import Metric, Param, Run
 from mlflow.tracking import MlflowClient
 
-from hacore.observers import Look, Observed, RunObserver
+from hacore.measure.look import Look
+from hacore.observers import Observed, RunObserver
 from hacore_mlflow import Config
 
 if TYPE_CHECKING:
-    from hacore.trained import Trained
+    from hacore.runs.trained import Trained
 
 _RUN = "hacore.run"
 _ERROR = "hacore.error"

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from hacore.errors import HacoreError
-from hacore.trained import Trained
+from hacore.runs.trained import Trained
 from hacore_serve.examples import Example
 from hacore_serve.gate import Gate
 from hacore_serve.limits import Hosts, Limits, Refused, Turns

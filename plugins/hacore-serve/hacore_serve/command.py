@@ -15,7 +15,7 @@ from hacore.errors import HacoreError
 from hacore_serve.limits import Limits
 
 if TYPE_CHECKING:
-    from hacore.trained import Trained
+    from hacore.runs.trained import Trained
     from hacore_serve.examples import Example
 
 _USUAL = Limits()
@@ -170,8 +170,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _load(runs: tuple[str, ...], device: str) -> list[Trained]:
     """The models of the runs. Raises HacoreError with everything that is wrong with them."""
-    from hacore.asking import needs_pillow
-    from hacore.workflow import load
+    from hacore.runs.asking import needs_pillow
+    from hacore.runs.trained import load
 
     needs_pillow()
     models, problems = [], []

@@ -6,10 +6,10 @@ import attrs
 import numpy as np
 from PIL import Image
 
-from hacore.asking import question_text
 from hacore.data import UNKNOWN, Dataset
+from hacore.measure.reading import question_text
 from hacore.pictures import open_picture
-from hacore.trained import Trained
+from hacore.runs.trained import Trained
 from hacore_serve.uploads import as_png
 
 _QUESTIONS = 4  # of each image

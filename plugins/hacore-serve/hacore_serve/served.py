@@ -10,11 +10,12 @@ import attrs
 import numpy as np
 from PIL import Image
 
-from hacore.asking import Reply
 from hacore.errors import HacoreError, RunError
 from hacore.plugin import live_options
+from hacore.runs import Result
+from hacore.runs.asking import Reply
+from hacore.runs.trained import Trained
 from hacore.spec import unstructure_config
-from hacore.trained import Trained
 from hacore_serve.limits import Refused
 
 
@@ -72,8 +73,8 @@ class Served:
             "selector": f"{selector.use} ({options})" if options else selector.use,
             "aggregator": self.trained.spec.aggregator.use,
             "dataset": self.trained.spec.data.use,
-            "accuracy": result.get("accuracy"),
-            "split": result.get("split"),
+            "accuracy": result.accuracy if result else None,
+            "split": result.split if result else None,
             "grid": list(self.grid),
             "slider": None
             if self.slider is None
@@ -131,8 +132,9 @@ def _allowed(trained: Trained, slider: Slider) -> bool:
     return True
 
 
-def _result(trained: Trained) -> dict[str, Any]:
+def _result(trained: Trained) -> Result | None:
+    """None where the training is not finished."""
     try:
         return trained.folder.result()
     except RunError:
-        return {}  # the training is not finished
+        return None

@@ -12,11 +12,12 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
-from hacore.observers import Look, Observed, RunObserver
+from hacore.measure.look import Look
+from hacore.observers import Observed, RunObserver
 from hacore_tensorboard import Config
 
 if TYPE_CHECKING:
-    from hacore.trained import Trained
+    from hacore.runs.trained import Trained
 
 _END = ".end"
 _TRAINED = ("epoch", "loss", "accuracy", "kept", "lr", "questions_per_second", "gradient_norm")

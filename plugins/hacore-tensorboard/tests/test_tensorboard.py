@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 import hacore
-from hacore.files import load_tensors
+from hacore.machine.files import load_tensors
 from hacore.measure.look import look_at
 from hacore.observers import Observed
 from hacore.train import trainer

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from hacore_packing.images import LogTell, refuse
+from hacore_packing.packs import is_pack, limit
 from torch import Tensor
 
 from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions
 from hacore.errors import DataError
-from hacore.packing.images import LogTell, refuse
-from hacore.packing.packs import is_pack, limit
 from hacore_vqa import Config, CpConfig, PrepareConfig
 from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from hacore_packing.archive import unpack
+from hacore_packing.folders import only_one
+from hacore_packing.retrieve import retrieve
 
 from hacore.data import cache_folder
+from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
-from hacore.packing.archive import unpack
-from hacore.packing.folders import only_one
-from hacore.packing.retrieve import retrieve
-from hacore.tools import Outcome, Tell
 from hacore_vqa import DownloadConfig
 from hacore_vqa.official import V2
 

@@ -21,16 +21,8 @@ import attrs
 import msgspec
 import numpy as np
 import numpy.typing as npt
-
-from hacore.packing.packs import (
-    damaged,
-    digest_of,
-    open_images,
-    read_description,
-    require_sizes,
-    wrong_files,
-)
-from hacore.packing.writer import images_file
+from hacore_packing.packs import damaged, digest_of, open_images, read_description, require_sizes, wrong_files
+from hacore_packing.writer import images_file
 
 VERSION = 1
 """Of the layout: raised when older packs cannot be read."""

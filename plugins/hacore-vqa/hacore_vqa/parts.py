@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 import numpy as np
 import numpy.typing as npt
+from hacore_packing.packs import file_stamp
 
-from hacore.packing.packs import file_stamp
 from hacore_vqa.columns import Columns
 from hacore_vqa.official import COCO, Layout, image_file
 

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-
-from hacore.data import cache_folder
-from hacore.errors import DataError
-from hacore.packing.folders import only_one
-from hacore.packing.images import finish_images, not_finished, pack_images
-from hacore.packing.packs import (
+from hacore_packing.folders import only_one
+from hacore_packing.images import finish_images, not_finished, pack_images
+from hacore_packing.packs import (
     digest_of,
     file_stamp,
     is_pack,
@@ -21,8 +18,11 @@ from hacore.packing.packs import (
     require_place,
     unfinished,
 )
-from hacore.packing.writer import PackWriter
-from hacore.tools import Outcome, Tell
+from hacore_packing.writer import PackWriter
+
+from hacore.data import cache_folder
+from hacore.data_tools import Outcome, Tell
+from hacore.errors import DataError
 from hacore_vqa import PrepareConfig
 from hacore_vqa.columns import Columns, Texts, read_split
 from hacore_vqa.official import CP, V2, Layout, find_splits

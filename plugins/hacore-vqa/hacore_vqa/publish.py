@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 import msgspec
 import numpy as np
+from hacore_packing.packs import measure, name_pack, pixel_statistics, require_place, unfinished
+from hacore_packing.writer import PackedImages, images_file, journal_file
 
-from hacore.packing.packs import measure, name_pack, pixel_statistics, require_place, unfinished
-from hacore.packing.writer import PackedImages, images_file, journal_file
 from hacore_vqa.columns import Columns, Texts
 from hacore_vqa.metric import normal
 from hacore_vqa.official import Layout

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from hacore_packing.folders import only_one
 
 from hacore.data import cache_folder
+from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
-from hacore.packing.folders import only_one
-from hacore.tools import Outcome, Tell
 from hacore_vqa import RebuildConfig
 from hacore_vqa.findings import Findings
 from hacore_vqa.official import CP, V2

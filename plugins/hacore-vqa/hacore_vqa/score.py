@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
-from hacore.files import write_whole
-from hacore.tools import Outcome, Tell
+from hacore.machine.files import write_whole
 from hacore_vqa import ScoreConfig
 from hacore_vqa.findings import Findings
 from hacore_vqa.metric import Tally, Truth

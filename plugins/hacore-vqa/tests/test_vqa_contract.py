@@ -1,5 +1,4 @@
 import pytest
-
 from hacore.testing import contract
 
 TestV2 = contract("dataset", "vqa-v2")

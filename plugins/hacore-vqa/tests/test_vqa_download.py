@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import attrs
 import pytest
+from hacore_packing import fetch
 from hacore_vqa import DownloadConfig, PrepareConfig, download
 from hacore_vqa.prepare import prepare_v2
 
+from hacore.data_tools import Silent
 from hacore.errors import DataError
-from hacore.packing import fetch
-from hacore.tools import Silent
 
 
 class Server:

@@ -6,14 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
+from hacore_packing import images as packing
 from hacore_vqa import PrepareConfig
 from hacore_vqa.pack import check_pack, open_pack
 from hacore_vqa.prepare import prepare_cp, prepare_v2
 from PIL import Image
 
+from hacore.data_tools import Silent
 from hacore.errors import DataError
-from hacore.packing import images as packing
-from hacore.tools import Silent
 
 SIZE = (8, 12)
 

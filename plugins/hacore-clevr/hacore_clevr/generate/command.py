@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hacore_packing.children import cores, do_all
+from hacore_packing.folders import only_one
+from hacore_packing.packs import unfinished
+from hacore_packing.stream import written_list
+from hacore_packing.writer import PackWriter
 
+from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
-from hacore.packing.children import cores, do_all
-from hacore.packing.folders import only_one
-from hacore.packing.packs import unfinished
-from hacore.packing.stream import written_list
-from hacore.packing.writer import PackWriter
-from hacore.tools import Outcome, Tell
 from hacore_clevr import GenerateConfig
 from hacore_clevr.columns import Collector
 from hacore_clevr.generate.parts import (

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from hacore.files import write_whole
+from hacore.machine.files import write_whole
 from hacore_clevr.generate.layout import ANY, CONDITION_A, CONDITION_B, SceneOptions
 from hacore_clevr.generate.questions import BLOCK, make_block, numbered
 from hacore_clevr.generate.scenes import make_scenes

@@ -1,0 +1,137 @@
+"""Fixtures of the core's tests: a data cache of their own, small data, plugins made for one test."""
+
+import importlib
+import logging
+import os
+import sys
+
+import attrs
+import pytest
+
+from hacore.cli import main
+from hacore.registry import discovery as registries
+
+# Before torch is imported: the tensors of these tests are too small to be shared among threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TINY = {
+    "data.images": 40,
+    "data.held_out": 5,
+    "data.validation": 5,
+    "image_encoder.channels": [4, 8],
+    "image_encoder.strides": [4],
+    "train.steps": 3,
+    "train.batch_images": 4,
+    "train.processes": 1,
+    "train.threads": 1,
+    "train.warmup_steps": 0,
+    "eval.baseline_steps": 2,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """No test reads or fills the user's own cache, nor do the processes it starts."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HACORE_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def tiny():
+    """Overrides that make a spec of Sort-of-CLEVR with the small CNN run in a second."""
+    return tuple(f"{key}={value}" for key, value in TINY.items())
+
+
+@pytest.fixture
+def flags(tiny):
+    """``tiny`` for the command line."""
+    return [word for override in tiny for word in ("--set", override)]
+
+
+@attrs.frozen
+class Ran:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self):
+        """The one line of a command that failed as it should, without the program's name."""
+        assert self.status == 1, self
+        assert self.out == ""
+        (line,) = [line for line in self.err.splitlines() if line.startswith("hacore: ")]
+        assert self.err.endswith(line + "\n")
+        assert "Traceback" not in self.err
+        return line.removeprefix("hacore: ")
+
+
+@pytest.fixture
+def cli(capsys):
+    """cli("check", spec, ...) runs a command in this process."""
+    logger = logging.getLogger("hacore")
+    before = logger.handlers, logger.level, logger.propagate
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        return Ran(left.value.code or 0, *capsys.readouterr())
+
+    yield run
+    logger.handlers, logger.level, logger.propagate = before
+
+
+@pytest.fixture
+def fresh_registry():
+    """The registry is read anew in this test, and again after it."""
+    registries.registry.cache_clear()
+    yield registries.registry
+    registries.registry.cache_clear()
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch, fresh_registry):
+    """install(module, source, **files) puts a plugin on sys.path as pip would; returns the folder.
+
+    The distribution is called as the module, with hyphens. files: further modules by name.
+    """
+    folder = tmp_path / "site"
+    made = []
+
+    def run(module, source, **files):
+        distribution = module.replace("_", "-")
+        info = folder / f"{module}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[hacore]\n{distribution} = {module}\n")
+        for name, text in {module: source, **files}.items():
+            (folder / f"{name}.py").write_text(text)
+            made.append(name)
+        monkeypatch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        fresh_registry.cache_clear()
+        return folder
+
+    yield run
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def uninstall(monkeypatch, fresh_registry):
+    """uninstall(distribution) hides an installed package from the registry."""
+
+    def run(distribution):
+        found = registries.entry_points
+        monkeypatch.setattr(
+            registries,
+            "entry_points",
+            lambda group: [point for point in found(group=group) if point.dist.name != distribution],
+        )
+        fresh_registry.cache_clear()
+
+    return run

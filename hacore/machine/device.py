@@ -1,0 +1,54 @@
+"""The device that a model runs on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+from hacore.errors import HacoreError
+from hacore.machine.memory import keep_freed_memory
+
+_DEVICES = "auto, cpu, cuda, cuda:INDEX or mps"
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", name):
+        raise HacoreError(f"no device '{name}'; choose {_DEVICES}")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise HacoreError(f"device 'mps' cannot be used: torch finds none here; choose {_DEVICES}")
+    try:
+        device = torch.device(name)
+        if name == "cuda" and "LOCAL_RANK" in os.environ:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error) or "not available").splitlines()[0]
+        raise HacoreError(f"device '{name}' cannot be used: {reason}; choose {_DEVICES}") from None
+    return device
+
+
+def use_device(device: torch.device) -> None:
+    """Make it the one on which this process computes."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    elif device.type == "cpu":
+        keep_freed_memory()
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        model = ""
+    return f"{model or platform.processor() or platform.machine()}, {os.cpu_count()} cores"

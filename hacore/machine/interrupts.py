@@ -1,0 +1,39 @@
+"""SIGTERM and Ctrl-C as a wish to stop after the current step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from hacore.machine.processes import launched
+
+
+class Interrupts:
+    """While open, the first SIGTERM or Ctrl-C sets ``requested``; a second Ctrl-C stops at once.
+
+    Not under torchrun, which passes on to its processes the one Ctrl-C that the terminal sent them already.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        # Only the main thread may set handlers; elsewhere (a notebook's worker) signals stay as they are.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._old[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT and not launched():
+            raise KeyboardInterrupt
+        self.requested = True

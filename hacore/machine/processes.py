@@ -1,0 +1,148 @@
+"""One process or many: the few collective operations the training needs."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """This process among all: rank in [0, processes), local_rank on its machine."""
+
+    rank: int = 0
+    processes: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def share_cores(self, threads: int | None, device: torch.device) -> None:
+        """Set torch's threads: as many as asked for, or this process's share of the machine's cores."""
+        if threads:
+            torch.set_num_threads(threads)
+        elif self.processes > 1 and device.type == "cpu":
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.processes))
+
+
+def launched() -> bool:
+    """Whether torchrun, or hacore in its place, started this process as one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def leading() -> bool:
+    """Whether this process is the only one, or the first of several; known before they are joined."""
+    return not launched() or os.environ["RANK"] == "0"
+
+
+@contextmanager
+def world(device: torch.device) -> Iterator[World]:
+    """Join the other processes if there are any, and leave them at the end."""
+    if not launched():
+        yield World()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=datetime.timedelta(minutes=30))
+    try:
+        yield World(
+            rank=dist.get_rank(),
+            processes=dist.get_world_size(),
+            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        )
+        # Together: a process that leaves while another still talks to it may be aborted by gloo's threads.
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """The sum of every process's tensor, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def gather_bytes(tensor: Tensor) -> list[Tensor]:
+    """Every process's uint8 tensor, all of one length, by rank."""
+    if not dist.is_initialized():
+        return [tensor]
+    parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, tensor)
+    return parts
+
+
+def broadcast_text(text: str) -> str:
+    """Rank 0's text, on every process."""
+    if not dist.is_initialized():
+        return text
+    box = [text]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+@torch.no_grad()
+def share_buffers(model: torch.nn.Module) -> None:
+    """Give every process the mean of all processes' floating-point buffers, and rank 0's others.
+
+    The running statistics of batch normalisation follow each process's own share of the data; after
+    this all processes hold one model. The statistics are linear in what they have seen, so their
+    values do not depend on how often this is called, up to rounding.
+    """
+    buffers = list(model.buffers())
+    if not dist.is_initialized() or not buffers:
+        return
+    own = [
+        1 / dist.get_world_size() if b.is_floating_point() else float(dist.get_rank() == 0) for b in buffers
+    ]
+    # In float64 the mean of equal float32 numbers is that number, so constants stay what they are.
+    flat = torch.cat([b.reshape(-1).double() * share for b, share in zip(buffers, own, strict=True)])
+    dist.all_reduce(flat)
+    for buffer, shared in zip(buffers, torch.split(flat, [b.numel() for b in buffers]), strict=True):
+        buffer.copy_(shared.view_as(buffer))
+
+
+class GradientSum:
+    """Sums gradients over processes in one message, with a few numbers that ride along.
+
+    Each process's loss is divided by the question count of the whole step, so the sum is the
+    gradient of the mean, whatever share of the questions each process had.
+    """
+
+    def __init__(self, parameters: list[torch.nn.Parameter], extra: int) -> None:
+        self._parameters = parameters
+        total = sum(p.numel() for p in parameters)
+        like = parameters[0]
+        self._flat = torch.zeros(total + extra, dtype=torch.float32, device=like.device)
+        self.extra = self._flat[total:]
+
+    def __call__(self) -> None:
+        """Replace every ``grad`` by the sum over processes; ``extra`` is summed too."""
+        start = 0
+        for parameter in self._parameters:
+            stop = start + parameter.numel()
+            if parameter.grad is None:
+                self._flat[start:stop].zero_()
+            else:
+                self._flat[start:stop].copy_(parameter.grad.reshape(-1))
+            start = stop
+        dist.all_reduce(self._flat)
+        start = 0
+        for parameter in self._parameters:
+            stop = start + parameter.numel()
+            parameter.grad = self._flat[start:stop].view_as(parameter)
+            start = stop

@@ -1,0 +1,40 @@
+"""What questions were answered how well, in numbers. Imports no torch."""
+
+from __future__ import annotations
+
+import attrs
+
+from hacore.machine.records import Record
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Part(Record):
+    """Accuracy, in [0, 1], over the questions of one type or group, and how many there are."""
+
+    accuracy: float
+    questions: int
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Scores(Record):
+    """What a number of questions gave.
+
+    questions: how many. loss, accuracy: means, accuracy in [0, 1]. kept: mean share of the cells that
+    were kept. by_type, by_group: without empty ones.
+    """
+
+    questions: int
+    loss: float
+    accuracy: float
+    kept: float
+    by_type: dict[str, Part]
+    by_group: dict[str, Part]
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Baseline(Record):
+    """Accuracies in [0, 1] of a baseline: overall, by type and by group."""
+
+    accuracy: float
+    by_type: dict[str, float]
+    by_group: dict[str, float]

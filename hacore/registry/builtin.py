@@ -1,0 +1,37 @@
+"""What the core itself brings, declared by the same door as any plugin's. Imports no torch."""
+
+from __future__ import annotations
+
+from hacore.plugin import Component, hookimpl
+
+hacore_contract = 2
+
+_COMMANDS = {
+    "run": ("run:run", "Train and measure the experiment of a spec."),
+    "eval": ("run:evaluate", "Measure a finished run again, on any split."),
+    "ask": ("ask:ask", "Ask a trained model about an image."),
+    "sweep": ("sweep:sweep", "Run every combination of a spec with a [sweep]."),
+    "check": ("inspect:check", "Say whether a spec is valid, and what it costs."),
+    "features": ("features:features", "Run a frozen image encoder over a dataset, once."),
+    "plugins": ("inspect:plugins", "List installed components, or the options of one."),
+    "needs": ("inspect:needs", "List the pip packages that a spec needs."),
+    "data": ("data:data", "Download, prepare, generate or verify a dataset."),
+    "score": ("data:score", "Score a results file as the official evaluation does."),
+    "new": ("new:new", "Write a new plugin package with passing tests."),
+}
+"""In the order of ``hacore --help``."""
+
+
+@hookimpl
+def hacore_declare() -> list[Component]:
+    commands = [
+        Component(kind="command", name=name, target=f"hacore.cli.{target}", summary=summary)
+        for name, (target, summary) in _COMMANDS.items()
+    ]
+    local = Component(
+        kind="executor",
+        name="local",
+        target="hacore.sweeps._local:LocalWorkers",
+        summary="this machine, a process for each run",
+    )
+    return [*commands, local]

@@ -1,0 +1,197 @@
+"""What a model says to a question about a picture, and what it looked at."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hacore.data import Batch
+from hacore.errors import HacoreError
+from hacore.measure.predict import evaluating, predict
+from hacore.measure.reading import Answer, KeptCell, Seen, read_output
+from hacore.model.network import VQAModel
+from hacore.runs.data_summary import DataSummary
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_WORDS = 1000
+_LONGEST_SIDE = 1024  # of the picture that a reply holds
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Reply:
+    """The answer to a question, see ``Seen``, with the question itself.
+
+    unknown: words that the model never saw, in their order. picture: the image as it was given, at most
+    1024 pixels high and wide.
+    """
+
+    question: str
+    unknown: tuple[str, ...]
+    seen: Seen
+    picture: Image = attrs.field(repr=False)
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """The likeliest answers first."""
+        return self.seen.answers
+
+    @property
+    def answer(self) -> str:
+        """The likeliest answer."""
+        return self.seen.answers[0].answer
+
+    @property
+    def kept(self) -> tuple[KeptCell, ...]:
+        """The cells that were kept."""
+        return self.seen.kept
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of all cells."""
+        rows, columns = self.seen.presence.shape
+        return rows, columns
+
+    def draw(self, side: int = 480, *, caption: bool = True) -> Image:
+        """The picture, its longer side of ``side`` pixels, with the kept cells bright and the rest darkened.
+
+        caption: the question and the answer below it.
+        """
+        from hacore.pictures import draw_kept, with_caption
+
+        scale = side / max(self.picture.size)
+        width, height = (max(1, round(scale * length)) for length in self.picture.size)
+        drawn = draw_kept(self.picture.resize((width, height)), self.seen.brightness)
+        if not caption:
+            return drawn
+        best, cells = self.answers[0], self.seen.presence.size
+        said = f"{best.answer} ({best.probability:.0%}), {len(self.kept)} of {cells} cells kept"
+        return with_caption(drawn, [(self.question, "black"), (said, "#0b4f8a")])
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds it, without the picture."""
+        return {
+            "question": self.question,
+            "unknown_words": list(self.unknown),
+            "answers": [attrs.asdict(it) for it in self.answers],
+            "grid": list(self.grid),
+            "kept": [attrs.asdict(it) for it in self.kept],
+        }
+
+
+def ask(
+    model: VQAModel,
+    pairs: Sequence[tuple[Any, str]],
+    *,
+    summary: DataSummary,
+    words: Callable[[str], tuple[list[int], list[str]]],
+    device: torch.device,
+    precision: torch.dtype,
+    top: int,
+    batch: int,
+) -> list[Reply]:
+    """The replies to (image, question) pairs; an image that is the same object in several is encoded once.
+
+    words: gives the vocabulary indices of a question's words, and the words that the model never saw.
+    Raises HacoreError, all problems of the questions at once, DataError for an image that cannot be used.
+    """
+    needs_pillow()
+    from hacore.pictures import fit, open_picture
+
+    if top < 1 or batch < 1:
+        raise HacoreError(f"top = {top}, batch = {batch}: must be at least 1")
+    questions = _read_questions([question for _, question in pairs], words)
+    replies = []
+    for start in range(0, len(pairs), batch):
+        part = pairs[start : start + batch]
+        distinct = {_key(image): image for image, _ in part}
+        pictures = {key: open_picture(image) for key, image in distinct.items()}
+        rows = {key: row for row, key in enumerate(pictures)}
+        images = np.stack([fit(picture, summary.image_size[1:]) for picture in pictures.values()])
+        asked = questions[start : start + batch]
+        made = _batch(images, [ids for ids, _ in asked], [rows[_key(image)] for image, _ in part])
+        with evaluating(model):
+            output = predict(model, made.to(device), precision)
+        for picture in pictures.values():
+            picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        replies += [
+            Reply(question=question, unknown=unknown, seen=seen, picture=pictures[_key(image)])
+            for (image, question), (_, unknown), seen in zip(
+                part, asked, read_output(output, summary.answers, top), strict=True
+            )
+        ]
+    return replies
+
+
+def needs_pillow() -> None:
+    """Raise HacoreError where Pillow is not installed."""
+    if importlib.util.find_spec("PIL") is None:
+        raise HacoreError("a question about an image needs Pillow; run 'pip install pillow'")
+
+
+def _key(image: Any) -> Any:
+    return str(image) if isinstance(image, (str, Path)) else id(image)
+
+
+def read_question(
+    question: str, words: Callable[[str], tuple[list[int], list[str]]]
+) -> tuple[list[int], tuple[str, ...]]:
+    """Vocabulary indices of the words, and the words that the model never saw, each once.
+
+    words: as in ``ask``. Raises HacoreError for a question without words, and for more than ``MOST_WORDS``.
+    """
+    if not isinstance(question, str):
+        raise HacoreError(f"a question is a text, found {type(question).__name__}")
+    if not question.strip():
+        raise HacoreError('the question is empty; ask one as in "what color is the ball?"')
+    if (rough := len(question.split())) > MOST_WORDS:
+        raise HacoreError(f"the question has {rough:,} words; at most {MOST_WORDS:,} are read, shorten it")
+    ids, unknown = words(question)
+    if not ids:
+        raise HacoreError(f"the question {question.strip()!r} has no words")
+    if len(ids) > MOST_WORDS:
+        raise HacoreError(f"the question has {len(ids):,} words; at most {MOST_WORDS:,} are read, shorten it")
+    return ids, tuple(dict.fromkeys(unknown))
+
+
+def _read_questions(
+    questions: Sequence[str], words: Callable[[str], tuple[list[int], list[str]]]
+) -> list[tuple[list[int], tuple[str, ...]]]:
+    """Every question as ``read_question`` gives it. Raises HacoreError with the problems of all."""
+    read, problems = [], []
+    for number, question in enumerate(questions, start=1):
+        try:
+            read.append(read_question(question, words))
+        except HacoreError as error:
+            problems.append(str(error) if len(questions) == 1 else f"question {number}: {error}")
+    if problems:
+        raise HacoreError("\n".join(problems))
+    return read
+
+
+def _batch(
+    images: npt.NDArray[np.uint8], words: Sequence[Sequence[int]], image_index: Sequence[int]
+) -> Batch:
+    """Questions, given as vocabulary indices, about images (I, 3, H, W)."""
+    lengths = [len(ids) for ids in words]
+    words_QT = torch.zeros(len(words), max(lengths), dtype=torch.int64)
+    for row, ids in enumerate(words):
+        words_QT[row, : len(ids)] = torch.tensor(ids)
+    unknown_Q = torch.full((len(words),), -1)
+    return Batch(
+        images=torch.from_numpy(images),
+        words_QT=words_QT,
+        lengths_Q=torch.tensor(lengths),
+        image_index_Q=torch.tensor(image_index),
+        answer_Q=unknown_Q,
+        type_Q=unknown_Q,
+        row_Q=np.arange(len(words)),
+    )

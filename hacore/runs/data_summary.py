@@ -1,0 +1,82 @@
+"""What a model must know of its data to be built and asked, kept in the run folder as ``inputs.json``.
+
+With it a trained model answers questions where its data are not at hand.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from hacore.data import UNKNOWN, Dataset
+from hacore.interfaces import Sizes
+from hacore.machine.files import read_json, write_json
+from hacore.machine.records import Record
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class DataSummary(Record):
+    """Words, answers and sizes of a dataset, as in ``hacore.data.Dataset``.
+
+    word_vectors: channels of the vectors that the embedding started with, 0 without such.
+    stored_dtype: of the stored features that the model was trained on, as "float16"; "" for images.
+    """
+
+    vocabulary: tuple[str, ...]
+    answers: tuple[str, ...]
+    image_size: tuple[int, int, int]
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    word_vectors: int
+    fingerprint: str
+    stored_dtype: str = ""
+
+    @classmethod
+    def of(cls, dataset: Dataset[Any]) -> DataSummary:
+        """Those of a dataset."""
+        vectors = dataset.word_vectors()
+        return cls(
+            vocabulary=tuple(dataset.vocabulary),
+            answers=tuple(dataset.answers),
+            image_size=dataset.image_size,
+            image_mean=tuple(float(value) for value in dataset.image_mean),
+            image_std=tuple(float(value) for value in dataset.image_std),
+            word_vectors=0 if vectors is None else vectors.shape[1],
+            fingerprint=dataset.fingerprint,
+            stored_dtype=dataset.store.dtype if dataset.store else "",
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> DataSummary:
+        """Those of a file. Raises RunError when it is damaged."""
+        way_out = "remove it, and the data are opened instead"
+        return cls.from_dict(read_json(path, way_out), str(path), way_out)
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole."""
+        write_json(path, self.as_dict())
+
+    def sizes(self) -> Sizes:
+        """As ``Dataset.sizes``; zeros stand for word vectors, as trained weights replace them."""
+        words = len(self.vocabulary)
+        vectors = np.zeros((words, self.word_vectors), np.float32) if self.word_vectors else None
+        return Sizes(
+            image=self.image_size,
+            image_mean=self.image_mean,
+            image_std=self.image_std,
+            words=words,
+            answers=len(self.answers),
+            word_vectors=vectors,
+        )
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.vocabulary)}
+
+    def number(self, words: list[str]) -> list[int]:
+        """Vocabulary indices of words, ``UNKNOWN`` for words never seen."""
+        return [self._index.get(word, UNKNOWN) for word in words]

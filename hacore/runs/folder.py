@@ -1,0 +1,110 @@
+"""The run folder: everything needed to trust, repeat and reuse a result.
+
+``runs/<name>/<time>-<id>/`` holds ``spec.toml`` (resolved), ``environment.json``, ``inputs.json``,
+``metrics.jsonl``, ``checkpoints/{last,best}.safetensors``, ``predictions/<split>.jsonl``, ``result.json``
+and ``report/index.html``.
+Reading a folder imports no torch.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hacore.errors import RunError
+from hacore.machine.files import read_json, write_json, write_whole
+from hacore.runs.result import Result
+from hacore.spec import Spec, dump_spec, load_spec
+
+
+class RunFolder:
+    """An existing run folder and the names of what is in it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.spec_file = self.path / "spec.toml"
+        self.environment_file = self.path / "environment.json"
+        self.inputs_file = self.path / "inputs.json"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.result_file = self.path / "result.json"
+        self.report_file = self.path / "report" / "index.html"
+        self.last = self.path / "checkpoints" / "last.safetensors"
+        self.best = self.path / "checkpoints" / "best.safetensors"
+
+    def predictions_file(self, split: str) -> Path:
+        """Predictions on a split, one JSON object a line."""
+        return self.path / "predictions" / f"{split}.jsonl"
+
+    @classmethod
+    def create(cls, spec: Spec, runs: str | Path, environment: dict[str, Any]) -> RunFolder:
+        """Make the folder of a new run; it appears whole or not at all."""
+        runs = Path(runs)
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        final = runs / spec.name / f"{stamp}-{secrets.token_hex(3)}"
+        temporary = final.with_name(f".{final.name}.tmp")
+        try:
+            temporary.mkdir(parents=True)
+            made = cls(temporary)
+            write_whole(made.spec_file, dump_spec(spec).encode())
+            write_json(made.environment_file, environment)
+            (temporary / "checkpoints").mkdir()
+            os.rename(temporary, final)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise RunError(
+                f"{final}: cannot be made: {error.strerror or error}; give another folder with --runs"
+            ) from error
+        except RunError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return cls(final)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run. Raises RunError when the path is not a run folder."""
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise RunError(f"{path}: no such run folder; 'hacore run SPEC' makes one and names it")
+        if not folder.spec_file.is_file():
+            raise RunError(f"{path}: is not a run folder: it has no spec.toml")
+        return folder
+
+    def tidy(self) -> None:
+        """Remove the half-written files that a killed process left."""
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def spec(self) -> Spec:
+        """The resolved spec of the run."""
+        return load_spec(self.spec_file)
+
+    def checkpoint(self) -> Path:
+        """The best checkpoint, or the last when no evaluation came before the end."""
+        for path in (self.best, self.last):
+            if path.is_file():
+                return path
+        raise RunError(
+            f"{self.path}: has no checkpoint yet; continue it with 'hacore run --resume {self.path}'"
+        )
+
+    def result(self) -> Result:
+        """What result.json says. Raises RunError where the run is not finished."""
+        way_out = f"finish the run with 'hacore run --resume {self.path}'"
+        return Result.from_dict(read_json(self.result_file, way_out), str(self.result_file), way_out)
+
+
+def same_experiment(folder: RunFolder, spec: Spec) -> None:
+    """Raise RunError unless the spec is the run's own, naming the first difference."""
+    held, given = dump_spec(folder.spec()).splitlines(), dump_spec(spec).splitlines()
+    table = ""
+    for mine, other in zip([*held, ""], [*given, ""], strict=False):
+        table = mine if mine.startswith("[") else table
+        if mine != other:
+            raise RunError(
+                f"{folder.path}: is a run of another spec: {table} {mine!r} there, "
+                f"{other!r} in the given one; resume without a spec, or run the given one afresh"
+            )

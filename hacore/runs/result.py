@@ -1,0 +1,79 @@
+"""result.json: what a finished run is worth, and what it cost. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from hacore.machine.records import FORMAT, Record, optional
+from hacore.measure.scores import Baseline, Part
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class DataRecord(Record):
+    """The data that were measured. features: names the store that the images were read from."""
+
+    dataset: str
+    fingerprint: str
+    features: str | None = optional()
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Training(Record):
+    """What the training cost: seconds and steps over all sessions, questions a second over all processes.
+
+    threads: of each process. Earlier versions measured less.
+    """
+
+    seconds: float
+    steps: int | None = optional()
+    questions_per_second: float | None = optional()
+    processes: int | None = optional()
+    threads: int | None = optional()
+    device: str | None = optional()
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Measured(Record):
+    """A model's scores on a split, see ``hacore.measure.scores.Scores``, and the baselines beside them.
+
+    name: of the run. What needs answers is None, or empty, where they are not public.
+    """
+
+    name: str
+    split: str
+    questions: int
+    loss: float | None
+    accuracy: float | None
+    kept: float
+    by_type: dict[str, Part]
+    by_group: dict[str, Part]
+    baselines: dict[str, Baseline]
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Result(Measured):
+    """The content of result.json: a run's best model on the final split.
+
+    checkpoint: ``step`` of its weights and ``SPLIT_accuracy``, by which it was chosen. multiply_adds: of one
+    question, in all and by stage. oracle: whether a component was told what the questions are about.
+    """
+
+    data: DataRecord
+    seed: int
+    checkpoint: dict[str, Any]
+    parameters: int | None = optional()
+    oracle: bool = False
+    multiply_adds: int | None = optional()
+    multiply_adds_by_stage: dict[str, int] | None = optional()
+    training: Training | None = optional()
+    format: int = FORMAT
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Evaluated(Measured):
+    """What ``hacore eval`` gives: the model of the run folder ``run``, of training step ``step``."""
+
+    run: str
+    step: int

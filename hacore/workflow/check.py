@@ -1,0 +1,44 @@
+"""What a valid spec costs, before anything is trained."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from hacore.measure.cost import StageCost, stage_costs
+from hacore.model.opening import open_checked
+from hacore.spec import Spec
+from hacore.train.sampler import make_sampler, total_steps
+from hacore.workflow.setup import set_up
+
+
+@attrs.frozen(kw_only=True)
+class Check:
+    """What ``hacore check`` tells of a valid spec.
+
+    words: of a question, for which the multiply-adds are counted: the mean of the training split.
+    questions: by split. features: what the store holds that the spec names, in words.
+    """
+
+    stages: list[StageCost]
+    words: int
+    steps: int
+    steps_per_epoch: int
+    questions: dict[str, int]
+    features: str | None
+
+
+def check(spec: Spec) -> Check:
+    """Compose the model of a spec on its data and say what it costs. Raises when it does not fit."""
+    model, dataset = set_up(spec, open_checked(spec))
+    questions = {split: dataset.questions(split) for split in dataset.splits}
+    words = max(1, round(float(np.diff(questions["train"].offsets).mean())))
+    sampler = make_sampler(spec, questions["train"])
+    return Check(
+        stages=stage_costs(model, spec, dataset.sizes(), words),
+        words=words,
+        steps=total_steps(spec.train, sampler),
+        steps_per_epoch=sampler.steps_per_epoch,
+        questions={split: len(columns) for split, columns in questions.items()},
+        features=str(dataset.store) if dataset.store else None,
+    )

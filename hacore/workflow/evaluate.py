@@ -1,0 +1,90 @@
+"""The best model of a run, measured: at the end of the run, and again whenever somebody asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import torch
+
+from hacore.data import Dataset
+from hacore.errors import RunError
+from hacore.features.describe import with_features
+from hacore.machine.files import load_tensors
+from hacore.measure.baselines import majority_baseline, question_only_baseline
+from hacore.measure.cost import mean_multiply_adds
+from hacore.measure.evaluation import evaluate
+from hacore.measure.scores import Baseline
+from hacore.model.compose import compose_question_only
+from hacore.model.weights import load_model
+from hacore.runs import Result, RunFolder
+from hacore.runs.result import DataRecord, Evaluated, Training
+from hacore.runs.trained import Trained, load
+
+
+def measure(trained: Trained, training: Training) -> Result:
+    """The result of a run: its best checkpoint on the final split, with baselines; writes the predictions.
+
+    training: what it cost.
+    """
+    spec, dataset, model = trained.spec, trained.dataset, trained.model
+    path = trained.folder.checkpoint()
+    tensors, state = load_tensors(path)
+    load_model(path, tensors, model)
+    split = spec.eval.final_split
+    measured = _measured(trained, dataset, split)
+    costs = mean_multiply_adds(model, dataset, split, precision=trained.precision)
+    if spec.eval.baseline_steps and split not in dataset.unanswered:
+        measured["baselines"]["question_only"] = _question_only(trained, dataset, split)
+    return Result(
+        **measured,
+        data=DataRecord(
+            dataset=spec.data.use,
+            fingerprint=dataset.fingerprint,
+            features=dataset.store.fingerprint if dataset.store else None,
+        ),
+        seed=spec.seed,
+        checkpoint={"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
+        parameters=sum(p.numel() for p in model.parameters()),
+        oracle=model.oracle,
+        multiply_adds=sum(costs.values()),
+        multiply_adds_by_stage=costs,
+        training=training,
+    )
+
+
+def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "auto") -> Evaluated:
+    """Measure a run's best model on a split (default: the spec's final one); writes the predictions."""
+    trained = load(folder, device=device)
+    split = split or trained.spec.eval.final_split
+    if split not in trained.dataset.splits:
+        raise RunError(
+            f"{folder.path}: dataset '{trained.spec.data.use}' has no split '{split}'; "
+            f"it has {', '.join(trained.dataset.splits)}"
+        )
+    dataset = with_features(trained.dataset, trained.spec, trained.model)
+    return Evaluated(**_measured(trained, dataset, split), run=str(folder.path), step=trained.step)
+
+
+def _measured(trained: Trained, dataset: Dataset[Any], split: str) -> dict[str, Any]:
+    """The values of ``hacore.runs.result.Measured``; writes the predictions."""
+    scores = evaluate(
+        *(trained.model, dataset, split),
+        device=trained.device,
+        batch_images=trained.spec.eval.batch_images,
+        precision=trained.precision,
+        predictions=trained.folder.predictions_file(split),
+    )
+    values = {"name": trained.spec.name, "split": split, **attrs.asdict(scores, recurse=False)}
+    if split in dataset.unanswered:
+        return {**values, "loss": None, "accuracy": None, "by_type": {}, "by_group": {}, "baselines": {}}
+    return {**values, "baselines": {"majority": majority_baseline(dataset, split)}}
+
+
+def _question_only(trained: Trained, dataset: Dataset[Any], split: str) -> Baseline:
+    spec = trained.spec
+    torch.manual_seed(spec.seed)
+    model = compose_question_only(spec, dataset.sizes())
+    return question_only_baseline(
+        *(dataset, split, model), steps=spec.eval.baseline_steps, seed=spec.seed, device=trained.device
+    )

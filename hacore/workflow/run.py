@@ -1,0 +1,165 @@
+"""A run, from a spec to its result: data, model, folder, training, measurement, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from hacore.data import Dataset
+from hacore.machine.device import choose_device, device_name, use_device
+from hacore.machine.files import write_json
+from hacore.machine.processes import World, barrier, broadcast_text, launched, leading, world
+from hacore.model.network import VQAModel
+from hacore.model.opening import open_checked
+from hacore.observers import Named, choose_observers, observer_flags
+from hacore.runs import Result, RunFolder
+from hacore.runs.data_summary import DataSummary
+from hacore.runs.environment import describe_environment
+from hacore.runs.trained import Trained
+from hacore.spec import Spec
+from hacore.train.observing import Observers
+from hacore.train.progress import Reporter, Silent
+from hacore.train.start import start_from
+from hacore.train.trainer import Trainer
+from hacore.workflow.evaluate import measure
+from hacore.workflow.launch import run_processes
+from hacore.workflow.setup import set_up
+
+
+def run(
+    spec: Spec,
+    *,
+    runs: str | Path = "runs",
+    resume: RunFolder | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+    log: Named = (),
+    without: Collection[str] = (),
+    report: bool = True,
+    created: Callable[[RunFolder], None] = lambda folder: None,
+) -> tuple[RunFolder, Result | None]:
+    """Train and measure a spec; returns the run folder and the content of its result.json.
+
+    runs: folder that holds run folders. resume: go on with this run. log: observers beside those that every
+    run has, by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without: names of observers
+    that are left out; ``report = False`` stands for ``["report"]``. created: called once with the folder
+    before training.
+    The result is None when the training was interrupted; resuming a finished run returns its result as it
+    is. In a process started by torchrun this joins the others; only rank 0 reports, has observers and
+    returns a result.
+    """
+    reporter = reporter or Silent()
+    without = [*without, *([] if report else ["report"])]
+    chosen, place = choose_observers(log, without), choose_device(device)
+    if resume is not None and resume.result_file.is_file():
+        if not leading():
+            return resume, None
+        reporter.message(f"finished already; 'hacore eval {resume.path}' measures the model again")
+        return resume, resume.result()
+    request = _Request(spec=spec, runs=runs, resume=resume, device=place, reporter=reporter, created=created)
+    if spec.train.processes > 1 and not launched():
+        folder = _prepare_folder(request)
+        run_processes(folder, spec.train.processes, device, observer_flags(log, without))
+        return folder, folder.result() if folder.result_file.is_file() else None
+    use_device(place)
+    with Observers(chosen if leading() else [], place) as observers:
+        return _run_here(request, observers)
+
+
+@attrs.frozen(kw_only=True)
+class _Request:
+    """What ``run`` was asked for."""
+
+    spec: Spec
+    runs: str | Path
+    resume: RunFolder | None
+    device: torch.device
+    reporter: Reporter
+    created: Callable[[RunFolder], None]
+
+
+def _run_here(request: _Request, observers: Observers) -> tuple[RunFolder, Result | None]:
+    """The run in this process, or this process's share of it."""
+    spec, device = request.spec, request.device
+    with world(device) as here:
+        here.share_cores(spec.train.threads, device)
+        if request.resume is not None and here.leads:
+            request.resume.tidy()
+        model, dataset = set_up(spec, _open_together(spec, here))
+        summary = DataSummary.of(dataset)
+        if here.rank:
+            torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
+        started_from = _start(request, model, summary)
+        folder = _folder(request, summary, here)
+        if started_from and here.leads:
+            request.reporter.message(started_from)
+        trainer = Trainer(
+            *(spec, dataset, model, folder),
+            device=device,
+            world=here,
+            reporter=request.reporter,
+            observers=observers,
+        )
+        trainer.train()
+    # Measured by one process that has left the others: a sum over all of them would wait for ever.
+    if not trainer.finished or not here.leads:
+        return folder, None
+    trained = Trained(
+        folder=folder, spec=spec, summary=summary, model=model.eval(), device=device, opened=dataset
+    )
+    result = measure(trained, trainer.cost(device_name(device)))
+    write_json(folder.result_file, result.as_dict())
+    observers.end(result, attrs.evolve(trained, step=result.checkpoint["step"]))
+    return folder, result
+
+
+def _prepare_folder(request: _Request) -> RunFolder:
+    """The folder of a run that several processes will train.
+
+    Data and components that do not fit are reported here, once, before there is a folder.
+    """
+    spec = request.spec
+    model, dataset = set_up(spec, open_checked(spec))
+    _start(request, model, DataSummary.of(dataset))
+    environment = describe_environment(spec, request.device, spec.train.processes)
+    folder = request.resume or RunFolder.create(spec, request.runs, environment)
+    request.created(folder)
+    return folder
+
+
+def _open_together(spec: Spec, here: World) -> Dataset[Any]:
+    """The leading process prepares the data before the others look for it."""
+    if not here.leads:
+        barrier()
+    dataset = open_checked(spec)
+    if here.leads:
+        barrier()
+    return dataset
+
+
+def _start(request: _Request, model: VQAModel, summary: DataSummary) -> str:
+    """What ``train.init`` gave the model; nothing where the run goes on from a checkpoint."""
+    config, resume = request.spec.train, request.resume
+    if config.init is None or (resume is not None and resume.last.is_file()):
+        return ""
+    return start_from(model, config, summary)
+
+
+def _folder(request: _Request, summary: DataSummary, here: World) -> RunFolder:
+    """The run folder, which the leading process makes."""
+    folder = request.resume
+    if folder is None:
+        path = ""
+        if here.leads:
+            environment = describe_environment(request.spec, request.device, here.processes)
+            path = str(RunFolder.create(request.spec, request.runs, environment).path)
+        folder = RunFolder(broadcast_text(path))
+        if here.leads:
+            request.created(folder)
+    if here.leads and not folder.inputs_file.is_file():
+        summary.write(folder.inputs_file)
+    return folder

@@ -1,0 +1,30 @@
+"""The model of a spec, and its data as that model reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hacore.data import Dataset
+from hacore.errors import HacoreError
+from hacore.features.describe import with_features
+from hacore.model.compose import compose, label
+from hacore.model.network import VQAModel
+from hacore.spec import Spec
+
+
+def set_up(spec: Spec, dataset: Dataset[Any]) -> tuple[VQAModel, Dataset[Any]]:
+    """The model, its random start given by the seed, and the dataset, with stored features if asked for.
+
+    Raises HacoreError where they do not go together.
+    """
+    torch.manual_seed(spec.seed)
+    model = compose(spec, dataset.sizes())
+    if model.oracle and dataset.objects(spec.eval.final_split) is None:
+        raise HacoreError(
+            f"{label('dataset', spec.data)} does not know which objects a question is about, which an oracle "
+            f"looks at: {label('selector', spec.selector)}, {label('aggregator', spec.aggregator)}; choose "
+            "others, or data that know"
+        )
+    return model, with_features(dataset, spec, model)

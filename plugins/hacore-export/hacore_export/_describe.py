@@ -1,0 +1,52 @@
+"""What one has to know of an exported model to use it, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hacore import __version__
+from hacore.data import PADDING, UNKNOWN, Dataset
+from hacore.runs.trained import Trained
+from hacore.spec import spec_table
+
+_DTYPES = {"kept": "int64", "valid": "bool"}
+
+
+def describe(trained: Trained, form: str, outputs: Mapping[str, Sequence[str | int]]) -> dict[str, Any]:
+    """The description of a model in a format, see docs/exporting.md. outputs: their shapes."""
+    inputs = trained.inputs
+    return {
+        "hacore": __version__,
+        "format": form,
+        "inputs": {
+            "images": _tensor("uint8", "images", *inputs.image_size),
+            "words": _tensor("int64", "questions", "words"),
+            "lengths": _tensor("int64", "questions"),
+            "image_index": _tensor("int64", "questions"),
+        },
+        "outputs": {name: _tensor(_DTYPES.get(name, "float32"), *shape) for name, shape in outputs.items()},
+        "image": {"size": list(inputs.image_size), "resize": "bicubic with antialiasing, as Pillow's"},
+        "grid": list(trained.model.grid),
+        "word_rule": _word_rule(trained),
+        "padding": PADDING,
+        "unknown": UNKNOWN,
+        "vocabulary": list(inputs.vocabulary),
+        "answers": list(inputs.answers),
+        "fingerprint": inputs.fingerprint,
+        "step": trained.step,
+        "spec": spec_table(trained.spec),
+    }
+
+
+def _tensor(dtype: str, *shape: str | int) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape)}
+
+
+def _word_rule(trained: Trained) -> dict[str, Any] | None:
+    """The dataset's rule; None where its questions are read by code that no rule stands for."""
+    cls = trained.dataset_class
+    owner = next(base for base in cls.__mro__ if "split_words" in vars(base))
+    if cls.tokenize is not Dataset.tokenize or "word_rule" not in vars(owner):
+        return None
+    return dict(cls.word_rule)

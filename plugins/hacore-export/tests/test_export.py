@@ -1,0 +1,281 @@
+"""What was exported computes what the model does, whatever the sizes."""
+
+import itertools
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from hacore_export._formats import TRANSLATIONS
+
+import hacore
+from hacore.selection import strongest_first
+
+# Each component at least once; what is combined with what does not matter to a graph.
+QUICK = {
+    "l2-topk, rn, multiply": {},
+    "adahan, non-local, concat": {
+        "selector": {"use": "adahan"},
+        "aggregator": {"use": "non-local", "heads": 2, "width": 6, "blocks": 2},
+        "fuser": {"use": "concat", "width": 10, "layers": 2},
+    },
+    "soft-attention, sum-pool, add": {
+        "selector": {"use": "soft-attention", "hops": 2},
+        "aggregator": {"use": "sum-pool"},
+        "fuser": {"use": "add", "width": 10},
+    },
+}
+SELECTORS = (
+    {"use": "l2-topk", "fraction": 0.3},
+    {"use": "adahan"},
+    {"use": "adahan", "max_cells": 4},
+    {"use": "soft-attention"},
+    {"use": "all-cells"},
+)
+AGGREGATORS = (
+    {"use": "rn", "reduce": "mean", "coordinate_scale": 3.0},
+    {"use": "sum-pool"},
+    {"use": "non-local"},
+)
+FUSERS = ({"use": "add"}, {"use": "concat"}, {"use": "multiply"}, {"use": "image-only"})
+
+
+def asked(images, questions, words, seed):
+    """Random input."""
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, (images, 3, 75, 75)).astype(np.uint8)
+    lengths = random.integers(1, words + 1, questions)
+    lengths[-1] = words
+    # What stands in the padding must not matter.
+    return pixels, random.integers(0, 20, (questions, words)), lengths, random.integers(0, images, questions)
+
+
+def onnx(file):
+    session = pytest.importorskip("onnxruntime").InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [it.name for it in session.get_inputs()]
+    assert names == ["images", "words", "lengths", "image_index"]
+    return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))
+
+
+def program(file):
+    module = torch.export.load(file).module()
+    return lambda arrays: [it.numpy() for it in module(*map(torch.from_numpy, arrays))]
+
+
+def assert_same(run, trained, arrays):
+    """The outputs are the model's: numbers up to rounding, kept cells exactly and in their order."""
+    with torch.no_grad():
+        output = trained.model(*map(torch.from_numpy, arrays))
+    selection = output.selection
+    logits, kept, valid, presence, weight = run(arrays)
+    assert [it.dtype.name for it in (logits, kept, valid, presence, weight)] == [
+        *("float32", "int64", "bool", "float32", "float32")
+    ]
+    np.testing.assert_allclose(logits, output.logits_QA, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(presence, selection.presence_QN, rtol=1e-4, atol=1e-4)
+    for q in range(len(logits)):
+        counts = slice(None) if selection.valid_QK is None else selection.valid_QK[q]
+        assert kept[q][valid[q]].tolist() == selection.index_QK[q][counts].tolist()
+        if selection.weight_QK is not None:
+            np.testing.assert_allclose(weight[q][valid[q]], selection.weight_QK[q][counts], atol=1e-5)
+        else:
+            assert weight[q].tolist() == valid[q].tolist()
+
+
+SIZES = [(1, 1, 1), (1, 9, 4), (4, 2, 30), (6, 33, 7)]
+
+
+@pytest.fixture(scope="module", params=QUICK)
+def exported(request, make, tmp_path_factory):
+    """A model and its ONNX file."""
+    pytest.importorskip("onnxscript")
+    trained = make(**QUICK[request.param])
+    return trained, hacore.export(trained, tmp_path_factory.mktemp("onnx") / "model.onnx")
+
+
+def test_onnx_is_the_model(exported):
+    trained, made = exported
+    run = onnx(made.file)
+    for number, sizes in enumerate(SIZES):
+        assert_same(run, trained, asked(*sizes, seed=number))
+    assert made.agreement.questions >= 100
+    assert made.agreement.other_cells == 0
+    assert 0 <= made.agreement.logits < 1e-4 < made.agreement.largest_logit
+
+
+def test_equal_presences_come_in_the_same_order(tmp_path):
+    """Of equal ones the lower index first, as ``strongest_first`` promises on every device."""
+
+    class Order(torch.nn.Module):
+        def forward(self, presence):
+            return strongest_first(presence)
+
+    pytest.importorskip("onnxscript")
+    example = (torch.rand(3, 7),)
+    free = {"presence": {0: torch.export.Dim("questions"), 1: torch.export.Dim("cells")}}
+    made = torch.onnx.export(
+        torch.export.export(Order(), example, dynamic_shapes=free),
+        dynamo=True,
+        verbose=False,
+        custom_translation_table=TRANSLATIONS,
+    )
+    made.save(tmp_path / "order.onnx")
+    session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "order.onnx")
+    for cells in (1, 2, 7, 40, 400):
+        presence = torch.randint(0, 4, (50, cells), generator=torch.Generator().manual_seed(cells)).float()
+        (found,) = session.run(None, {"presence": presence.numpy()})
+        assert found.tolist() == strongest_first(presence).tolist()
+
+
+def test_the_description_has_what_one_needs(exported):
+    trained, made = exported
+    described = json.loads(made.description.read_text(encoding="utf-8"))
+    assert made.description.name == "model.onnx.json"
+    assert described["vocabulary"] == list(trained.inputs.vocabulary)
+    assert described["answers"] == list(trained.inputs.answers)
+    assert described["image"]["size"] == [3, 75, 75]
+    assert described["grid"] == [5, 5]
+    assert (described["padding"], described["unknown"], described["step"]) == (0, 1, 7)
+    assert described["opset"] == made.opset
+    assert described["spec"]["selector"]["use"] == trained.spec.selector.use
+    model = pytest.importorskip("onnx").load(made.file)
+    assert json.loads({it.key: it.value for it in model.metadata_props}["hacore"]) == described
+    for name, values in (("inputs", model.graph.input), ("outputs", model.graph.output)):
+        assert {
+            value.name: [it.dim_param or it.dim_value for it in value.type.tensor_type.shape.dim]
+            for value in values
+        } == {key: it["shape"] for key, it in described[name].items()}
+    kept = {"l2-topk": 5, "adahan": "kept", "soft-attention": 25}[trained.spec.selector.use]
+    assert described["outputs"]["kept"] == {"dtype": "int64", "shape": ["questions", kept]}
+    assert described["inputs"]["words"] == {"dtype": "int64", "shape": ["questions", "words"]}
+
+
+def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
+    trained, made = exported
+    image = np.random.default_rng(5).integers(0, 256, (75, 75, 3)).astype(np.uint8)
+    questions = ["Is the RED object on the left?", "how many zebras have the same shape as it", "what?"]
+    np.save(tmp_path / "image.npy", image)
+    (tmp_path / "use.py").write_text(
+        textwrap.dedent(
+            """
+            import json, re, sys
+            import numpy as np, onnxruntime
+
+            file, *questions = sys.argv[1:]
+            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+            about = json.loads(session.get_modelmeta().custom_metadata_map["hacore"])
+            number = {word: n for n, word in enumerate(about["vocabulary"])}
+            rule = about["word_rule"]
+
+            def read(question):
+                text = question.lower()
+                for old, new in rule["replace"].items():
+                    text = text.replace(old, new)
+                words = re.findall(rule["pattern"], text) or rule["empty"]
+                return [number.get(word, about["unknown"]) for word in words]
+
+            read_words = [read(question) for question in questions]
+            lengths = np.array([len(it) for it in read_words])
+            words = np.full((len(questions), lengths.max()), about["padding"], np.int64)
+            for row, it in enumerate(read_words):
+                words[row, : len(it)] = it
+            images = np.load("image.npy").transpose(2, 0, 1)[None]
+            logits, kept, valid, presence, weight = session.run(
+                None,
+                {"images": images, "words": words, "lengths": lengths,
+                 "image_index": np.zeros(len(questions), np.int64)},
+            )
+            assert not {"hacore", "torch"} & set(sys.modules)
+            print(json.dumps([
+                [about["answers"][row.argmax()], cells[counts].tolist()]
+                for row, cells, counts in zip(logits, kept, valid)
+            ]))
+            """
+        )
+    )
+    ran = subprocess.run(
+        [sys.executable, "use.py", str(made.file), *questions],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    replies = trained.ask(image, questions)
+    assert json.loads(ran.stdout) == [[it.answer, [cell.index for cell in it.kept]] for it in replies]
+    assert replies[1].unknown == ("zebras", "have", "as")
+
+
+def test_a_torch_program_is_the_model_and_needs_no_hacore(make, tmp_path):
+    trained = make(selector={"use": "adahan"})
+    made = hacore.export(trained, format="torch")
+    assert made.file == trained.folder.path / "export" / "model.pt2"
+    run = program(made.file)
+    for number, sizes in enumerate(SIZES):
+        assert_same(run, trained, asked(*sizes, seed=number))
+    arrays = asked(2, 5, 6, seed=9)
+    np.savez(tmp_path / "in.npz", *arrays)
+    code = (
+        "import sys, json, numpy as np, torch\n"
+        "held = {'hacore.json': ''}\n"
+        "module = torch.export.load(sys.argv[1], extra_files=held).module()\n"
+        "found = module(*(torch.from_numpy(it) for it in np.load(sys.argv[2]).values()))\n"
+        "assert 'hacore' not in sys.modules\n"
+        "json.dump([found[0].tolist(), json.loads(held['hacore.json'])], sys.stdout)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(made.file), str(tmp_path / "in.npz")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    logits, described = json.loads(ran.stdout)
+    np.testing.assert_allclose(logits, run(arrays)[0], rtol=1e-5, atol=1e-6)
+    assert described == json.loads(made.description.read_text(encoding="utf-8"))
+    assert described["format"] == "torch"
+    assert "opset" not in described
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+@pytest.mark.parametrize(
+    ("selector", "aggregator", "fuser"),
+    list(itertools.product(SELECTORS, AGGREGATORS, FUSERS)),
+    ids=lambda it: "-".join(map(str, it.values())),
+)
+def test_every_combination_is_the_model(make, selector, aggregator, fuser, format, tmp_path):
+    if format == "onnx":
+        pytest.importorskip("onnxscript")
+    trained = make(selector=selector, aggregator=aggregator, fuser=fuser)
+    file = tmp_path / ("model.onnx" if format == "onnx" else "model.pt2")
+    hacore.export(trained, file, format=format)
+    run = (onnx if format == "onnx" else program)(file)
+    for number, sizes in enumerate(SIZES):
+        assert_same(run, trained, asked(*sizes, seed=number))
+
+
+@pytest.mark.slow
+def test_other_encoders_and_a_pooled_grid(make, tmp_path):
+    pytest.importorskip("torchvision")
+    pytest.importorskip("onnxscript")
+    trained = make(
+        image_encoder={"use": "resnet", "depth": 18, "stage": 2, "pool": [4, 3], "frozen": False},
+        question_encoder={"use": "lstm", "layers": 2, "bidirectional": True, "reverse": True},
+        features={"pool": [2, 3]},
+    )
+    file = tmp_path / "model.onnx"
+    hacore.export(trained, file, opset=18)
+    assert_same(onnx(file), trained, asked(3, 8, 6, seed=0))
+
+
+@pytest.mark.slow
+def test_the_benchmark_times_all_three(request):
+    pytest.importorskip("onnxscript")
+    program = request.config.rootpath / "benchmarks" / "export.py"
+    ran = subprocess.run([sys.executable, program, "--repeats", "1"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    rows = [line.split() for line in ran.stdout.splitlines() if line.split()[:1] in (["han_rn"], ["san"])]
+    assert len(rows) == 6
+    assert all(int(value.replace(",", "")) > 0 for row in rows for value in row[3:6])

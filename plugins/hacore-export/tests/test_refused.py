@@ -1,0 +1,192 @@
+"""What cannot be exported is refused in one line that names the component, and leaves nothing behind."""
+
+import importlib.util
+
+import attrs
+import pytest
+import torch
+from hacore_export import _formats
+from hacore_export._describe import describe
+
+import hacore
+from hacore.cli import main
+from hacore.data import Dataset
+from hacore.errors import ExportError, RunError
+from hacore.interfaces import Aggregator, Question, QuestionEncoder, Selector
+
+
+class MeanWord(QuestionEncoder):
+    """Quick to trace."""
+
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.embedding = torch.nn.Embedding(sizes.words, 12)
+        self.out_channels = 12
+
+    def forward(self, words_QT, lengths_Q):
+        inside_QT1 = (torch.arange(words_QT.shape[1]) < lengths_Q[:, None])[:, :, None]
+        mean_QC = (self.embedding(words_QT) * inside_QT1).sum(1) / lengths_Q[:, None]
+        return Question(mean_QC, lengths_Q=lengths_Q)
+
+
+class Wrapped(Selector):
+    """Does something to the selection of another selector first."""
+
+    def __init__(self, inner, spoil):
+        super().__init__(inner.config, inner.sizes)
+        self.inner, self.spoil = inner, spoil
+
+    def forward(self, cells, question):
+        self.spoil(cells)
+        return self.inner(cells, question)
+
+
+class Spoiled(Aggregator):
+    """The sum of the kept cells, changed."""
+
+    def __init__(self, change):
+        super().__init__(None, None)
+        self.change = change
+
+    def forward(self, selection, question):
+        return self.change(selection.features_QKC.sum(1)[:, :9])
+
+
+@pytest.fixture
+def trained(make):
+    made = make()
+    made.model.question_encoder = MeanWord(None, made.inputs.sizes())
+    return made
+
+
+def refusal(trained, **options):
+    """The one line of a refused export; there is no file."""
+    with pytest.raises(ExportError) as caught:
+        hacore.export(trained, **options)
+    assert "\n" not in str(caught.value)
+    assert not (trained.folder.path / "export").exists()
+    return str(caught.value)
+
+
+def test_a_component_that_looks_at_the_data_is_named(trained, capfd):
+    def spoil(cells):
+        if cells.features.max() > 0:
+            cells.features = cells.features * 2
+
+    trained.model.selector = Wrapped(trained.model.selector, spoil)
+    said = refusal(trained, format="torch")
+    assert said.startswith(
+        "selector 'l2-topk' cannot be exported: torch.export says: Could not guard on data"
+    )
+    assert said.endswith("without what depends on the data, under torch.compiler.is_exporting()")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_component_that_fixes_a_size_is_refused(trained):
+    encoder = trained.model.question_encoder
+    forward = encoder.forward
+
+    def fixed(words, lengths):
+        question = forward(words, lengths)
+        return attrs.evolve(question, vector_QC=question.vector_QC * int(words.shape[1]))
+
+    encoder.forward = fixed
+    said = refusal(trained, format="torch")
+    assert "cannot be exported: torch.export says: " in said
+    assert "specialized" in said
+
+
+def test_a_component_that_fails_is_named(trained):
+    def fail(features):
+        if torch.compiler.is_exporting():
+            raise KeyError("no such thing")
+        return features
+
+    trained.model.aggregator = Spoiled(fail)
+    assert "aggregator 'rn' cannot be exported: torch.export says: 'no such thing'" in refusal(
+        trained, format="torch"
+    )
+
+
+def test_an_operation_without_onnx_is_named_and_torch_takes_it(trained):
+    pytest.importorskip("onnxscript")
+    trained.model.aggregator = Spoiled(torch.special.bessel_j0)
+    said = refusal(trained)
+    assert said.startswith(
+        "aggregator 'rn' cannot be exported to ONNX: there is no ONNX form of prims.bessel_j0; "
+    )
+    made = hacore.export(trained, format="torch")
+    assert made.file.is_file()
+
+
+def test_a_program_that_disagrees_is_refused_and_the_old_file_stays(trained, tmp_path):
+    def other(features):
+        return features + 0.01 if torch.compiler.is_exporting() else features
+
+    file = tmp_path / "model.pt2"
+    hacore.export(trained, file, format="torch")
+    before = file.read_bytes()
+    trained.model.aggregator = Spoiled(other)
+    with pytest.raises(ExportError, match="disagrees with the model: logits differs by up to"):
+        hacore.export(trained, file, format="torch")
+    assert file.read_bytes() == before
+    assert {it.name for it in tmp_path.iterdir()} == {"model.pt2", "model.pt2.json"}
+
+
+def test_a_program_that_keeps_other_cells_is_refused(trained):
+    class Other(Selector):
+        def __init__(self, inner):
+            super().__init__(inner.config, inner.sizes)
+            self.inner = inner
+
+        def forward(self, cells, question):
+            selection = self.inner(cells, question)
+            if torch.compiler.is_exporting():
+                selection.index_QK = (selection.index_QK + 1) % 25
+            return selection
+
+    trained.model.selector = Other(trained.model.selector)
+    said = refusal(trained, format="torch")
+    assert "it keeps other cells for 112 of 112 random questions; at most 2% is allowed" in said
+
+
+def test_without_the_libraries_the_way_out_is_named(trained, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        _formats.importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name)
+    )
+    said = refusal(trained)
+    assert said == (
+        "the ONNX format needs onnxscript; run 'pip install hacore[export]', or give --format torch, "
+        "which needs nothing"
+    )
+
+
+def test_wrong_arguments_are_named_before_any_work(trained, tmp_path):
+    assert "no format 'tflite'; choose one of onnx, torch" in refusal(trained, format="tflite")
+    assert "opset = 18 is for ONNX" in refusal(trained, format="torch", opset=18)
+    said = refusal(trained, output=tmp_path / "model.onnx", format="torch")
+    assert said.endswith("model.onnx: the name of a file in the format 'torch' must end in .pt2")
+    with pytest.raises(RunError, match="no such run folder"):
+        hacore.export(tmp_path / "none", format="torch")
+
+
+def test_the_command_line_refuses_an_opset_of_torch(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["export", "run", "--format", "torch", "--opset", "18"])
+    assert left.value.code == 2
+    assert "--opset is for --format onnx" in capsys.readouterr().err
+
+
+def test_a_rule_for_words_is_told_only_where_it_holds(trained, monkeypatch):
+    def rule():
+        return describe(trained, "torch", {})["word_rule"]
+
+    cls = trained.dataset_class
+    assert rule() == Dataset.word_rule
+    monkeypatch.setattr(cls, "split_words", staticmethod(str.split), raising=False)
+    assert rule() is None
+    monkeypatch.setattr(cls, "word_rule", {"replace": {}, "pattern": r"\S+", "empty": []}, raising=False)
+    assert rule()["pattern"] == r"\S+"
+    monkeypatch.setattr(cls, "tokenize", lambda self, question: [1], raising=False)
+    assert rule() is None

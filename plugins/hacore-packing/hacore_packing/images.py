@@ -1,0 +1,80 @@
+"""The images of a split, decoded and packed; and how a dataset says so when it is opened."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from hacore.data_tools import Outcome, Tell
+from hacore.errors import DataError
+from hacore_packing.children import cores, do_all
+from hacore_packing.decode import Job
+from hacore_packing.writer import SHARD, PackedImages, PackWriter
+
+log = logging.getLogger("hacore")
+_NAMED = 20  # problems that an error lists before it only counts them
+
+
+def pack_images(
+    writer: PackWriter, paths: Sequence[str], workers: int, tell: Tell, what: str
+) -> tuple[int, list[str]]:
+    """Packs the images that are not packed yet.
+
+    paths: of all rows of the writer. workers: processes that decode, 0 for one a core. what: the name of
+    this work. Returns how many images were packed, and what is wrong with others, a line each.
+    """
+    before = seen = writer.done
+    size = writer.shape[2], writer.shape[3]
+    jobs = [
+        Job(start=start, paths=tuple(paths[start:stop]), size=size) for start, stop in writer.missing(SHARD)
+    ]
+    problems: list[str] = []
+    # Closed, so that no process is left when this loop is interrupted.
+    with closing(do_all("hacore_packing.decode:decode", jobs, workers or cores())) as results:
+        for result in results:
+            problems += result.damage
+            if not result.damage:
+                writer.write(result.start, result.images)
+            seen += len(result.images)
+            tell.progress(what, seen, writer.shape[0])
+    return writer.done - before, problems
+
+
+def finish_images(writer: PackWriter, tell: Tell, name: str) -> PackedImages:
+    """Reads the finished file back for its checksum."""
+    total = writer.path.stat().st_size
+    return writer.finish(lambda done: tell.progress(f"checksum of {name}, MB", done // 10**6, total // 10**6))
+
+
+def not_finished(folder: Path, writers: Mapping[str, PackWriter], problems: Sequence[str]) -> Outcome:
+    """What a tool returns that packed what it could, but found problems. writers: by what they write."""
+    done = {name: f"{writer.done:,} of {writer.shape[0]:,}" for name, writer in writers.items()}
+    summary = {"not finished": str(folder), "images packed": done}
+    return Outcome(summary=summary, problems=tuple(problems))
+
+
+def refuse(root: Path, problems: Sequence[str], command: str) -> None:
+    """DataError that lists the first problems and says which command lists all; nothing without any."""
+    if problems:
+        count = len(problems)
+        more = [f"and {count - _NAMED} more"] if count > _NAMED else []
+        last = f"{root}: {count} found; mend the data, and see all by '{command}'"
+        raise DataError("\n".join([*problems[:_NAMED], *more, last]))
+
+
+class LogTell:
+    """A ``Tell`` that says what it is told to the log; of progress, a line every half minute."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def message(self, text: str) -> None:
+        log.info("%s", text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() - self._said >= 30:
+            self._said = time.monotonic()
+            log.info("%s: %d of %d", what, done, total)

@@ -1,0 +1,31 @@
+"""Folders that one process makes at a time."""
+
+import threading
+
+from hacore_packing.folders import only_one
+
+from hacore.data_tools import Silent
+
+
+def test_another_process_makes_it_wait(tmp_path):
+    """The second comes in when the first has left."""
+    said, order = [], []
+
+    class Tell(Silent):
+        def message(self, text):
+            said.append(text)
+            release.set()
+
+    def second():
+        with only_one(tmp_path / "pack", Tell()):
+            order.append("second")
+
+    release = threading.Event()
+    thread = threading.Thread(target=second)
+    with only_one(tmp_path / "pack", Silent()):
+        thread.start()
+        assert release.wait(30)
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
+    assert said == [f"waiting for another process that makes {tmp_path / 'pack'}"]

@@ -1,0 +1,68 @@
+"""One long list of a JSON file, item by item: the same as json reads, and everything that can be wrong."""
+
+import json
+import tracemalloc
+
+import pytest
+from hacore_packing import stream
+from hacore_packing.stream import JsonError, read_list
+from hypothesis import given
+from hypothesis import strategies as st
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is cut off after 0 characters"),
+        ("[]", "is not JSON at character 0 ('{' expected)"),
+        ('{"info": {}}', "has no list 'questions'"),
+        ('{"questions": {}}', "has no list 'questions'"),
+        ('{"questions": [1 2]}', "is not JSON at character 17 (',' expected)"),
+        ('{"questions": []} x', "is not JSON at character 18 (text after the end)"),
+        ('{"questions": [{"a" 1}]}', "is not JSON at character 20 (expecting ':' delimiter)"),
+        ('{"questions": [{"a": "b', "is cut off after 23 characters"),
+        ('{"questions": ' + "[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, text, message):
+    path = tmp_path / "questions.json"
+    path.write_text(text)
+    with pytest.raises(JsonError) as caught:
+        list(read_list(path, "questions"))
+    assert str(caught.value) == message
+
+
+def test_file_that_is_no_text(tmp_path):
+    path = tmp_path / "questions.json"
+    path.write_bytes(b'{"questions": ["\xff\xfe"]}')
+    with pytest.raises(JsonError, match="is no UTF-8 text"):
+        list(read_list(path, "questions"))
+
+
+@given(
+    before=JSON, items=st.lists(JSON, max_size=6), piece=st.integers(1, 40), indent=st.sampled_from([None, 1])
+)
+def test_any_list_reads_as_json_does(tmp_path_factory, before, items, piece, indent):
+    path = tmp_path_factory.mktemp("json") / "file.json"
+    path.write_text(json.dumps({"info": before, "list": items, "after": before}, indent=indent))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "PIECE", piece)
+        assert list(read_list(path, "list")) == items
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "PIECE", 10_000)
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps({"questions": [{"text": "x" * 900, "number": n} for n in range(5000)]}))
+    tracemalloc.start()
+    count = sum(1 for _ in read_list(path, "questions"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 5000
+    assert peak < path.stat().st_size / 20

@@ -1,0 +1,194 @@
+"""Questions of a split with what runs made of them: which are shown, and their pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from hacore.errors import RunError
+from hacore.measure.predictions import Prediction
+from hacore_report._figures import heat
+
+if TYPE_CHECKING:
+    from hacore.measure.reading import Seen
+    from hacore.runs.trained import Trained
+
+_BATCH = 64
+_TOP = 3  # answers of a question
+_LARGEST = 256  # pixels: what a page shows is no larger
+
+
+@attrs.frozen(kw_only=True)
+class Look:
+    """What one run made of a question. answers: of (answer, probability), the best first.
+
+    darkness, presence: data URIs of one pixel a cell.
+    """
+
+    state: str
+    prediction: str
+    answers: tuple[tuple[str, float], ...]
+    kept: int
+    cells: int
+    darkness: str
+    presence: str
+
+
+@attrs.frozen(kw_only=True)
+class Item:
+    """A question. image: key of its picture. answer: the right one, None where it is not known."""
+
+    id: int
+    image: str
+    type: str
+    question: str
+    answer: str | None
+    looks: tuple[Look, ...]
+
+    @property
+    def state(self) -> str:
+        """Of the one run; of several whether all agree."""
+        first = self.looks[0].state
+        if len(self.looks) == 1:
+            return first
+        return f"all {first}" if {look.state for look in self.looks} == {first} else "they differ"
+
+
+@attrs.frozen(kw_only=True)
+class Gallery:
+    """images: {key: (data URI, width, height)}. chosen: how the questions were."""
+
+    items: tuple[Item, ...]
+    images: dict[str, tuple[str, int, int]]
+    grids: tuple[tuple[int, int], ...]
+    chosen: str
+
+
+def choose(
+    tables: Sequence[Sequence[Prediction]], most: int, each: int = 8, seed: int = 0
+) -> tuple[list[int], str]:
+    """Ids of at most ``most`` random questions, as many of every type and outcome as there are, and a note.
+
+    tables: the predictions of one run, or of several on the same questions, whose outcome is then
+    whether they agree. each: at most so many of a type and outcome.
+    """
+    random = np.random.default_rng(seed)
+    outcomes: dict[int, list[str]] = defaultdict(list)
+    types: dict[int, str] = {}
+    for table in tables:
+        for it in table:
+            outcomes[it.id].append(it.state)
+            types[it.id] = it.type
+    cells: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
+    for number, states in outcomes.items():
+        cells[types[number], tuple(states) if len(set(states)) > 1 else (states[0],)].append(number)
+    shuffled = [[them[i] for i in random.permutation(len(them))] for _, them in sorted(cells.items())]
+    turns = [them[turn] for turn in range(each) for them in shuffled if turn < len(them)]
+    note = (
+        f"{min(len(turns), most):,} of {len(outcomes):,} questions, drawn at random: up to {each} of each "
+        "type and outcome, so that the share of right answers here is not the accuracy."
+    )
+    place = {number: at for at, number in enumerate(types)}
+    return sorted(turns[:most], key=lambda number: (types[number], place[number])), note
+
+
+def gallery(runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *, most: int = 240) -> Gallery:
+    """The gallery of one run, or of several on the same questions. Opens the data of the first."""
+    from hacore.measure.reading import question_text
+
+    dataset = runs[0][0].dataset
+    ids, note = choose([predictions for _, predictions in runs], most)
+    asked = dataset.questions(split)
+    row_of = {number: row for row, number in enumerate(asked.ids.tolist())}
+    missing = [number for number in ids if number not in row_of]
+    if missing:
+        raise RunError(f"split '{split}' has no question {missing[0]}; the data are not those of the run")
+    rows = np.array([row_of[number] for number in ids], np.int64)
+    seen = [_look(trained, split, rows) for trained, _ in runs]
+    recorded = [{it.id: it for it in predictions} for _, predictions in runs]
+    items = []
+    for place, (number, row) in enumerate(zip(ids, rows.tolist(), strict=True)):
+        words = asked.words[asked.offsets[row] : asked.offsets[row + 1]].tolist()
+        right = recorded[0][number].answer
+        items.append(
+            Item(
+                id=number,
+                image=str(int(asked.image[row])),
+                type=recorded[0][number].type,
+                question=question_text([dataset.vocabulary[word] for word in words]),
+                answer=right,
+                looks=tuple(
+                    _picture(looks[place], predictions[number])
+                    for looks, predictions in zip(seen, recorded, strict=True)
+                ),
+            )
+        )
+    images = dataset.images(split)
+    used = {item.image: _encoded(images[int(item.image)]) for item in items}
+    grids = tuple(looks[0].presence.shape for looks in seen)
+    return Gallery(items=tuple(items), images=used, grids=grids, chosen=note)
+
+
+def _look(trained: Trained, split: str, rows: np.ndarray[Any, Any]) -> list[Seen]:
+    """What was not recorded of some questions: the presence of the cells and the next likely answers."""
+    from hacore.data import make_batch
+    from hacore.measure.predict import evaluating, predict
+    from hacore.measure.reading import read_output
+
+    dataset, model = trained.dataset, trained.model
+    asked, inputs = dataset.questions(split), dataset.inputs(split)
+    objects = dataset.objects(split) if model.oracle else None
+    seen: list[Seen] = []
+    with evaluating(model):
+        for start in range(0, len(rows), _BATCH):
+            batch = make_batch(asked, inputs, rows[start : start + _BATCH], objects).to(trained.device)
+            seen += read_output(predict(model, batch, trained.precision), dataset.answers, _TOP + 1)
+    return seen
+
+
+def _picture(seen: Seen, recorded: Prediction) -> Look:
+    """What was recorded counts: the same question in another batch may be rounded to another answer."""
+    from hacore.measure.reading import brightness
+
+    bright = seen.brightness
+    if recorded.cells is not None:  # runs of contract 1 have none
+        bright = brightness(recorded.cells, recorded.weights, bright.shape)
+    dark = np.zeros((*bright.shape, 4), np.uint8)
+    dark[..., 3] = (255 * 0.7 * (1 - bright)).round()
+    likeliest = (recorded.prediction, recorded.probability)
+    others = [(it.answer, it.probability) for it in seen.answers if it.answer != recorded.prediction]
+    return Look(
+        state=recorded.state,
+        prediction=recorded.prediction,
+        answers=(likeliest, *others[: _TOP - 1]),
+        kept=recorded.kept,
+        cells=seen.presence.size,
+        darkness=_uri(dark, "PNG"),
+        presence=_uri(heat(seen.presence), "PNG"),
+    )
+
+
+def _encoded(image_3HW: np.ndarray[Any, Any]) -> tuple[str, int, int]:
+    """The smaller of PNG and JPEG: drawn scenes and photographs."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(image_3HW.transpose(1, 2, 0)))
+    size = picture.size
+    picture.thumbnail((_LARGEST, _LARGEST))
+    pixels = np.asarray(picture)
+    return min(_uri(pixels, "PNG"), _uri(pixels, "JPEG"), key=len), *size
+
+
+def _uri(pixels: np.ndarray[Any, Any], kind: str) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    options = {"quality": 85} if kind == "JPEG" else {"optimize": True}
+    Image.fromarray(pixels).save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

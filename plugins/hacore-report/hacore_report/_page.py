@@ -1,0 +1,265 @@
+"""Pages about runs: one file each, which fetches nothing. Needs jinja2, matplotlib and Pillow."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from hacore.errors import DataError, HacoreError
+from hacore.machine.files import write_whole
+from hacore.measure.predictions import read_predictions
+from hacore.measure.scores import Baseline
+from hacore.runs import Result, RunFolder
+from hacore.runs.metrics import read_metrics
+from hacore.runs.result import Training
+from hacore_report._predictions import Row, by_type, confusion
+from hacore_report._runs import Run, label, read_runs
+from hacore_report._table import distinguishing
+from hacore_report._values import BASELINES
+
+if TYPE_CHECKING:
+    from hacore.runs.trained import Trained
+    from hacore_report._gallery import Gallery
+
+_NEEDED = {"jinja2": "jinja2", "matplotlib": "matplotlib", "PIL": "pillow"}
+MOST_RUNS = 8
+
+
+def write_report(
+    run: RunFolder | str | Path, *, trained: Trained | None = None, device: str = "auto"
+) -> Path:
+    """Write the page about a finished run, ``report/index.html`` in its folder; returns its path.
+
+    trained: its model, where it is loaded already. Where the model or its data cannot be opened the page
+    has no gallery and says why. Raises RunError when the run is not finished, HacoreError when a library
+    is missing.
+    """
+    _need_libraries()
+    from hacore_report import _figures
+
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    result = folder.result()
+    predictions = read_predictions(folder.predictions_file(result.split))
+    rows = by_type(predictions)
+    cells = round(rows[-1].kept / result.kept) if result.kept else 0
+    gallery, problem = _gallery([folder], [trained], [predictions], result.split, device)
+    page = _render(
+        "run.html.jinja",
+        title=result.name,
+        result=result,
+        spec=folder.spec_file.read_text(encoding="utf-8"),
+        cost=_cost(result, cells),
+        curves=_figures.curves(read_metrics(folder.metrics_file)),
+        rows=rows,
+        cells=cells,
+        baselines=[(BASELINES[name], held) for name, held in result.baselines.items()],
+        baseline_of=_baseline_of,
+        kept=_figures.kept_cells(predictions, cells),
+        confusion=confusion(predictions),
+        gallery=gallery,
+        problem=problem,
+    )
+    write_whole(folder.report_file, page.encode())
+    return folder.report_file
+
+
+@attrs.frozen(kw_only=True)
+class Compared:
+    """A row of a comparison. kept: share of the cells."""
+
+    name: str
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    kept: float
+    result: Result
+    types: dict[str, Row]
+
+    @property
+    def multiply_adds(self) -> int | None:
+        """Of one question; None in runs of before they were counted."""
+        return self.result.multiply_adds
+
+
+def write_comparison(
+    runs: Sequence[str | Path], output: str | Path, *, device: str = "auto"
+) -> tuple[Path, tuple[str, ...]]:
+    """Write a page that shows runs side by side on the same questions; returns its path, and notes.
+
+    runs: run folders, sweep folders, folders of runs; at most ``MOST_RUNS`` runs, measured on the same
+    split of the same data, or HacoreError.
+    """
+    _need_libraries()
+    from hacore_report import _figures
+
+    found = read_runs(runs)
+    _comparable(found.runs)
+    folders = [RunFolder(run.path) for run in found.runs]
+    results = [folder.result() for folder in folders]
+    split = results[0].split
+    tables = [read_predictions(folder.predictions_file(split)) for folder in folders]
+    for folder, table in zip(folders, tables, strict=True):
+        if {it.id for it in table} != {it.id for it in tables[0]}:
+            raise HacoreError(
+                f"{folder.path}: its predictions are on other questions than those of {folders[0].path}; "
+                "measure both again with 'hacore eval'"
+            )
+    compared = []
+    for name, result, table in zip(_names(found.runs), results, tables, strict=True):
+        rows = by_type(table)
+        compared.append(
+            Compared(
+                name=name,
+                accuracy=rows[-1].accuracy,
+                low=rows[-1].low,
+                high=rows[-1].high,
+                kept=result.kept,
+                result=result,
+                types={it.name: it for it in rows},
+            )
+        )
+    gallery, problem = _gallery(folders, [None] * len(folders), tables, split, device)
+    page = _render(
+        "comparison.html.jinja",
+        title="Comparison of " + ", ".join(it.name for it in compared),
+        split=split,
+        data=results[0].data,
+        questions=len(tables[0]),
+        compared=compared,
+        baselines=[(BASELINES[name], held) for name, held in results[0].baselines.items()],
+        baseline_of=_baseline_of,
+        figure=_figures.against_cost(compared),
+        gallery=gallery,
+        problem=problem,
+    )
+    path = Path(output)
+    write_whole(path, page.encode(), option="--output")
+    return path, found.notes
+
+
+def _need_libraries() -> None:
+    missing = [name for module, name in _NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise HacoreError(f"a report needs {', '.join(missing)}; run 'pip install hacore[report]'")
+
+
+def _comparable(runs: Sequence[Run]) -> None:
+    if len(runs) > MOST_RUNS:
+        raise HacoreError(f"{len(runs)} runs are too many for one page; compare at most {MOST_RUNS}")
+    first = runs[0]
+    for run in runs[1:]:
+        for key in ("split", "data.fingerprint"):
+            if run.get(key) != first.get(key):
+                raise HacoreError(
+                    f"{run.path}: {key} is {label(run.get(key))}, in {first.path} {label(first.get(key))}; "
+                    "runs are compared on the same questions"
+                )
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """The names of the specs, with what tells apart those of the same name."""
+    names = [str(run.spec["name"]) for run in runs]
+    for keys in (distinguishing(runs), ("seed",)):
+        twice = {name for name, count in Counter(names).items() if count > 1}
+        names = [
+            f"{name} ({', '.join(f'{key} = {label(run.get(key))}' for key in keys)})"
+            if name in twice
+            else name
+            for name, run in zip(names, runs, strict=True)
+        ]
+    return names
+
+
+def _gallery(
+    folders: Sequence[RunFolder],
+    models: Sequence[Trained | None],
+    tables: Sequence[Any],
+    split: str,
+    device: str,
+) -> tuple[Gallery | None, str | None]:
+    """The gallery, or why there is none."""
+    from hacore.runs.trained import load
+    from hacore_report._gallery import gallery
+
+    try:
+        loaded: list[Trained] = []
+        for folder, model in zip(folders, models, strict=True):
+            it = model or load(folder, device=device)
+            if loaded and it.opened is None:
+                it = attrs.evolve(it, opened=loaded[0].dataset.reading(None))  # of the same fingerprint
+            loaded.append(_reading(it))
+        return gallery(list(zip(loaded, tables, strict=True)), split, most=240 // len(folders)), None
+    except HacoreError as error:
+        return None, str(error)
+
+
+def _reading(trained: Trained) -> Trained:
+    """The model with its data, read as they were when it was measured: from a store of features, if any."""
+    from hacore.features.describe import with_features
+
+    if trained.opened is not None and trained.opened.store is not None:
+        return trained
+    try:
+        return attrs.evolve(trained, opened=with_features(trained.dataset, trained.spec, trained.model))
+    except DataError:  # the store is gone or another one: the images give the same up to rounding
+        return trained
+
+
+def _cost(result: Result, cells: int) -> list[tuple[str, str]]:
+    """What the run cost, in words."""
+    training = result.training or Training(seconds=math.nan)
+    rows = [
+        ("cells kept", f"{result.kept:.1%} of {cells}" if cells else f"{result.kept:.1%}"),
+        ("training", _duration(training.seconds) if result.training else None),
+        ("questions per second in training", _number(training.questions_per_second)),
+        ("steps", _number(training.steps)),
+        ("weights of step", _number(result.checkpoint["step"])),
+        ("device", training.device),
+        (
+            "processes, threads of each",
+            f"{training.processes}, {training.threads}" if training.processes else None,
+        ),
+        ("parameters", _number(result.parameters)),
+        ("multiply-adds of a question", _number(result.multiply_adds)),
+        *(
+            (f"of these: {stage.replace('_', ' ')}", _number(count))
+            for stage, count in (result.multiply_adds_by_stage or {}).items()
+        ),
+    ]
+    return [(name, value) for name, value in rows if value is not None]
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _baseline_of(baseline: Baseline, name: str) -> float | None:
+    """A baseline's accuracy of a type of question, or of "all"."""
+    return baseline.accuracy if name == "all" else baseline.by_type.get(name)
+
+
+def _render(template: str, **values: Any) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hacore.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
+    text: str = environment.get_template(template).render(**values)
+    return text

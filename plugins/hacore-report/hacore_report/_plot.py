@@ -1,0 +1,233 @@
+"""Accuracy, time and multiply-adds against the share of cells that are kept.
+
+Series differ in colour, marker and line style, so that they are told apart in grey and by readers who
+see colours differently; the colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hacore.errors import HacoreError
+from hacore_report._runs import Run, Runs, known_key, label
+from hacore_report._table import differing, distinguishing, explained, machine, values_of
+from hacore_report._values import BASELINES, Cell, Value, baseline, order, summary, value_named
+
+SUFFIXES = (".svg", ".png", ".pdf")
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = "osD^vPX"
+DASHES: tuple[Any, ...] = (
+    "-",
+    *((0, dashes) for dashes in ((5, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (9, 2), (2, 2))),
+)
+SETTINGS: Any = {
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "figure.constrained_layout.w_pad": 0.08,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.2,
+    "pdf.fonttype": 42,  # letters stay letters, as publishers ask
+    "svg.hashsalt": "hacore",  # the same runs give the same file
+}
+
+
+@attrs.frozen(kw_only=True)
+class Point:
+    """One experiment, over its seeds. cells: of each panel, None where it has no such value."""
+
+    kept: Cell
+    cells: tuple[Cell | None, ...]
+
+
+def plot(
+    runs: Runs,
+    output: str | Path,
+    *,
+    series: Sequence[str] | None = None,
+    value: str = "accuracy",
+    time: str = "training.seconds",
+    title: str | None = None,
+) -> tuple[str, ...]:
+    """Draw a value, the time and the multiply-adds of runs against their share of kept cells.
+
+    output: a file whose ending, .svg, .png or .pdf, says its format. series: dotted keys; one line for
+    each combination of their values; by default selector and aggregator, where they differ. Points are
+    means over seeds, with the sample standard deviation as error bars. time: ``training.seconds`` or
+    ``training.questions_per_second``. Returns notes for the reader.
+    Raises HacoreError when matplotlib is missing.
+    """
+    path = Path(output)
+    if path.suffix.lower() not in SUFFIXES:
+        raise HacoreError(f"{output}: the name of a picture ends in {', '.join(SUFFIXES)}")
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise HacoreError("a plot needs matplotlib; run 'pip install hacore[plot]'") from None
+    for key in series or ():
+        known_key(key, runs.runs)
+    if series is None:
+        varied = differing(runs.runs)
+        series = [key for key in ("selector.use", "aggregator.use") if key in varied]
+    panels = [value_named(name, runs.runs) for name in (value, time)]
+    if any("multiply_adds" in run.result for run in runs.runs):
+        panels.append(Value(name="multiply-adds", key="multiply_adds"))
+    lines = _lines(runs.runs, series, panels)
+    if not any(point.cells[0] for points in lines.values() for point in points):
+        raise HacoreError(f"no run has a number for '{value}', so there is nothing to draw")
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(2.35 * len(panels), 2.5), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for index, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
+            points = [point for them in lines.values() for point in them]
+            factor, words = _unit(panel, [cell.mean for it in points if (cell := it.cells[index])])
+            for number, (name, them) in enumerate(lines.items()):
+                _draw(ax, name, them, index, number, factor)
+            _scale(ax.set_xscale, ax.xaxis, [100 * point.kept.mean for point in points], 8)
+            ax.set_xlabel("cells kept (%)")
+            ax.set_ylabel(words)
+            if panel.share:
+                _baseline(ax, panel, runs.runs)
+            else:
+                heights = [factor * cell.mean for it in points if (cell := it.cells[index])]
+                if not _scale(ax.set_yscale, ax.yaxis, heights, 5):
+                    ax.set_ylim(bottom=0)
+            ax.grid(axis="y", color="#DDDDDD", linewidth=0.5)
+            ax.set_axisbelow(True)
+        if len(lines) > 1 or title:
+            handles, names = axes[0].get_legend_handles_labels()
+            figure.legend(
+                handles,
+                names,
+                loc="outside upper center",
+                ncols=min(len(lines), 4),
+                frameon=False,
+                title=title,
+                handlelength=3.2,
+            )
+        _save(figure, path)
+    return (*runs.notes, *_notes(runs.runs, series, panels))
+
+
+def _lines(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) -> dict[str, list[Point]]:
+    """The points of each series, by their share of kept cells."""
+    experiments: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    came = sorted(runs, key=lambda run: [order(run.get(key)) for key in series])
+    for run in came:
+        name = ", ".join(label(run.get(key)) for key in series)
+        experiments[name, json.dumps(run.options(), sort_keys=True)].append(run)
+    lines: dict[str, list[Point]] = defaultdict(list)
+    kept = Value(name="kept", key="kept")
+    for (name, _), them in experiments.items():
+        share = summary(kept, them)
+        if share is not None:
+            lines[name].append(Point(kept=share, cells=tuple(summary(it, them) for it in panels)))
+    return {name: sorted(points, key=lambda point: point.kept.mean) for name, points in lines.items()}
+
+
+def _draw(ax: Any, name: str, points: Sequence[Point], panel: int, number: int, factor: float) -> None:
+    having = [(point.kept, cell) for point in points if (cell := point.cells[panel]) is not None]
+    colour = COLOURS[number % len(COLOURS)]
+    ax.errorbar(
+        [100 * kept.mean for kept, _ in having],
+        [factor * cell.mean for _, cell in having],
+        xerr=_bars([kept for kept, _ in having], 100),
+        yerr=_bars([cell for _, cell in having], factor),
+        label=name or "all runs",
+        color=colour,
+        linestyle=DASHES[number % len(DASHES)] if len(having) > 1 else "none",
+        marker=MARKERS[number % len(MARKERS)],
+        markersize=4.2,
+        markerfacecolor="white" if number % 2 else colour,
+        markeredgewidth=1.0,
+        elinewidth=0.8,
+        capsize=2,
+        clip_on=False,
+        zorder=3 + number,
+    )
+
+
+def _bars(cells: Sequence[Cell], factor: float) -> list[float] | None:
+    deviations = [factor * (cell.deviation or 0.0) for cell in cells]
+    return deviations if any(deviations) else None
+
+
+def _unit(panel: Value, heights: Sequence[float]) -> tuple[float, str]:
+    """The factor from what was measured to what is shown, and the words for it with their unit."""
+    if panel.key == "multiply_adds":
+        power = 9 if max(heights, default=0) >= 1e10 else 6
+        return 10.0**-power, f"multiply-adds ($10^{power}$)"
+    if panel.key == "training.seconds":
+        return 1.0, "training (s)"
+    if panel.key == "training.questions_per_second":
+        return 1.0, "questions/s in training"
+    return (100.0 if panel.share else 1.0), panel.title
+
+
+def _scale(set_scale: Any, axis: Any, numbers: Sequence[float], ratio: float) -> bool:
+    """Logarithmic where the numbers span more than the ratio, with ticks at 1, 2 and 5; says whether."""
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    far = bool(numbers) and min(numbers) > 0 and max(numbers) > ratio * min(numbers)
+    if far:
+        set_scale("log")
+        few = max(numbers) < 300 * min(numbers)
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=20))
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(lambda number, _: f"{number:,.0f}" if number >= 1000 else f"{number:g}")
+    return far
+
+
+def _baseline(ax: Any, panel: Value, runs: Sequence[Run]) -> None:
+    cells = {told: cell for name, told in BASELINES.items() if (cell := baseline(panel, name, runs))}
+    if not cells:
+        return
+    told, cell = max(cells.items(), key=lambda it: it[1].mean)
+    ax.axhline(100 * cell.mean, color="#777777", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    ax.annotate(
+        told,
+        (1, 100 * cell.mean),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7,
+        color="#555555",
+    )
+
+
+def _save(figure: Any, path: Path) -> None:
+    # Without the date, so that the same runs give the same file.
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    try:
+        figure.savefig(path, dpi=300, metadata=metadata)
+    except OSError as error:
+        raise HacoreError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _notes(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) -> list[str]:
+    along = distinguishing(runs, without=series)
+    notes = []
+    if along != ("name",):
+        notes.append(f"points of a line differ in {', '.join(along)}")
+    others = [key for key in differing(runs) if key not in (*series, *along)]
+    others = [key for key in others if not explained(key, runs, (*series, *along))]
+    if any(panel.timed for panel in panels):
+        others += machine(runs)
+    if others:
+        found = "; ".join(f"{key}: {values_of(key, runs)}" for key in others)
+        notes.append(f"the runs also differ in {found}")
+    return notes

@@ -1,0 +1,206 @@
+"""Means and deviations over seeds, with any keys as rows and columns."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from hacore.errors import HacoreError
+from hacore_report._runs import Run, Runs, known_key, label
+from hacore_report._values import BASELINES, Cell, Value, baseline, order, summary, value_named
+
+Labels = tuple[Any, ...]
+_MACHINE = ("training.device", "training.threads", "training.processes")
+"""What times depend on beside the spec."""
+
+
+@attrs.frozen(kw_only=True)
+class Table:
+    """Cells by the values of ``row_keys`` and ``column_keys``, and by what was measured.
+
+    rows, columns: the values of these keys, in order. cells: {(row, column, value's name): cell}.
+    baselines: {(baseline, column, value's name): cell}. notes: a line on each thing a reader must know.
+    """
+
+    row_keys: tuple[str, ...]
+    column_keys: tuple[str, ...]
+    values: tuple[Value, ...]
+    rows: tuple[Labels, ...]
+    columns: tuple[Labels, ...]
+    cells: Mapping[tuple[Labels, Labels, str], Cell]
+    baselines: Mapping[tuple[str, Labels, str], Cell]
+    splits: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def tabulate(
+    runs: Runs,
+    *,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+    values: Sequence[str] = ("accuracy",),
+    over: Sequence[str] = (),
+) -> Table:
+    """A table of runs.
+
+    rows, columns: dotted keys of the spec or of result.json; rows are by default the keys that tell
+    the experiments apart. values: numbers of result.json by dotted key; groups, question types and
+    ``seconds`` by their own names. over: keys to average over beside the seed.
+    Raises HacoreError when runs of one cell differ in anything else, naming it.
+    """
+    for key in (*(rows or ()), *columns, *over):
+        known_key(key, runs.runs)
+    both = sorted({key for key in rows or () if key in columns})
+    if both:
+        raise HacoreError(f"'{both[0]}' is given for both rows and columns")
+    if rows is None:
+        rows = distinguishing(runs.runs, without=(*columns, *over))
+    found = [value_named(name, runs.runs) for name in values]
+    cells: dict[tuple[Labels, Labels], list[Run]] = defaultdict(list)
+    for run in runs.runs:
+        cells[_labels(run, rows), _labels(run, columns)].append(run)
+    timed = any(value.timed for value in found)
+    _refuse_mixed(cells, rows, columns, over, timed)
+    row_labels = _sorted({where[0] for where in cells}, cells, 0)
+    column_labels = _sorted({where[1] for where in cells}, cells, 1)
+    by_column = {
+        column: [run for (_, other), them in cells.items() if other == column for run in them]
+        for column in column_labels
+    }
+    baselines = {
+        (name, column, value.name): cell
+        for name in BASELINES
+        for column, them in by_column.items()
+        for value in found
+        if (cell := baseline(value, name, them))
+    }
+    return Table(
+        row_keys=tuple(rows),
+        column_keys=tuple(columns),
+        values=tuple(found),
+        rows=tuple(row_labels),
+        columns=tuple(column_labels),
+        cells={
+            (*where, value.name): cell
+            for where, them in cells.items()
+            for value in found
+            if (cell := summary(value, them))
+        },
+        baselines=baselines,
+        splits=tuple(sorted({str(run.get("split")) for run in runs.runs})),
+        notes=(*runs.notes, *_also(runs.runs, (*rows, *columns), over, timed)),
+    )
+
+
+def distinguishing(runs: Sequence[Run], without: Sequence[str] = ()) -> tuple[str, ...]:
+    """As few options as tell all experiments apart, components before their options."""
+    keys = [key for key in differing(runs) if key not in without]
+    keys.sort(key=lambda key: not key.endswith(".use"))
+    chosen: list[str] = []
+    for key in keys:
+        groups: dict[str, set[str]] = defaultdict(set)
+        for run in runs:
+            groups[_text([run.options().get(it) for it in (*chosen, *without)])].add(
+                _text(run.options().get(key))
+            )
+        if any(len(values) > 1 for values in groups.values()):
+            chosen.append(key)
+    return tuple(chosen) or ("name",)
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The options in which runs differ, in the order of the spec."""
+    every = [run.options() for run in runs]
+    keys = dict.fromkeys(key for options in every for key in options)
+    return [key for key in keys if len({_text(options.get(key)) for options in every}) > 1]
+
+
+def explained(key: str, runs: Sequence[Run], by: Sequence[str]) -> bool:
+    """Whether an option follows from the choice of its component, which is one of the keys ``by``."""
+    use = f"{key.partition('.')[0]}.use"
+    if key == use or use not in by:
+        return False
+    held: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        held[_text(run.get(use))].add(_text(run.get(key)))
+    return all(len(values) == 1 for values in held.values())
+
+
+def machine(runs: Sequence[Run]) -> list[str]:
+    """What times depend on beside the spec, where it differs."""
+    return [key for key in _MACHINE if len({_text(run.get(key)) for run in runs}) > 1]
+
+
+def values_of(key: str, runs: Sequence[Run]) -> str:
+    """The values that runs have under a key, as text."""
+    found = sorted({_text(run.get(key)): run.get(key) for run in runs}.values(), key=order)
+    return ", ".join(label(value) for value in found)
+
+
+def _refuse_mixed(
+    cells: Mapping[tuple[Labels, Labels], list[Run]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    over: Sequence[str],
+    timed: bool,
+) -> None:
+    mixed: dict[str, list[Run]] = {}
+    for them in cells.values():
+        keys = differing(them) + (machine(them) if timed else [])
+        for key in keys:
+            if key not in over and not explained(key, them, (*keys, *over)):
+                mixed.setdefault(key, them)
+    if not mixed:
+        return
+    first = next(iter(mixed.values()))[0]
+    where = ", ".join(f"{key} = {label(first.get(key))}" for key in (*rows, *columns))
+    found = "; ".join(f"{key}: {values_of(key, them)}" for key, them in mixed.items())
+    key = next(iter(mixed))
+    raise HacoreError(
+        f"runs of one cell (the first has {where}) differ in more than the seed: {found}; make it a row or "
+        f"column (--rows {key}), choose (--where {key}=...), or say that it may be averaged (--over {key})"
+    )
+
+
+def _also(runs: Sequence[Run], shown_keys: Sequence[str], over: Sequence[str], timed: bool) -> list[str]:
+    """A note on options that differ between cells without being rows or columns."""
+    others = [key for key in differing(runs) if key not in (*shown_keys, *over)]
+    others = [key for key in others if not explained(key, runs, (*shown_keys, *over))]
+    others += machine(runs) if timed else []
+    notes = []
+    if others:
+        found = "; ".join(f"{key}: {values_of(key, runs)}" for key in others)
+        notes.append(f"between cells the runs also differ in {found}")
+    if over:
+        notes.append(f"means are over seeds and over {', '.join(over)}")
+    return notes
+
+
+def _labels(run: Run, keys: Sequence[str]) -> Labels:
+    """The values of keys; lists as text, so that they can be compared and sorted."""
+    return tuple(label(value) if isinstance(value := run.get(key), list) else value for key in keys)
+
+
+def _sorted(found: set[Labels], cells: Mapping[tuple[Labels, Labels], Any], side: int) -> list[Labels]:
+    came = list(dict.fromkeys(where[side] for where in cells))
+    first = {
+        (position, _text(value)): rank
+        for rank, labels in reversed(list(enumerate(came)))
+        for position, value in enumerate(labels)
+    }
+
+    def key(labels: Labels) -> list[Any]:
+        return [
+            (*order(value), first[position, _text(value)] if order(value)[0] == 1 else 0)
+            for position, value in enumerate(labels)
+        ]
+
+    return sorted(came, key=key)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,156 @@
+"""Names and looks of what was measured."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from hacore.errors import HacoreError, did_you_mean
+from hacore_report._runs import Run
+
+SHORT = ("by_group.{}.accuracy", "by_type.{}.accuracy", "training.{}", "baselines.{}.accuracy")
+"""What a short name of a value may stand for."""
+_MOST = 12
+BASELINES = {"majority": "majority answer", "question_only": "question only"}
+
+
+@attrs.frozen(kw_only=True)
+class Value:
+    """Something that was measured. name: as it was asked for; key: of result.json or the spec."""
+
+    name: str
+    key: str
+
+    @property
+    def share(self) -> bool:
+        """Whether it lies in [0, 1] and is shown in percent."""
+        last = self.key.rpartition(".")[2]
+        return last in ("accuracy", "kept") or last.endswith("_accuracy")
+
+    @property
+    def timed(self) -> bool:
+        """Whether it depends on the machine."""
+        return self.key in ("training.seconds", "training.questions_per_second")
+
+    @property
+    def title(self) -> str:
+        """With its unit."""
+        if self.key == "training.seconds":
+            return f"{self.name} (s)"
+        return f"{self.name} (%)" if self.share else self.name
+
+    def of(self, run: Run) -> float | None:
+        """The number of a run, None where it has none. Raises HacoreError when it is no number."""
+        value = run.get(self.key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise HacoreError(f"{self.key}: is {value!r} in {run.path}; a table shows numbers")
+        return float(value)
+
+    def baseline(self, name: str) -> Value | None:
+        """The same of a baseline, where there is such a thing."""
+        if self.key == "accuracy":
+            return Value(name=name, key=f"baselines.{name}.accuracy")
+        kind, _, rest = self.key.partition(".")
+        if kind in ("by_group", "by_type") and rest.endswith(".accuracy"):
+            return Value(name=name, key=f"baselines.{name}.{kind}.{rest.removesuffix('.accuracy')}")
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class Cell:
+    """Mean and sample standard deviation (None for one run) over the runs of some seeds."""
+
+    mean: float
+    deviation: float | None
+    seeds: tuple[int, ...]
+    runs: tuple[str, ...]
+
+
+def value_named(name: str, runs: Sequence[Run]) -> Value:
+    """The value that a name stands for: a dotted key, or a group, type or time by its own name.
+
+    Raises HacoreError when no run has it, or when the name may stand for several.
+    """
+    held = {key for run in runs for key in (*run.result, *run.spec)}
+    if name in held:
+        return Value(name=name, key=name)
+    keys = [key for key in (pattern.format(name) for pattern in SHORT) if key in held]
+    if len(keys) == 1:
+        return Value(name=name, key=keys[0])
+    if keys:
+        raise HacoreError(f"value '{name}' may be {' or '.join(keys)}; give one of these")
+    numbers = sorted(
+        key for run in runs[:1] for key, it in run.result.items() if isinstance(it, (int, float))
+    )
+    short = list(
+        dict.fromkeys(key.split(".")[1] for key in numbers if key.startswith(("by_group.", "by_type.")))
+    )
+    raise HacoreError(
+        f"no run has a value '{name}'{did_you_mean(name, [*numbers, *short])}; values are the numbers of "
+        f"result.json, as in {', '.join(_examples(numbers, short))}{', and more' * (len(short) > _MOST)}"
+    )
+
+
+def summary(value: Value, runs: Sequence[Run]) -> Cell | None:
+    """Mean and deviation of a value; None where no run has it."""
+    having = [(run, number) for run in runs if (number := value.of(run)) is not None]
+    if not having:
+        return None
+    numbers = [number for _, number in having]
+    return Cell(
+        mean=statistics.fmean(numbers),
+        deviation=statistics.stdev(numbers) if len(numbers) > 1 else None,
+        seeds=tuple(run.seed for run, _ in having),
+        runs=tuple(str(run.path) for run, _ in having),
+    )
+
+
+def baseline(value: Value, name: str, runs: Sequence[Run]) -> Cell | None:
+    """The same value of a baseline: mean over the runs of each seed, then over seeds.
+
+    None where there is no such thing, or where the runs are not of the same data.
+    """
+    base = value.baseline(name)
+    if base is None or len({(run.get("data.fingerprint"), run.get("split")) for run in runs}) > 1:
+        return None
+    seeds = sorted({run.seed for run in runs})
+    cells = [summary(base, [run for run in runs if run.seed == seed]) for seed in seeds]
+    means = [cell.mean for cell in cells if cell]
+    if not means:
+        return None
+    return Cell(
+        mean=statistics.fmean(means),
+        deviation=statistics.stdev(means) if len(means) > 1 else None,
+        seeds=tuple(seed for seed, cell in zip(seeds, cells, strict=True) if cell),
+        runs=tuple(path for cell in cells if cell for path in cell.runs),
+    )
+
+
+def decimals(value: Value, cells: Sequence[Cell | None], asked: int | None) -> int:
+    """Digits after the point that suit all cells of a column."""
+    if asked is not None:
+        return asked
+    if value.share:
+        return 1
+    largest = max((abs(cell.mean) for cell in cells if cell), default=0.0)
+    if all(cell is None or cell.mean == int(cell.mean) for cell in cells) or largest >= 100:
+        return 0
+    return max(0, 2 - math.floor(math.log10(largest))) if largest else 0
+
+
+def order(value: Any) -> tuple[Any, ...]:
+    """A sort key: numbers by size, then everything else as it came, then what is missing."""
+    if isinstance(value, (int, float)):
+        return (0, value)
+    return (2, 0) if value is None else (1, 0)
+
+
+def _examples(numbers: list[str], short: list[str]) -> list[str]:
+    wanted = ("accuracy", "kept", "training.seconds", "training.questions_per_second", "multiply_adds")
+    return [key for key in wanted if key in numbers] + short[:_MOST]

@@ -1,0 +1,61 @@
+"""``hacore plot``."""
+
+from __future__ import annotations
+
+import click
+
+from hacore.cli.tables import print_json
+from hacore_report.table_command import condition, where_option
+
+
+@click.command(no_args_is_help=True)
+@click.argument("runs", nargs=-1, required=True, type=click.Path())
+@click.option("--output", required=True, metavar="FILE", help="The picture: a file .svg, .png or .pdf.")
+@click.option(
+    "--series",
+    multiple=True,
+    metavar="KEY",
+    help="One line for each value of this key; default: selector and aggregator. May be repeated.",
+)
+@click.option("--value", default="accuracy", show_default=True, help="What the first panel shows.")
+@click.option(
+    "--time",
+    type=click.Choice(["seconds", "questions_per_second"]),
+    default="seconds",
+    show_default=True,
+    help="What the second panel shows.",
+)
+@where_option
+@click.option("--title", help="Words above the legend.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plot(
+    runs: tuple[str, ...],
+    output: str,
+    series: tuple[str, ...],
+    value: str,
+    time: str,
+    conditions: tuple[str, ...],
+    title: str | None,
+    as_json: bool,
+) -> None:
+    """Draw accuracy, time and multiply-adds of RUNS against the share of cells that they keep.
+
+    RUNS are run folders and sweep folders. A point is the mean over seeds, its error bars the sample
+    standard deviation; the best baseline is dotted. Needs matplotlib: pip install hacore[plot].
+
+    \b
+    Examples:
+      hacore plot sweeps/table1 --output table1.pdf
+      hacore plot sweeps/table1 --series aggregator.use --value relational --output table1.png
+    """
+    from hacore_report import plot as draw
+    from hacore_report import read_runs
+
+    found = read_runs(runs).where([condition(words) for words in conditions])
+    notes = draw(found, output, series=series or None, value=value, time=time, title=title)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        print_json({"output": output, "runs": len(found.runs), "notes": list(notes)})
+    else:
+        click.echo(f"wrote {output}: {len(found.runs)} runs")

@@ -1,0 +1,95 @@
+"""``hacore table``."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import click
+
+from hacore.cli.tables import json_option
+
+where_option = click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only runs with this value, as in --where selector.use=l2-topk. May be repeated.",
+)
+
+
+@click.command(no_args_is_help=True)
+@click.argument("runs", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--rows",
+    multiple=True,
+    metavar="KEY",
+    help="A key whose values are the rows; default: what tells the runs apart. May be repeated.",
+)
+@click.option(
+    "--columns", multiple=True, metavar="KEY", help="A key whose values are the columns. May be repeated."
+)
+@click.option(
+    "--value",
+    "values",
+    multiple=True,
+    metavar="NAME",
+    help="What to show: accuracy (the default), a group or question type, kept, seconds, "
+    "questions_per_second, multiply_adds, or any number of result.json. May be repeated.",
+)
+@where_option
+@click.option(
+    "--over", multiple=True, metavar="KEY", help="Average over this key beside the seed. May be repeated."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "csv", "latex"]),
+    default="text",
+    show_default=True,
+    help="How to write it.",
+)
+@click.option("--digits", type=click.IntRange(0, 12), help="Digits after the point.")
+@json_option
+def table(
+    runs: tuple[str, ...],
+    rows: tuple[str, ...],
+    columns: tuple[str, ...],
+    values: tuple[str, ...],
+    conditions: tuple[str, ...],
+    over: tuple[str, ...],
+    form: str,
+    digits: int | None,
+    as_json: bool,
+) -> None:
+    """Make a table of RUNS: run folders and sweep folders; mean and deviation over seeds.
+
+    Keys are dotted, of the spec or of result.json. Runs of one cell may differ in their seed only;
+    whatever else differs is named. Notes go to standard error.
+
+    \b
+    Examples:
+      hacore table sweeps/table1
+      hacore table sweeps/table2 --rows selector.threshold --columns aggregator.use
+      hacore table runs/han_rn/* --value non-relational --value relational --format markdown
+    """
+    from hacore_report import read_runs, tabulate, write_table
+
+    found = read_runs(runs).where([condition(words) for words in conditions])
+    made = tabulate(found, rows=rows or None, columns=columns, values=values or ("accuracy",), over=over)
+    click.echo(write_table(made, "json" if as_json else form, digits=digits), nl=False)
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def condition(words: str) -> tuple[str, Any]:
+    """Key and value of ``--where KEY=VALUE``; values are TOML, a bare word is a string, none is none."""
+    key, equals, text = (part.strip() for part in words.partition("="))
+    if not equals or not key:
+        raise click.UsageError(f"--where {words}: must be key=value, as in --where selector.k=8")
+    if text == "none":
+        return key, None
+    try:
+        return key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, text

@@ -1,0 +1,235 @@
+"""The page about a run, and the page that compares runs."""
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from hacore_report import _page
+
+import hacore
+from hacore.errors import HacoreError, RunError
+from hacore.spec import load_spec
+
+for needed in ("jinja2", "matplotlib", "PIL"):
+    pytest.importorskip(needed)
+
+SELECTORS = {
+    "han": ["selector.k=7"],
+    "adahan": ['selector={use="adahan"}'],
+    "san": ['selector={use="soft-attention"}', 'aggregator={use="sum-pool"}'],
+}
+SMALL = [
+    *("data.images=40", "data.held_out=5", "data.validation=5", "image_encoder.channels=[4, 8]"),
+    *("image_encoder.strides=[4]", "train.steps=3", "train.batch_images=4", "train.threads=1"),
+    *("train.warmup_steps=0", "train.log_steps=1", "eval.baseline_steps=1"),
+]
+
+
+@pytest.fixture(scope="module")
+def runs(request, tmp_path_factory):
+    """{selector: folder of a run of a second}; every one wrote its report."""
+    base = tmp_path_factory.mktemp("runs")
+    made = {}
+    for name, chosen in SELECTORS.items():
+        overrides = [*SMALL, *chosen, f"name={name}"]
+        spec = load_spec(request.config.rootpath / "experiments" / "han_rn.toml", overrides)
+        made[name], _ = hacore.run(spec, runs=base, device="cpu")
+    return made
+
+
+@pytest.fixture
+def copied(runs, tmp_path):
+    """A copy of the run of HAN, to be spoilt."""
+    shutil.copytree(runs["han"].path, tmp_path / "run")
+    return hacore.RunFolder(tmp_path / "run")
+
+
+class Page(html.parser.HTMLParser):
+    """What a test asks of a page: tags with their attributes, and the text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "style" not in self.open[-1:] and "script" not in self.open[-1:]:
+            self.words.append(data)
+
+    def all(self, tag, **wanted):
+        return [
+            held
+            for name, held in self.tags
+            if name == tag and all(held.get(key.rstrip("_")) == value for key, value in wanted.items())
+        ]
+
+    def check(self):
+        """It fetches nothing, names pictures, and ids and references agree."""
+        for _, held in self.tags:
+            for key in ("src", "href"):
+                assert held.get(key, "#").startswith(("#", "data:")), held
+        assert "url(" not in self.source
+        assert "@import" not in self.source
+        ids = [held["id"] for _, held in self.tags if "id" in held]
+        assert len(ids) == len(set(ids))
+        assert {held["href"][1:] for held in self.all("use")} <= set(ids)
+        assert all(held["alt"] for held in self.all("img"))
+        assert all(held["aria-label"] for held in self.all("svg") if "role" in held)
+        return self
+
+
+def test_every_run_writes_a_page_about_itself(runs):
+    for name, folder in runs.items():
+        result = folder.result()
+        page = Page(folder.report_file).check()
+        assert f"{100 * result['accuracy']:.1f}% of 100 questions right" in page.text
+        assert f"{result['parameters']:,}" in page.text
+        assert f"{result['multiply_adds']:,}" in page.text
+        assert f"Majority answer: {100 * result['baselines']['majority']['accuracy']:.1f}%" in page.text
+        assert folder.spec_file.read_text().splitlines()[0] in page.source.replace("&#34;", '"')
+        for kind, part in result["by_type"].items():
+            assert re.search(rf" {kind} {part['questions']} {100 * part['accuracy']:.1f} ", page.text)
+        kept_differ = name == "adahan"
+        assert ("Distribution of the number of kept cells" in page.source) == kept_differ
+        assert page.all("option") != []
+        assert len(page.all("img")) == 1 + kept_differ
+
+
+def test_the_gallery_shows_questions_as_they_were_answered(runs):
+    folder = runs["han"]
+    lines = folder.predictions_file("test").read_text().splitlines()
+    predictions = {it["id"]: it for it in map(json.loads, lines)}
+    source = folder.report_file.read_text()
+    cards = re.findall(
+        r'<li class="card" .*?data-type="(\w+)" data-state="(\w+)">(.*?)question (\d+)</p>', source, re.S
+    )
+    assert len(cards) == min(len(cards), 96) > 20
+    assert {state for _, state, _, _ in cards} == {"right", "wrong"}
+    for kind, state, body, number in cards:
+        held = predictions[int(number)]
+        assert (kind, state) == (held["type"], "right" if held["score"] == 1 else "wrong")
+        assert re.search(rf"{state}:</span> {held['prediction']}", body)
+        assert (f"(right: {held['answer']})" in body) == (state == "wrong")
+        assert "7 of 25 cells kept" in body
+
+
+def test_runs_side_by_side(runs, cli, tmp_path):
+    output = tmp_path / "all.html"
+    ran = cli("report", *(folder.path for folder in runs.values()), "--output", output)
+    assert (ran.status, ran.out) == (0, f"wrote {output}\n")
+    page = Page(output).check()
+    for name, folder in runs.items():
+        result = folder.result()
+        assert f" {name} {100 * result['accuracy']:.1f} " in page.text
+        assert f"{result['multiply_adds']:,} {result['parameters']:,}" in page.text
+    cards = re.findall(r'<li class="card" .*?data-state="([\w ]+)">(.*?)question \d+</p>', page.source, re.S)
+    assert {state for state, _ in cards} <= {"all right", "all wrong", "they differ"}
+    for state, body in cards:
+        states = re.findall(r'class="answer (\w+)"', body)
+        assert len(states) == 3
+        assert state == (f"all {states[0]}" if len(set(states)) == 1 else "they differ")
+
+
+def test_runs_on_other_questions_are_not_compared(runs, copied):
+    result = copied.result()
+    result["data"]["fingerprint"] = "other"
+    copied.result_file.write_text(json.dumps(result))
+    with pytest.raises(HacoreError, match=r"data.fingerprint is .*; runs are compared on the same questions"):
+        hacore.write_comparison([runs["han"].path, copied.path], "never.html")
+
+
+def test_runs_of_one_name_are_told_apart(runs, copied, tmp_path):
+    text = copied.spec_file.read_text().replace("\nk = 7\n", "\nk = 5\n")
+    copied.spec_file.write_text(text)
+    page, notes = hacore.write_comparison([runs["han"].path, copied.path], tmp_path / "it.html", device="cpu")
+    assert notes == ()
+    assert {"han (selector.k = 7)", "han (selector.k = 5)"} <= set(
+        re.findall(r"<h3>(.*?)</h3>", page.read_text())
+    )
+
+
+def test_without_a_model_the_page_has_no_gallery_and_says_why(copied, cli):
+    shutil.rmtree(copied.path / "checkpoints")
+    copied.report_file.unlink()
+    assert cli("report", copied.path).out == f"wrote {copied.report_file}\n"
+    page = Page(copied.report_file).check()
+    assert f"There is no gallery: {copied.path}: has no checkpoint yet; continue it with" in page.text
+    assert page.all("li", class_="card") == []
+
+
+def test_a_result_of_before_has_a_page(copied):
+    result = copied.result()
+    for key in ("multiply_adds", "multiply_adds_by_stage", "parameters"):
+        del result[key]
+    result["training"] = {"seconds": 3725.0}
+    copied.result_file.write_text(json.dumps(result))
+    copied.metrics_file.write_text(copied.metrics_file.read_text() + '{"kind": "tra')
+    assert "training 1 h 2 min" in Page(hacore.write_report(copied, device="cpu")).text
+
+
+def test_what_cannot_be_reported_is_one_line(copied, cli, tmp_path):
+    assert cli("report", tmp_path / "none").error.startswith(f"{tmp_path / 'none'}: no such run folder; ")
+    predictions = copied.predictions_file("test")
+    predictions.write_text("{}\n")
+    assert (
+        cli("report", copied.path).error
+        == f"{predictions}: holds no predictions; write it again with 'hacore eval'"
+    )
+    predictions.write_text("{")
+    assert cli("report", copied.path).error.startswith(f"{predictions}: cannot be read: ")
+    copied.result_file.unlink()
+    assert (
+        "result.json: missing; finish the run with 'hacore run --resume" in cli("report", copied.path).error
+    )
+    with pytest.raises(RunError, match="missing; finish the run"):
+        hacore.write_report(copied)
+
+
+def test_without_its_libraries_a_run_ends_well(request, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(_page.importlib.util, "find_spec", lambda name: None)
+    spec = load_spec(request.config.rootpath / "experiments" / "han_rn.toml", SMALL)
+    folder, result = hacore.run(spec, runs=tmp_path, device="cpu")
+    assert result == folder.result()
+    (warned,) = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+    assert "observer 'report'" in warned
+    assert "a report needs jinja2, matplotlib, pillow; run 'pip install hacore[report]'" in warned
+    assert not folder.report_file.parent.exists()
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_a_browser_filters_the_gallery(runs, tmp_path):
+    choose = """<script>
+    document.getElementById("by-type").value = "shape";
+    document.getElementById("by-state").value = "wrong";
+    document.getElementById("filters").dispatchEvent(new Event("change"));
+    document.title = [document.querySelectorAll(".card:not([hidden])").length,
+      document.querySelectorAll(".card[data-type=shape][data-state=wrong]").length,
+      document.getElementById("count").textContent,
+      document.documentElement.scrollWidth <= innerWidth].join("|");
+    </script>"""
+    page = tmp_path / "page.html"
+    page.write_text(runs["han"].report_file.read_text().replace("</body>", f"{choose}</body>"))
+    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=500,900"]
+    ran = subprocess.run(
+        [*command, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown, meant, count, fits = re.search(r"<title>(.*?)</title>", ran.stdout)[1].split("|")
+    assert shown == meant != "0"
+    assert count in (f"{shown} questions", f"{shown} question")
+    assert fits == "true"

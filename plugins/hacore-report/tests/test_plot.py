@@ -1,0 +1,138 @@
+"""Pictures of runs: the right points, readable in grey, the same file for the same runs."""
+
+import builtins
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from hacore_report import plot, read_runs
+
+from hacore.errors import HacoreError
+
+matplotlib = pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def runs(made):
+    return read_runs(
+        made(
+            f"selector.k={k}",
+            f"aggregator.use={use}",
+            seed=seed,
+            kept=k / 100,
+            accuracy=0.5 + k / 100 + seed / 100,
+            multiply_adds=k * k * 1000,
+            training__seconds=100.0 + k,
+        )
+        for k in (2, 10, 50)
+        for use in ("rn", "sum-pool")
+        for seed in (0, 1)
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved."""
+    from matplotlib.figure import Figure
+
+    figures = []
+    save = Figure.savefig
+
+    def keep(self, *arguments, **named):
+        figures.append(self)
+        return save(self, *arguments, **named)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+def test_points_are_means_over_seeds_in_every_panel(runs, drawn, tmp_path):
+    notes = plot(runs, tmp_path / "a.svg")
+    assert notes == ("points of a line differ in selector.k",)
+    (figure,) = drawn
+    accuracy, time, cost = figure.axes
+    assert [ax.get_ylabel() for ax in figure.axes] == [
+        "accuracy (%)",
+        "training (s)",
+        "multiply-adds ($10^6$)",
+    ]
+    assert {ax.get_xlabel() for ax in figure.axes} == {"cells kept (%)"}
+    lines = [container.lines[0] for container in accuracy.containers]
+    assert [container.get_label() for container in accuracy.containers] == ["rn", "sum-pool"]
+    assert lines[0].get_xdata() == pytest.approx([2, 10, 50])
+    assert lines[0].get_ydata() == pytest.approx([52.5, 60.5, 100.5])
+    assert time.containers[0].lines[0].get_ydata() == pytest.approx([102, 110, 150])
+    assert cost.containers[0].lines[0].get_ydata() == pytest.approx([0.004, 0.1, 2.5])
+    assert (accuracy.get_xscale(), time.get_yscale(), cost.get_yscale()) == ("log", "linear", "log")
+    # One deviation to each side.
+    (bars,) = accuracy.containers[0].lines[2]
+    low, high = bars.get_segments()[0][:, 1]
+    assert high - low == pytest.approx(2 * 0.5**0.5)
+    assert "majority answer" in [text.get_text() for text in accuracy.texts]
+
+
+def test_series_differ_in_more_than_colour(made, drawn, tmp_path):
+    names = ["rn", "sum-pool", "non-local"]
+    selectors = ["l2-topk", "all-cells"]
+    paths = [
+        made(f'selector={{use="{selector}"}}', f"aggregator.use={name}", "train.lr=0.1", kept=share)
+        for name in names
+        for selector in selectors
+        for share in (0.1,)
+    ]
+    plot(read_runs(paths), tmp_path / "a.png")
+    containers = drawn[0].axes[0].containers
+    assert len(containers) == 6
+    looks = [(it.lines[0].get_marker(), it.lines[0].get_markerfacecolor() == "white") for it in containers]
+    assert len(set(looks)) == 6
+    assert len({it.lines[0].get_color() for it in containers}) == 6
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG"), ("a.pdf", b"%PDF")])
+def test_the_name_says_the_format(runs, tmp_path, name, start):
+    plot(runs, tmp_path / name, series=["aggregator.use"], value="relational", title="A title")
+    first = (tmp_path / name).read_bytes()
+    assert first.startswith(start)
+    plot(runs, tmp_path / name, series=["aggregator.use"], value="relational", title="A title")
+    assert (tmp_path / name).read_bytes() == first
+    if name == "a.svg":
+        assert ET.fromstring(first).tag.endswith("svg")
+
+
+def test_a_single_run_without_multiply_adds_has_two_panels(made, drawn, tmp_path):
+    path = made(multiply_adds=None)
+    assert plot(read_runs([path]), tmp_path / "a.png", time="training.questions_per_second") == ()
+    assert [ax.get_ylabel() for ax in drawn[0].axes] == ["accuracy (%)", "questions/s in training"]
+
+
+def test_what_else_differs_is_noted(made, tmp_path):
+    paths = [
+        made("selector.k=4", kept=0.04),
+        made("train.lr=0.5", "train.epochs=3", kept=0.1, training__device="another"),
+    ]
+    assert plot(read_runs(paths), tmp_path / "a.png") == (
+        "points of a line differ in selector.k",
+        "the runs also differ in train.epochs: 3.0, 10.0; train.lr: 0.001, 0.5; "
+        "training.device: a CPU, 2 cores, another",
+    )
+
+
+def test_what_cannot_be_drawn(runs, made, tmp_path, monkeypatch):
+    with pytest.raises(HacoreError, match="no run has a number for 'accuracy', so there is nothing to draw"):
+        plot(read_runs([made(accuracy=None, baselines={})]), tmp_path / "a.png")
+    with pytest.raises(HacoreError, match=r"a\.gif: the name of a picture ends in \.svg, \.png, \.pdf"):
+        plot(runs, tmp_path / "a.gif")
+    with pytest.raises(HacoreError, match=r"no run has a value 'x\.y'"):
+        plot(runs, tmp_path / "a.png", series=["x.y"])
+    with pytest.raises(HacoreError, match=r"none/a\.png: cannot be written: No such file or directory"):
+        plot(runs, tmp_path / "none" / "a.png")
+    plain = builtins.__import__
+
+    def without(name, *arguments):
+        if re.match(r"matplotlib\b", name):
+            raise ImportError(name)
+        return plain(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(HacoreError, match=r"^a plot needs matplotlib; run 'pip install hacore\[plot\]'$"):
+        plot(runs, tmp_path / "a.png")

@@ -1,0 +1,88 @@
+"""What predictions add up to, against plain formulas."""
+
+import math
+from collections import Counter
+
+import pytest
+from hacore_report._gallery import choose
+from hacore_report._predictions import by_type, confusion, wilson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hacore.measure.predictions import Prediction, state_of
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_holds_the_shares_whose_test_is_not_refused(case):
+    """Wilson's bounds solve |share - p| = z sqrt(p (1 - p) / n)."""
+    right, questions = case
+    z, share = 1.959964, right / questions
+    low, high = wilson(right, questions)
+    assert 0 <= low <= share <= high <= 1
+    for bound in (low, high):
+        if 0 < bound < 1:
+            assert abs(share - bound) == pytest.approx(
+                z * math.sqrt(bound * (1 - bound) / questions), abs=1e-9
+            )
+    assert high - low > 0
+
+
+def line(number, kind, answer, prediction, kept=3):
+    score = None if answer is None else float(answer == prediction)
+    return Prediction(
+        id=number, image=0, type=kind, answer=answer, prediction=prediction, score=score, kept=kept
+    )
+
+
+def test_rows_by_type_and_of_all():
+    lines = [line(0, "b", "x", "x", 2), line(1, "a", "x", "y", 4), line(2, "b", "y", "x", 6)]
+    rows = by_type(lines)
+    assert [(it.name, it.questions, it.accuracy, it.kept) for it in rows] == [
+        ("a", 1, 0.0, 4.0),
+        ("b", 2, 0.5, 4.0),
+        ("all", 3, pytest.approx(1 / 3), 4.0),
+    ]
+    unknown = by_type([line(0, "a", None, "x")])[0]
+    assert (unknown.questions, unknown.accuracy, unknown.low) == (1, None, None)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef")), min_size=1),
+    st.integers(1, 7),
+)
+def test_confusions_count_every_question_once(pairs, most):
+    found = confusion([line(i, "t", right, given) for i, (right, given) in enumerate(pairs)], most)
+    assert sum(map(sum, found.counts)) == len(pairs)
+    named = [label for label in found.labels if label != found.OTHER]
+    assert len(named) <= most
+    counted = Counter(pairs)
+    for i, right in enumerate(named):
+        for j, chosen in enumerate(named):
+            assert found.counts[i][j] == counted[right, chosen]
+
+
+def test_without_answers_there_are_no_confusions():
+    assert confusion([line(0, "a", None, "x")]) is None
+
+
+def test_states():
+    assert [state_of(score) for score in (1.0, 0.3, 0.0, None)] == [
+        *("right", "partly right", "wrong", "predicted")
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=1, max_size=80), st.integers(1, 30)
+)
+def test_every_type_and_outcome_is_in_a_gallery_before_any_has_many(made, most):
+    lines = [line(i, kind, "x", "x" if right else "y") for i, (kind, right) in enumerate(made)]
+    ids, _ = choose([lines], most, each=8)
+    assert len(ids) == len(set(ids)) <= most
+    assert ids == choose([lines], most, each=8)[0]
+    held, there = Counter(made[i] for i in ids), Counter(made)
+    for kind, count in there.items():
+        fair = min(count, 8)
+        assert held[kind] <= fair
+        if held[kind] < fair:  # then the page is full, and no other has got two more
+            assert len(ids) == most
+            assert max(held.values()) <= held[kind] + 1

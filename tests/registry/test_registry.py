@@ -1,0 +1,274 @@
+"""Finding plugins: what one of them does wrong is told, and stops nobody else."""
+
+import subprocess
+import sys
+
+import attrs
+import pytest
+
+from hacore.errors import PluginError, did_you_mean
+from hacore.plugin import KINDS, SECTIONS
+from hacore.registry import CORE, Registry, catalogue, registry
+
+GOOD = """
+import attrs
+from hacore.plugin import Component, hookimpl, option
+
+@attrs.frozen(kw_only=True)
+class Config:
+    k: int = option(3, "cells to keep", min=1)
+
+@hookimpl
+def hacore_declare():
+    return [Component(kind="selector", name="{name}", target="{module}_part:It", config=Config,
+                      summary="for a test")]
+"""
+
+
+SELECTOR = "from hacore.interfaces import Selector\nclass It(Selector): pass\n"
+
+
+@pytest.fixture
+def good(install):
+    """good(module, name, part) installs a plugin with a selector; part is the source of its class."""
+
+    def run(module, name, part=SELECTOR):
+        return install(module, GOOD.format(name=name, module=module), **{f"{module}_part": part})
+
+    return run
+
+
+def test_a_plugin_is_found_with_its_distribution_and_version(good):
+    good("fake_one", "mine")
+    it = registry().find("selector", "mine")
+    assert (it.distribution, it.version) == ("fake-one", "1.0")
+    assert it.load().__name__ == "It"
+    assert "mine" in [it.name for it in registry().of("selector")]
+    assert registry().problems() == []
+
+
+def test_components_come_by_kind_and_name():
+    order = [*SECTIONS.values()]
+    keys = [(order.index(it.kind), it.name) for it in registry().of(*order)]
+    assert keys == sorted(keys)
+    assert keys
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("raise RuntimeError('no\\nluck')", "RuntimeError: no luck"),
+        ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'"),
+        ("def broken(:", "SyntaxError: invalid syntax"),
+        (
+            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare():\n    return 1 / 0\n",
+            "ZeroDivisionError: division by zero",
+        ),
+        (
+            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare():\n    return ['rn']\n",
+            "hacore_declare gave 'rn', not a hacore.plugin.Component",
+        ),
+        (
+            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declares():\n    return []\n",
+            "unknown hook 'hacore_declares'; did you mean 'hacore_declare'?",
+        ),
+        (
+            "def hacore_declare():\n    return []\n",
+            "no hook 'hacore_declare'; mark the function with hacore.plugin.hookimpl",
+        ),
+        (
+            "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare(kind):\n    return []\n",
+            "PluginValidationError: ",
+        ),
+        (
+            GOOD.format(name="Not A Name", module="x"),
+            "ValueError: name 'Not A Name' must be lower-case words joined by '-', as in 'l2-topk'",
+        ),
+    ],
+    ids=lambda text: text.split(":")[0][-30:] if "\n" not in text else "",
+)
+def test_a_broken_plugin_is_named_and_does_not_stop_the_others(install, good, source, cause):
+    install("fake_broken", source)
+    good("fake_one", "mine")
+    assert registry().find("selector", "mine").distribution == "fake-one"
+    (problem,) = registry().problems()
+    start = "plugin 'fake-broken' of fake-broken does not load: "
+    assert problem.startswith(start + cause)
+    assert "\n" not in problem
+    # It is not silent when something is missing that might have been in it.
+    with pytest.raises(PluginError) as error:
+        registry().find("selector", "not-mine")
+    assert str(error.value).endswith(f"; {problem}")
+
+
+def test_a_published_component_of_a_broken_plugin_says_why_and_not_what_to_install():
+    @attrs.frozen
+    class Point:
+        name: str = "rn"
+        value: str = "hacore_rn"
+        dist: object = attrs.make_class("Dist", ["name", "version"])("hacore-rn", "1.0")
+
+        def load(self):
+            raise ImportError("libnothing.so")
+
+    with pytest.raises(PluginError) as error:
+        Registry([Point()]).find("aggregator", "rn")
+    assert str(error.value) == (
+        "aggregator 'rn' cannot be used: plugin 'rn' of hacore-rn does not load: ImportError: libnothing.so"
+    )
+
+
+def test_a_name_declared_twice_names_both_distributions(good):
+    good("fake_one", "mine")
+    good("fake_two", "mine")
+    good("fake_three", "other")
+    said = "selector 'mine' is declared by fake-one and fake-two; uninstall all but one of them"
+    with pytest.raises(PluginError) as error:
+        registry().find("selector", "mine")
+    assert str(error.value) == said
+    assert registry().problems() == [said]
+    assert "mine" not in [it.name for it in registry().of("selector")]
+    assert registry().find("selector", "other").distribution == "fake-three"
+
+
+TOOL = """
+@hookimpl
+def hacore_declare():
+    return [Component(kind="verify", name="{name}", target="{module}_part:it", config=Config,
+                      summary="looks")]
+"""
+
+
+def test_data_tools_are_found_and_two_of_one_name_are_an_error(install):
+    for module in ("fake_one", "fake_two"):
+        part = "def it(config, tell): return 7\n"
+        source = (GOOD + TOOL).format(name=module.replace("_", "-"), module=module)
+        install(module, source, **{f"{module}_part": part})
+    assert "fake-one" in [it.name for it in registry().of("verify")]
+    assert registry().find_tool("verify", "fake-two").load()(None, None) == 7
+    install("fake_three", (GOOD + TOOL).format(name="fake-one", module="x"))
+    said = "'data verify fake-one' is declared by fake-one and fake-three; uninstall all but one of them"
+    with pytest.raises(PluginError) as error:
+        registry().find_tool("verify", "fake-one")
+    assert str(error.value) == said
+    assert registry().problems() == [said]
+
+
+EARLIER = """
+from hacore.plugin import hookimpl
+
+@hookimpl
+def {hook}():
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "contract"),
+    [
+        *((EARLIER.format(hook=hook), 1) for hook in ("hacore_components", "hacore_loggers")),
+        ("hacore_contract = 3\n" + EARLIER.format(hook="hacore_declare"), 3),
+        ("hacore_contract = 'two'\n" + EARLIER.format(hook="hacore_declare"), "'two'"),
+    ],
+)
+def test_a_plugin_for_another_contract_is_refused_with_the_way_out(install, good, source, contract):
+    install("fake_old", source)
+    good("fake_one", "mine")
+    (problem,) = registry().problems()
+    assert "fake-old" in problem
+    assert f"made for contract {contract} " in problem
+    assert "this is contract 2" in problem
+    assert "docs/contracts.md" in problem
+    assert registry().find("selector", "mine").distribution == "fake-one"
+
+
+def test_a_plugin_that_names_its_contract_is_found(install):
+    install("fake_one", "hacore_contract = 2\n" + GOOD.format(name="mine", module="fake_one"))
+    assert registry().find("selector", "mine").distribution == "fake-one"
+    assert registry().problems() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("command", "run"), ("executor", "local"), ("observer", "report")]
+)
+def test_what_is_hacores_own_stays_so(install, kind, name):
+    source = GOOD.format(name=name, module="x").replace('kind="selector"', f'kind="{kind}"')
+    install("fake_one", source)
+    (problem,) = registry().problems()
+    assert f"{kind} '{name}' is hacore's own" in problem or f"'{name}' is hacore's own" in problem
+    assert registry().find(kind, name).distribution == CORE
+
+
+def test_the_core_declares_by_the_same_door():
+    own = [it for it in registry().of(*KINDS) if it.distribution == CORE]
+    assert {it.kind for it in own} == {"command", "executor", "observer"}
+    names = [it.name for it in registry().of("command")]
+    assert names[:3] == ["run", "eval", "ask"]  # as declared; those of plugins follow by name
+    assert all(it.load() for it in own)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base"),
+    [("selector", "hacore.interfaces.Selector"), ("observer", "hacore.observers.RunObserver")],
+)
+def test_a_class_of_another_kind_is_refused_when_it_is_loaded(install, kind, base):
+    source = GOOD.format(name="mine", module="fake_one").replace('kind="selector"', f'kind="{kind}"')
+    install("fake_one", source, fake_one_part="class It: pass\n")
+    with pytest.raises(PluginError, match="not a subclass of") as error:
+        registry().find(kind, "mine").load()
+    assert f"{kind} 'mine'" in str(error.value)
+    assert base in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "cause"),
+    [
+        ("raise OSError('disk')", "OSError: disk"),
+        ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
+        ("class Other: pass", "AttributeError: module 'fake_one_part' has no attribute 'It'"),
+    ],
+)
+def test_a_component_that_does_not_load_is_an_error_when_it_is_used(good, part, cause):
+    good("fake_one", "mine", part)
+    it = registry().find("selector", "mine")
+    assert registry().problems() == []
+    with pytest.raises(PluginError) as error:
+        it.load()
+    assert str(error.value) == (
+        f"selector 'mine' of fake-one 1.0: cannot load fake_one_part:It: {cause}; "
+        "try 'pip install --force-reinstall fake-one'"
+    )
+
+
+def test_what_is_not_there(uninstall):
+    uninstall("hacore-l2-topk")
+    for kind, name, said in [
+        ("selector", "l2-topk", "selector 'l2-topk' is not installed; run 'pip install hacore-l2-topk'"),
+        ("selector", "l2-topkk", "unknown selector 'l2-topkk'; did you mean 'l2-topk'?; installed: "),
+        ("image_encoder", "zzz", "unknown image encoder 'zzz'; installed: "),
+        ("aggregator", "l2-topk", "unknown aggregator 'l2-topk'; 'l2-topk' is a selector; installed: "),
+        ("aggregator", "resnet", "unknown aggregator 'resnet'"),
+    ]:
+        with pytest.raises(PluginError) as error:
+            registry().find(kind, name)
+        assert str(error.value).startswith(said)
+
+
+def test_did_you_mean():
+    assert did_you_mean("selektor", KINDS) == "; did you mean 'selector'?"
+    assert did_you_mean("zzzzz", KINDS) == ""
+
+
+def test_the_catalogue_has_every_kind():
+    assert set(catalogue()) == {*SECTIONS.values(), "command", "executor", "observer", "score"}
+    assert set(catalogue()) < set(KINDS)
+
+
+def test_finding_every_plugin_imports_no_torch():
+    code = (
+        "import sys; from hacore.registry import registry; from hacore.plugin import KINDS; "
+        "found = registry(); print(len(found.of(*KINDS)), found.problems()); sys.exit('torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == f"{len(registry().of(*KINDS))} []\n"
