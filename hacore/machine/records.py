@@ -16,7 +16,7 @@ FORMAT = 1
 _converter = strict_converter(forbid_extra_keys=False, detailed_validation=True)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Record(Mapping[str, Any]):
     """A JSON object with known keys: ``record.key`` is typed, ``record["key"]`` is what the file has.
 
