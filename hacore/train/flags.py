@@ -10,7 +10,7 @@ READ_EVERY = {"cpu": 1, "cuda": 10, "mps": 10}
 
 
 class Flags:
-    """values: first the number of requests to stop, then, by step since the last reading, what was not finite.
+    """values: the number of requests to stop, then, by step since the last reading, what was not finite.
 
     Over several processes the values are added up.
     """

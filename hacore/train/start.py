@@ -16,7 +16,7 @@ _NAMED = 8  # tensors that a message spells out
 
 
 def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> str:
-    """Copy the best weights of the run ``train.init`` into the model; says what was taken and what did not fit.
+    """Copy the best weights of the run ``train.init`` into the model; says what fitted and what did not.
 
     summary: of the data that the model is built for. A question encoder whose words, or a head whose answers
     are not those of the run does not fit, whatever its shapes. With ``train.init_parts`` only these
