@@ -12,7 +12,7 @@ from hacore_vqa.miniature import write_cp, write_v2
 from hacore.data_tools import Silent
 from hacore.features.make import make_features
 from hacore.machine.files import load_tensors
-from hacore.spec import dump_spec, load_spec, load_sweep, resolve, set_values
+from hacore.spec import SECTIONS, dump_spec, load_spec, load_sweep, resolve, set_values
 from hacore.workflow import check, run
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -91,7 +91,22 @@ def single_runs():
                 yield pytest.param(path, number, id=f"{named(path)}: {it.spec.name}")
 
 
+def trained_runs():
+    """Those of ``single_runs`` that are trained here: of a sweep, one for each choice of components."""
+    chosen = set()
+    for run_of in single_runs():
+        path, number = run_of.values
+        if number is not None:
+            spec = load_sweep(path).combinations[number].spec
+            components = (path, *(spec.section(section).use for section in SECTIONS))
+            if components in chosen:
+                continue
+            chosen.add(components)
+        yield run_of
+
+
 each_run = pytest.mark.parametrize(("path", "number"), list(single_runs()))
+each_trained = pytest.mark.parametrize(("path", "number"), list(trained_runs()))
 
 
 def load(path, number, overrides=()):
@@ -212,7 +227,7 @@ def test_a_spec_composes_at_its_own_size(path, number, small):
     assert found.questions[spec.eval.final_split] == asked(spec)
 
 
-@each_run
+@each_trained
 def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, stores, tmp_path):
     data, rest = small(path)
     spec = changed(load(path, number, data), rest)
