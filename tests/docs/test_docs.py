@@ -4,6 +4,7 @@ A comment before a block takes it out of these tests: ``<!-- test: skip, REASON 
 has tests of its own.
 """
 
+import ast
 import importlib.util
 import inspect
 import json
@@ -305,10 +306,61 @@ def test_contracts_are_documented():
         assert f"`{name}`" in page
 
 
-def test_every_module_of_the_core_is_documented():
+def table(page, heading):
+    """The cells of each row of the table under a heading, without its head."""
+    _, found, rest = page.partition(f"\n## {heading}\n")
+    assert found, heading
+    rows = re.findall(r"^\| (.*) \|$", rest.split("\n## ")[0], re.MULTILINE)
+    return [row.split(" | ") for row in rows[2:]]
+
+
+def test_the_way_of_a_run_has_at_most_twelve_stops():
+    stops = table((DOCS / "design.md").read_text(encoding="utf-8"), "From a spec to a result")
+    assert [number for number, _, _ in stops] == [str(number + 1) for number in range(len(stops))]
+    assert 0 < len(stops) <= 12
+    for _, module, _ in stops:
+        assert (ROOT / "hacore" / module.strip("`")).is_file(), module
+
+
+def test_modules_that_the_design_names_exist():
     page = (DOCS / "design.md").read_text(encoding="utf-8")
-    there = {path.stem for path in (ROOT / "hacore").iterdir() if not path.name.startswith("_")}
-    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == there - {"catalogue"}
+    for module in re.findall(r"`((?:\w+/)*\w+\.py)`", page):
+        assert (ROOT / "hacore" / module).is_file(), module
+
+
+def rooms():
+    """The doors and rooms of the core in the order of the design, the lowest first."""
+    rows = table((DOCS / "design.md").read_text(encoding="utf-8"), "The core")
+    return {name.strip("`"): kind for name, kind, _ in rows}
+
+
+def test_every_door_and_room_of_the_core_is_documented():
+    for path in (ROOT / "hacore").iterdir():
+        if path.suffix == ".py" and not path.name.startswith("_"):
+            assert rooms()[path.stem] == "door"
+        elif (path / "__init__.py").is_file():
+            assert rooms()[path.name] == "room"
+
+
+def imported(path):
+    """The modules that a file imports, deferred and type-only imports included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("room", [*rooms()])
+def test_a_room_imports_only_from_those_above_it_in_the_table(room):
+    order = [*rooms()]
+    home = ROOT / "hacore"
+    for path in home.rglob("*.py"):
+        if path.relative_to(home).parts[0].removesuffix(".py") == room:
+            for module in imported(path):
+                package, *parts = module.split(".")
+                if package == "hacore" and parts[0] in order:
+                    assert order.index(parts[0]) <= order.index(room), f"{path}: {module}"
 
 
 def documented(file):
