@@ -7,6 +7,7 @@ has tests of its own.
 import ast
 import importlib.util
 import inspect
+import itertools
 import json
 import os
 import re
@@ -271,6 +272,17 @@ def test_commands_exist_with_their_options(line):
             load(ROOT / given["spec"], given.get("overrides", ()))
     else:
         assert words[0] in ("pip", "pytest", ".venv/bin/pre-commit"), line
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "tutorial.md"], ids=label)
+def test_packages_of_ours_are_never_installed_by_name(page):
+    """No index has them, so pip would take whatever somebody registered under the name."""
+    text = re.sub(r"<!-- generated: .*?<!-- end of generated -->", "", page.read_text(), flags=re.DOTALL)
+    for command in re.findall(r"pip install ([^`\n]*)", text):
+        words = shlex.split(command, comments=True)
+        for before, word in itertools.pairwise(["", *words]):
+            # A folder that is installed editable, such as the tutorial's, is not looked up.
+            assert before == "-e" or not re.match(r"hacore\b", word), f"pip install {command}"
 
 
 # References by hand
