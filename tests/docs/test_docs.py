@@ -4,7 +4,6 @@ A comment before a block takes it out of these tests: ``<!-- test: skip, REASON 
 has tests of its own.
 """
 
-import ast
 import importlib.util
 import inspect
 import itertools
@@ -206,10 +205,10 @@ def test_specs_are_valid(page, tmp_path):
             resolve({**tomllib.loads(base), **table})
 
 
-def test_every_plugin_shows_how_it_is_used():
-    assert len(PLUGIN_PAGES) == len(list(ROOT.glob("plugins/*/pyproject.toml")))
-    for page in PLUGIN_PAGES:
-        assert list(blocks(page, "toml")), page
+def test_every_component_shows_how_it_is_used():
+    packages = {package for kind in SECTIONS.values() for package in catalogue()[kind].values()}
+    for package in packages:
+        assert list(blocks(ROOT / "plugins" / package / "README.md", "toml")), package
 
 
 @pytest.mark.parametrize("page", sorted(WITH_PYTHON))
@@ -354,25 +353,16 @@ def test_every_door_and_room_of_the_core_is_documented():
             assert rooms()[path.name] == "room"
 
 
-def imported(path):
-    """The modules that a file imports, deferred and type-only imports included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-@pytest.mark.parametrize("room", [*rooms()])
-def test_a_room_imports_only_from_those_above_it_in_the_table(room):
-    order = [*rooms()]
-    home = ROOT / "hacore"
-    for path in home.rglob("*.py"):
-        if path.relative_to(home).parts[0].removesuffix(".py") == room:
-            for module in imported(path):
-                package, *parts = module.split(".")
-                if package == "hacore" and parts[0] in order:
-                    assert order.index(parts[0]) <= order.index(room), f"{path}: {module}"
+def test_rooms_are_documented_in_the_order_that_lint_checks():
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = [it["layers"] for it in linter["contracts"] if it["type"] == "layers"]
+    level = {
+        name: number for number, layer in enumerate(reversed(layers)) for name in re.findall(r"\w+", layer)
+    }
+    del level["__main__"]
+    documented = [name for name in rooms() if name != "testing"]
+    assert set(documented) == set(level)
+    assert documented == sorted(documented, key=lambda name: level[name])
 
 
 def documented(file):
