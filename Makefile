@@ -4,11 +4,11 @@
 # make test-slow the tests that take minutes
 # make lint      ruff, mypy and the order of imports
 # make format    rewrite the code as ruff wants it
-# make docs      bring generated parts up to date and build the documentation in site/
+# make docs      update the generated parts and build the documentation in site/
 # make bench     the programs in benchmarks/
-# make clean     remove what the others leave, except .venv, runs/, sweeps/ and the data cache
+# make clean     remove what the other targets leave, except .venv, runs/, sweeps/ and the data cache
 #
-# Each does what it needs first. Another Python: make install PYTHON=python3.12
+# Each target runs the ones that it needs first. Another Python: make install PYTHON=python3.12
 
 PYTHON ?= python3
 SPEC ?= experiments/han_rn.toml
@@ -17,14 +17,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
-# The tests of the web page need a few libraries more.
+# The tests of the web page need a few more libraries.
 EDITABLE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
-# These two are about finished runs, which they want to be told.
+# These two take finished runs as arguments.
 BENCHMARKS := $(filter-out benchmarks/results.py benchmarks/kept_cells.py,$(sort $(wildcard benchmarks/*.py)))
 # Installed first, so that each package does not need a build environment of its own.
 BUILD_TOOLS := hatchling editables
 
-# A user's setting for installs outside of virtual environments does not hold here.
+# Ignore the user's setting for installs outside of virtual environments.
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -46,7 +46,7 @@ $(INSTALLED): pyproject.toml $(PLUGINS:=/pyproject.toml)
 run: install
 	$(BIN)/hacore run $(SPEC)
 
-# Two processes, a file of tests at a time.
+# Two processes, each taking one file of tests at a time.
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 

@@ -1,6 +1,6 @@
 """Writes the parts of the documentation that follow from the code.
 
-    python docs/generate.py            # bring docs/*.md up to date
+    python docs/generate.py            # update docs/*.md
     python docs/generate.py --check    # say what is out of date, and fail if anything is
 
 A part stands between ``<!-- generated: NAME ARGUMENTS -->`` and ``<!-- end of generated -->``, and
@@ -38,7 +38,7 @@ _PART = re.compile(
     r"(?P<open><!-- generated: (?P<words>[^\n]+?) -->\n).*?(?P<close><!-- end of generated -->)", re.DOTALL
 )
 
-# A spec with one mistake of each sort, for the page that shows how they are reported.
+# A spec with one mistake of each kind, for the page that shows how they are reported.
 _MISTAKEN = """\
 name = "han_rn"
 data = { use = "sort-of-clevr" }
@@ -96,7 +96,7 @@ def component_options(kind: str) -> str:
 
 
 def published() -> str:
-    """Every published component with a name of its own, what it is and the package that has it."""
+    """Every published component that has a name of its own, what it is and which package it is in."""
     rows = []
     for kind in KINDS.values():
         if not kind.base:
@@ -130,27 +130,27 @@ def command_help(*command: str) -> str:
 
 
 def problems() -> str:
-    """A spec full of mistakes, and what is said of it."""
-    said = _said(load_spec, "mistaken.toml", _MISTAKEN)
+    """A spec full of mistakes, and the errors that it gets."""
+    errors = _errors(load_spec, "mistaken.toml", _MISTAKEN)
     return (
         f'<!-- test: skip, it is wrong on purpose -->\n```toml title="mistaken.toml"\n{_MISTAKEN}```\n\n'
-        f"```text\n$ hacore check mistaken.toml\n{said}\n```"
+        f"```text\n$ hacore check mistaken.toml\n{errors}\n```"
     )
 
 
 def sweep_problems() -> str:
-    """A sweep with mistakes, and what is said of it."""
+    """A sweep with mistakes, and the errors that it gets."""
     base = (DOCS.parent / "experiments" / "han_rn.toml").read_text(encoding="utf-8")
     base = base.replace("k = 10\n", "")
-    said = _said(load_sweep, "mistaken.toml", base + _SWEPT)
+    errors = _errors(load_sweep, "mistaken.toml", base + _SWEPT)
     return (
         f"<!-- test: skip, it is wrong on purpose -->\n```toml\n{_SWEPT.strip()}\n```\n\n"
-        f"```text\n$ hacore sweep mistaken.toml\n{said}\n```"
+        f"```text\n$ hacore sweep mistaken.toml\n{errors}\n```"
     )
 
 
-def _said(load: Callable[[Path], Any], name: str, text: str) -> str:
-    """The problems of a mistaken spec as the command line tells them."""
+def _errors(load: Callable[[Path], Any], name: str, text: str) -> str:
+    """The problems of a mistaken spec as the command line prints them."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_text(text, encoding="utf-8")
@@ -173,7 +173,7 @@ PARTS = {
 
 
 def generate(text: str) -> str:
-    """A page with its generated parts made anew."""
+    """A page with its generated parts up to date."""
 
     def make(match: re.Match[str]) -> str:
         name, *arguments = match["words"].split()
@@ -188,13 +188,13 @@ def main(arguments: list[str] | None = None) -> int:
     stale = []
     for path in sorted(DOCS.glob("*.md")):
         text = path.read_text(encoding="utf-8")
-        made = generate(text)
-        if made != text:
+        current = generate(text)
+        if current != text:
             stale.append(path.name)
             if not check:
-                path.write_text(made, encoding="utf-8")
+                path.write_text(current, encoding="utf-8")
     if stale:
-        print(f"{'out of date, run docs/generate.py' if check else 'brought up to date'}: {', '.join(stale)}")
+        print(f"{'out of date, run docs/generate.py' if check else 'updated'}: {', '.join(stale)}")
     return int(check and bool(stale))
 
 

@@ -1,9 +1,9 @@
-"""Execute docs/notebook.ipynb again, on trained runs, and keep what it shows.
+"""Execute docs/notebook.ipynb again, on trained runs, and keep its outputs.
 
     python docs/notebook.py RUN [RUN...]
 
-The first run is the one that is asked, all are compared. The notebook remembers the code that its outputs are
-of, so that a test notices a change that was not executed.
+The first run is asked, all are compared. The notebook keeps a digest of the code that made its outputs, so
+that a test notices code that was changed and not executed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ NOTEBOOK = Path(__file__).with_name("notebook.ipynb")
 
 
 def digest(notebook: nbformat.NotebookNode) -> str:
-    """Of the code, as a change of it makes the outputs stale."""
+    """A digest of the code, as a change of it makes the outputs stale."""
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256("\0".join(code).encode()).hexdigest()
 
 
 def execute(notebook: nbformat.NotebookNode, runs: list[str], folder: str) -> None:
     """Run all cells in a folder; raises nbclient's CellExecutionError when one fails."""
-    before = os.environ.get("HACORE_RUN")
+    previous = os.environ.get("HACORE_RUN")
     os.environ["HACORE_RUN"] = os.pathsep.join(runs)
     try:
         client = NotebookClient(
@@ -37,8 +37,8 @@ def execute(notebook: nbformat.NotebookNode, runs: list[str], folder: str) -> No
         client.execute()
     finally:
         os.environ.pop("HACORE_RUN")
-        if before is not None:
-            os.environ["HACORE_RUN"] = before
+        if previous is not None:
+            os.environ["HACORE_RUN"] = previous
     notebook.metadata["language_info"] = {"name": "python"}  # and not the version that happened to run
     notebook.metadata["executed"] = digest(notebook)
 
@@ -46,7 +46,7 @@ def execute(notebook: nbformat.NotebookNode, runs: list[str], folder: str) -> No
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    held = nbformat.read(NOTEBOOK, 4)
+    notebook = nbformat.read(NOTEBOOK, 4)
     with tempfile.TemporaryDirectory() as empty:
-        execute(held, [str(Path(run).resolve()) for run in sys.argv[1:]], empty)
-    nbformat.write(held, NOTEBOOK)
+        execute(notebook, [str(Path(run).resolve()) for run in sys.argv[1:]], empty)
+    nbformat.write(notebook, NOTEBOOK)

@@ -3,7 +3,7 @@
     hacore serve RUN RUN &
     python docs/images/serve.py http://127.0.0.1:7860 --example 4 --value 16
 
-Needs playwright and chromium (pip install hacore-serve[test]; Debian: apt install chromium).
+Needs playwright and chromium (pip install -e 'plugins/hacore-serve[test]'; Debian: apt install chromium).
 """
 
 from __future__ import annotations

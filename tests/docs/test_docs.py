@@ -6,6 +6,7 @@ has tests of its own.
 
 import importlib.util
 import inspect
+import itertools
 import json
 import os
 import re
@@ -204,10 +205,10 @@ def test_specs_are_valid(page, tmp_path):
             resolve({**tomllib.loads(base), **table})
 
 
-def test_every_plugin_shows_how_it_is_used():
-    assert len(PLUGIN_PAGES) == len(list(ROOT.glob("plugins/*/pyproject.toml")))
-    for page in PLUGIN_PAGES:
-        assert list(blocks(page, "toml")), page
+def test_every_component_shows_how_it_is_used():
+    packages = {package for kind in SECTIONS.values() for package in catalogue()[kind].values()}
+    for package in packages:
+        assert list(blocks(ROOT / "plugins" / package / "README.md", "toml")), package
 
 
 @pytest.mark.parametrize("page", sorted(WITH_PYTHON))
@@ -272,13 +273,24 @@ def test_commands_exist_with_their_options(line):
         assert words[0] in ("pip", "pytest", ".venv/bin/pre-commit"), line
 
 
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "tutorial.md"], ids=label)
+def test_packages_of_ours_are_never_installed_by_name(page):
+    """No index has them, so pip would take whatever somebody registered under the name."""
+    text = re.sub(r"<!-- generated: .*?<!-- end of generated -->", "", page.read_text(), flags=re.DOTALL)
+    for command in re.findall(r"pip install ([^`\n]*)", text):
+        words = shlex.split(command, comments=True)
+        for before, word in itertools.pairwise(["", *words]):
+            # A folder that is installed editable, such as the tutorial's, is not looked up.
+            assert before == "-e" or not re.match(r"hacore\b", word), f"pip install {command}"
+
+
 # References by hand
 
 
 def test_every_name_of_the_package_is_documented():
     page = (DOCS / "api.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)(?:\((.*?)\))?` \|", page, re.MULTILINE))
-    assert set(rows) == set(hacore.__all__) - {"__version__"}
+    assert set(rows) == set(dir(hacore)) - {"__version__"}
     for name, arguments in rows.items():
         if arguments:
             given = arguments.split(", ")
@@ -305,10 +317,52 @@ def test_contracts_are_documented():
         assert f"`{name}`" in page
 
 
-def test_every_module_of_the_core_is_documented():
+def table(page, heading):
+    """The cells of each row of the table under a heading, without its head."""
+    _, found, rest = page.partition(f"\n## {heading}\n")
+    assert found, heading
+    rows = re.findall(r"^\| (.*) \|$", rest.split("\n## ")[0], re.MULTILINE)
+    return [row.split(" | ") for row in rows[2:]]
+
+
+def test_the_way_of_a_run_has_at_most_twelve_stops():
+    stops = table((DOCS / "design.md").read_text(encoding="utf-8"), "From a spec to a result")
+    assert [number for number, _, _ in stops] == [str(number + 1) for number in range(len(stops))]
+    assert 0 < len(stops) <= 12
+    for _, module, _ in stops:
+        assert (ROOT / "hacore" / module.strip("`")).is_file(), module
+
+
+def test_modules_that_the_design_names_exist():
     page = (DOCS / "design.md").read_text(encoding="utf-8")
-    there = {path.stem for path in (ROOT / "hacore").iterdir() if not path.name.startswith("_")}
-    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == there - {"catalogue"}
+    for module in re.findall(r"`((?:\w+/)*\w+\.py)`", page):
+        assert (ROOT / "hacore" / module).is_file(), module
+
+
+def rooms():
+    """The doors and rooms of the core in the order of the design, the lowest first."""
+    rows = table((DOCS / "design.md").read_text(encoding="utf-8"), "The core")
+    return {name.strip("`"): kind for name, kind, _ in rows}
+
+
+def test_every_door_and_room_of_the_core_is_documented():
+    for path in (ROOT / "hacore").iterdir():
+        if path.suffix == ".py" and not path.name.startswith("_"):
+            assert rooms()[path.stem] == "door"
+        elif (path / "__init__.py").is_file():
+            assert rooms()[path.name] == "room"
+
+
+def test_rooms_are_documented_in_the_order_that_lint_checks():
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = [it["layers"] for it in linter["contracts"] if it["type"] == "layers"]
+    level = {
+        name: number for number, layer in enumerate(reversed(layers)) for name in re.findall(r"\w+", layer)
+    }
+    del level["__main__"]
+    documented = [name for name in rooms() if name != "testing"]
+    assert set(documented) == set(level)
+    assert documented == sorted(documented, key=lambda name: level[name])
 
 
 def documented(file):
