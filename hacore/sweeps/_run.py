@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hacore.console import Silent
 from hacore.errors import HacoreError
 from hacore.executors import Demand, Workers
 from hacore.machine.files import write_whole
@@ -17,7 +18,7 @@ from hacore.registry import registry
 from hacore.spec import Sweep, dump_spec, structure_config, unstructure_config
 from hacore.sweeps._folder import Outcome, SweepFolder
 from hacore.sweeps._jobs import Job
-from hacore.sweeps._progress import SilentSweep, SweepReporter
+from hacore.sweeps._reporting import ConsoleSweepReporter, SweepReporter
 
 _LOOK_SECONDS = 0.2
 _LOSSES = 3  # of machines, by one run, before it counts as failed
@@ -57,7 +58,7 @@ def run_sweep(
     executor = registry().find("executor", on)
     config = structure_config(executor.declared.config, dict(options or {}), on)
     choose_observers(log, without)  # a mistake is told once, not by every run
-    reporter = reporter or SilentSweep()
+    reporter = reporter or ConsoleSweepReporter(Silent())
     folder = SweepFolder(output or Path("sweeps", sweep.name))
     with folder.locked() as lock:
         folder.tidy()

@@ -12,11 +12,11 @@ from hacore.errors import HacoreError, RunError
 from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import load_spec, load_sweep
-from hacore.sweeps import SilentSweep, SweepFolder, run_sweep
+from hacore.sweeps import SweepFolder, SweepReporter, run_sweep
 from hacore.workflow import run
 
 
-class Notes(SilentSweep):
+class Notes(SweepReporter):
     """Keeps what it is told."""
 
     def __init__(self):
@@ -97,7 +97,7 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_tried_again(write, cli):
     assert "not finite" in lines[1]
     assert lines[2:] == [
         "hacore: 2 of 3 runs failed; sweeps/small/logs has all that they said",
-        "hacore: go on with: hacore sweep sweeps/small",
+        "hacore: resume with: hacore sweep sweeps/small",
     ]
     assert "finished" in ran.out
     entries = {entry["name"]: entry for entry in SweepFolder.open("sweeps/small").index()["runs"]}
@@ -147,7 +147,7 @@ def test_a_signal_stops_all_jobs_and_the_sweep_goes_on_to_the_same_result(write,
     assert process.returncode == 1, error
     assert error.splitlines()[-2:] == [
         "hacore: stopped before the end, 2 of 2 runs are missing",
-        "hacore: go on with: hacore sweep sweeps/small",
+        "hacore: resume with: hacore sweep sweeps/small",
     ]
     folder = SweepFolder.open("sweeps/small")
     assert [entry["status"] for entry in folder.index()["runs"]] == ["interrupted", "interrupted"]
