@@ -82,11 +82,11 @@ def test_a_terminal_shows_bars_and_messages_above_them(terminal):
     console.close()
     lines = text.getvalue().splitlines()
     *_, images, checksum = [line for line in lines if "━" in line]
-    assert images.startswith("images [red] ")
+    assert "images [red] " in images
     assert "500 of 2,000" in images
     assert images.rstrip().endswith(":--")  # the time left, not known yet
     assert " 50%" in checksum
-    assert checksum.rstrip().endswith("0:00:07 left, as the state says")
+    assert checksum.split("\x1b")[0].rstrip().endswith("0:00:07 left, as the state says")
     assert any("half way" in line and "━" not in line for line in lines)
 
 
@@ -113,10 +113,10 @@ def test_a_terminal_without_cursor_gets_lines(monkeypatch):
     assert text.getvalue() == "images: 3 of 3\n"
 
 
-def test_messages_of_the_library_go_through_the_console(cli, terminal):
+def test_messages_of_the_library_go_through_the_console(cli):
     lines = []
     show_log(Console(lines.append))
-    logging.getLogger("hacore").info("preparing %s, 100% of it", "data")
+    logging.getLogger("hacore").info("preparing %s, 100%% of it", "data")
     logging.getLogger("hacore").debug("unseen")
     assert lines == ["preparing data, 100% of it"]
 

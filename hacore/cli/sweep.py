@@ -98,11 +98,8 @@ def sweep(
         print_json({"sweep": str(folder.path), "runs": folder.index()["runs"]})
     else:
         _print(folder.path, outcomes)
-    _raise_missing(
-        folder.path,
-        [outcome for outcome in outcomes if outcome.combination.short in chosen],
-        [*_executor_flags(on, options), *observer_flags(log, without)],
-    )
+    outcomes = [outcome for outcome in outcomes if outcome.combination.short in chosen]
+    _raise_missing(folder.path, outcomes, [*_executor_flags(on, options), *observer_flags(log, without)])
 
 
 def _executor_flags(on: str, options: tuple[str, ...]) -> list[str]:
