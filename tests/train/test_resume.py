@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import hacore
 from hacore.errors import RunError
 from hacore.machine.files import load_tensors
 from hacore.model import opening
