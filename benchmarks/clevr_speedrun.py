@@ -45,7 +45,7 @@ from hacore.runs import RunFolder
 from hacore.runs.folder import same_experiment
 from hacore.spec import Spec, load_spec
 from hacore.train.augment import augment
-from hacore.train.progress import Speed
+from hacore.train.reporting import Speed
 from hacore.train.trainer import make_optimizer, make_sampler
 from hacore.workflow import run
 

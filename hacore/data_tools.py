@@ -11,22 +11,19 @@ from typing import Any, Protocol
 
 import attrs
 
+from hacore.console import Silent
+
+__all__ = ["Outcome", "Silent", "Tell"]
+
 
 class Tell(Protocol):
-    """How a tool talks to the person who waits."""
+    """How a tool talks to the person who waits; ``Silent()`` is one that says nothing."""
 
     def message(self, text: str) -> None:
         """Something worth a line."""
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` of one piece of work, called as often as is convenient."""
-
-
-class Silent:
-    """A ``Tell`` that says nothing."""
-
-    def message(self, text: str) -> None: ...
-    def progress(self, what: str, done: int, total: int) -> None: ...
+    def progress(self, name: str, done: int, total: int, /) -> None:
+        """``done`` of ``total`` of the piece of work ``name``; called as often as is convenient."""
 
 
 @attrs.frozen(kw_only=True)

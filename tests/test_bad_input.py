@@ -248,7 +248,7 @@ def test_a_run_of_another_spec(cli, spec, ran, flags):
 def test_overrides_without_the_spec_they_change(cli, ran):
     told = cli("run", "--resume", "run", "--set", "selector.k=3")
     assert told.status == 2
-    assert "--set with --resume needs the SPEC it changes; a run goes on as it began" in told.err
+    assert "--set with --resume needs the SPEC it changes; a run resumes as it began" in told.err
 
 
 def test_a_run_without_a_checkpoint(cli, ran):

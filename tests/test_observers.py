@@ -134,7 +134,7 @@ def test_a_stopped_run_says_how_its_log_goes_on(noting, cli, monkeypatch, tmp_pa
     monkeypatch.setattr(workflow, "run", lambda *_, **__: (RunFolder(tmp_path / "a run"), None))
     words = ("--log", "noting", "--log-with", "noting.word=my words")
     assert cli("run", "experiments/han_rn.toml", *words).error == (
-        f"stopped before the end; go on with: hacore run --resume '{tmp_path}/a run' --log noting "
+        f"stopped before the end; resume with: hacore run --resume '{tmp_path}/a run' --log noting "
         """--log-with 'noting.word="my words"'"""
     )
 

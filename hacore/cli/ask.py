@@ -53,9 +53,8 @@ def ask(
     """Ask the trained model of RUN, a run folder, about any image.
 
     Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION.png with the kept cells bright and
-    the rest darkened. Without a QUESTION they are asked for one after the other, or read from standard
-    input, one a line. The data that the model was trained on are not needed. Needs Pillow:
-    pip install hacore[report].
+    the rest darkened. Without a QUESTION, it prompts for one after another, or reads them from standard
+    input, one a line. The data that the model was trained on are not needed. Needs Pillow.
 
     \b
     Examples:
@@ -74,12 +73,12 @@ def ask(
     if not questions and sys.stdin.isatty() and not as_json:
         _converse(trained, image, top, selector, folder)
         return
-    asked = list(questions) or [line for line in _lines(sys.stdin) if line.strip()]
-    if not asked:
+    texts = list(questions) or [line for line in _lines(sys.stdin) if line.strip()]
+    if not texts:
         raise HacoreError("no question was given; give one after the image, or one a line on standard input")
     from hacore.pictures import open_picture
 
-    replies = trained.ask(open_picture(image), asked, top=top, selector=selector)
+    replies = trained.ask(open_picture(image), texts, top=top, selector=selector)
     files = [_draw(reply, image, folder) for reply in replies]
     if as_json:
         print_json(
@@ -100,7 +99,7 @@ def ask(
 
 
 def _selector_options(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Those of ``--set``; an option set to none gets its default."""
+    """The options of ``--set``; none stands for an option's default."""
     options: dict[str, Any] = {}
     for words in overrides:
         table: dict[str, Any] = {"selector": {}}
@@ -150,10 +149,10 @@ def _show(reply: Reply, file: Path | None, *, title: bool = True) -> None:
         click.secho(reply.question, bold=True)
     if reply.unknown:
         click.echo(f"words that the model never saw: {', '.join(reply.unknown)}")
-    width = max(len(it.answer) for it in reply.answers)
-    for it in reply.answers:
-        bar = "█" * round(30 * it.probability)
-        click.echo(f"  {it.answer:<{width}}  {percent(it.probability):>5}%  {bar}".rstrip())
+    width = max(len(ranked.answer) for ranked in reply.answers)
+    for ranked in reply.answers:
+        bar = "█" * round(30 * ranked.probability)
+        click.echo(f"  {ranked.answer:<{width}}  {percent(ranked.probability):>5}%  {bar}".rstrip())
     rows, columns = reply.grid
     where = f"; picture: {file}" if file else ""
     click.echo(f"{len(reply.kept)} of {rows * columns} cells kept{where}")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 import types
 import typing
+from contextlib import closing
 from typing import Any, Literal
 
 import attrs
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from hacore.cli.tables import json_option, print_json
+from hacore.console import Console
 from hacore.errors import PluginError, Problem, SpecError
 from hacore.registry import Installed, catalogue, registry
 from hacore.spec._structure import shown, structure_table
@@ -45,14 +44,14 @@ class _Tools(click.Group):
     """The datasets for which an action is installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [it.name for it in registry().of(str(self.name))]
+        return [tool.name for tool in registry().of(str(self.name))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         try:
             return _command(registry().find_tool(str(self.name), cmd_name))
         except PluginError:
-            # Names that exist nowhere are mistakes of usage; what is not installed can be mended.
-            known = {it.name for it in registry().of("dataset")}
+            # A name that exists nowhere is a mistake of usage; what is not installed can be installed.
+            known = {dataset.name for dataset in registry().of("dataset")}
             if cmd_name in known.union(catalogue()["dataset"], catalogue().get(str(self.name), {})):
                 raise
             return None
@@ -84,20 +83,17 @@ def score() -> None:
     """
 
 
-def _command(it: Installed) -> click.Command:
+def _command(installed: Installed) -> click.Command:
     """The command of a tool; its options are the fields of the tool's config."""
-    tool = it.declared
+    tool = installed.declared
     fields = attrs.fields(attrs.resolve_types(tool.config))
     parameters = [_parameter(field, tool.argument) for field in fields]
 
     @json_option
     def run(as_json: bool, **given: Any) -> int:
         config = _config(tool.config, given, tool.argument)
-        tell = _Console()
-        try:
-            outcome = it.load()(config, tell)
-        finally:
-            tell.close()
+        with closing(Console()) as console:
+            outcome = installed.load()(config, console)
         if as_json and tool.kind == "score" and not outcome.problems:
             print_json(outcome.summary)  # what the official evaluation gives, and nothing else
         elif as_json:
@@ -144,7 +140,7 @@ def _click_type(wanted: Any) -> tuple[Any, int, bool]:
     """(type, values it takes, whether it may be repeated) of a config field's type."""
     arguments = typing.get_args(wanted)
     if typing.get_origin(wanted) in (types.UnionType, typing.Union):
-        return _click_type(next(it for it in arguments if it is not types.NoneType))
+        return _click_type(next(part for part in arguments if part is not types.NoneType))
     if typing.get_origin(wanted) is Literal:
         return click.Choice(list(arguments)), 1, False
     if typing.get_origin(wanted) is tuple:
@@ -160,7 +156,7 @@ def _config(cls: type[Any], given: dict[str, Any], argument: str | None) -> Any:
     problems: list[Problem] = []
     config = structure_table(cls, table, "", problems)
     if problems:
-        raise SpecError([Problem(_typed(it.where, argument, given), it.message) for it in problems])
+        raise SpecError([Problem(_typed(p.where, argument, given), p.message) for p in problems])
     return config
 
 
@@ -180,48 +176,3 @@ def _lines(summary: dict[str, Any], indent: str = "") -> list[str]:
             text = f"{value:,}" if type(value) is int else str(value)
             lines.append(f"{indent}{key}: {text}")
     return lines
-
-
-class _Console:
-    """Tells on standard error: a bar on a terminal, a line every ten seconds elsewhere."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._bar: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._said: dict[str, float] = {}
-
-    def message(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        if self._console.is_terminal:
-            self._show(what, done, total)
-            return
-        now = time.monotonic()
-        last = self._said.setdefault(what, now)
-        if now - last >= 10 or (done >= total and what in self._said):
-            self._said[what] = now
-            self.message(f"{what}: {done:,} of {total:,}")
-
-    def _show(self, what: str, done: int, total: int) -> None:
-        if self._bar is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=self._console)
-            self._bar.start()
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total)
-        self._bar.update(self._tasks[what], completed=done, total=total)
-        if all(task.finished for task in self._bar.tasks):
-            self.close()
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._bar is not None:
-            self._bar.stop()
-        self._bar, self._tasks = None, {}

@@ -21,7 +21,7 @@ def with_observers(command: F) -> F:
         "--without",
         multiple=True,
         metavar="NAME",
-        help="Leave out an observer that runs have by default, as report. May be repeated.",
+        help="Leave out an observer that runs have by default, such as report. May be repeated.",
     )(command)
     command = click.option(
         "--log-with",
@@ -42,7 +42,7 @@ def with_observers(command: F) -> F:
 def chosen_observers(
     names: Sequence[str], options: Sequence[str], without: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Observers with their options, as ``hacore.run`` takes them. Raises HacoreError for what is mistaken."""
+    """Observers with their options, as ``hacore.run`` takes them. Raises HacoreError for a mistake."""
     table: dict[str, Any] = {}
     for key, words in set_values(table, options, _EXAMPLE):
         name, dot, _ = key.partition(".")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from pathlib import Path
+from typing import cast
 
 import click
-from rich.console import Console
 
 from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
+from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.observers import observer_flags
+from hacore.runs import RunFolder
+from hacore.runs.folder import same_experiment
 from hacore.runs.result import Measured
-from hacore.spec import dump_spec, load_spec
+from hacore.spec import Spec, dump_spec, load_spec
 
 
 @click.command(no_args_is_help=True)
 @click.argument("spec", type=click.Path(), required=False)
 @set_option
-@click.option("--resume", metavar="RUN", help="Go on with this run folder; SPEC may be left out.")
+@click.option("--resume", metavar="RUN", help="Resume this run folder; SPEC may be left out.")
 @device_option
 @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
 @click.option(
@@ -45,8 +47,8 @@ def run(
     """Train and measure the experiment of SPEC, a TOML file.
 
     Leaves a folder RUNS/NAME/TIME-ID with the resolved spec, metrics, checkpoints, predictions,
-    result.json and a page to look at, report/index.html (which needs pip install hacore[report]).
-    Ctrl-C or SIGTERM save the state and leave; --resume goes on where it stopped.
+    result.json and a page to look at, report/index.html (which the package hacore-report makes).
+    Ctrl-C or SIGTERM save the state and leave; --resume continues from there.
     Several processes: torchrun --nproc-per-node 2 -m hacore run SPEC.
 
     \b
@@ -56,60 +58,64 @@ def run(
       hacore run experiments/han_rn.toml --log tensorboard --log-with tensorboard.pictures=4
       hacore run --resume runs/han_rn/20260101-120000-abc123
     """
-    if spec is None and resume is None:
-        raise click.UsageError("give a SPEC, or --resume RUN")
-    if resume and overrides and spec is None:
-        raise click.UsageError("--set with --resume needs the SPEC it changes; a run goes on as it began")
+    resolved, folder = _what_to_run(spec, overrides, resume)
     without = without if report else (*without, "report")
     log = chosen_observers(observers, observer_options, without)
-    if spec is not None:
-        resolved = load_spec(spec, overrides)
-        if dry_run:
-            click.echo(dump_spec(resolved), nl=False)
-            return
+    if dry_run:
+        click.echo(dump_spec(resolved), nl=False)
+        return
     # From here on torch is needed.
-    from hacore.runs import RunFolder
-    from hacore.runs.folder import same_experiment
+    from hacore.train.reporting import ConsoleReporter
     from hacore.workflow import run as run_spec
 
-    folder = RunFolder.open(resume) if resume else None
-    if folder is not None:
-        if spec is None:
-            resolved = folder.spec()
-        else:
-            same_experiment(folder, resolved)
-        if dry_run:
-            click.echo(dump_spec(resolved), nl=False)
-            return
-    from hacore.train.progress import reporter_for
-
-    console = Console(stderr=True)
+    console = Console(seconds=30.0)
     show_log(console)
-    reporter = reporter_for(console)
     folder, result = run_spec(
         resolved,
         runs=runs,
         resume=folder,
         device=device,
-        reporter=reporter,
+        reporter=ConsoleReporter(console),
         log=log,
         without=without,
-        created=lambda made: reporter.message(f"run folder: {made.path}"),
+        created=lambda folder: console.message(f"run folder: {folder.path}"),
     )
     if result is None:
-        from hacore.machine.processes import launched
-
-        if not launched():
-            again = shlex.join(["--resume", str(folder.path), *observer_flags(log, without)])
-            raise HacoreError(f"stopped before the end; go on with: hacore run {again}")
-        return
-    if as_json:
+        _raise_stopped(folder, observer_flags(log, without))
+    elif as_json:
         print_json({"run": str(folder.path), **result})
-        return
-    print_result(result)
-    click.echo(f"\nrun folder: {folder.path}")
-    if folder.report_file.is_file():
-        click.echo(f"report: {folder.report_file}")
+    else:
+        print_result(result)
+        click.echo(f"\nrun folder: {folder.path}")
+        if folder.report_file.is_file():
+            click.echo(f"report: {folder.report_file}")
+
+
+def _what_to_run(
+    path: str | None, overrides: tuple[str, ...], resume: str | None
+) -> tuple[Spec, RunFolder | None]:
+    """The resolved spec, and the run folder to resume. Raises RunError for a folder of another spec."""
+    if path is None and resume is None:
+        raise click.UsageError("give a SPEC, or --resume RUN")
+    if path is None and overrides:
+        raise click.UsageError("--set with --resume needs the SPEC it changes; a run resumes as it began")
+    spec = None if path is None else load_spec(path, overrides)
+    folder = None if resume is None else RunFolder.open(resume)
+    if folder is None:
+        return cast(Spec, spec), None
+    if spec is None:
+        return folder.spec(), folder
+    same_experiment(folder, spec)
+    return spec, folder
+
+
+def _raise_stopped(folder: RunFolder, flags: list[str]) -> None:
+    """Says how to resume an interrupted run. Under torchrun, its launcher reports the end."""
+    from hacore.machine.processes import launched
+
+    if not launched():
+        command = shlex.join(["--resume", str(folder.path), *flags])
+        raise HacoreError(f"stopped before the end; resume with: hacore run {command}")
 
 
 @click.command("eval", no_args_is_help=True)
@@ -128,10 +134,9 @@ def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
       hacore eval runs/han_rn/20260101-120000-abc123
       hacore eval runs/han_rn/20260101-120000-abc123 --split val --json
     """
-    from hacore.runs import RunFolder
     from hacore.workflow import evaluate_run
 
-    show_log(Console(stderr=True))
+    show_log(Console())
     result = evaluate_run(RunFolder.open(run), split=split, device=device)
     if as_json:
         print_json(result.as_dict())
@@ -165,16 +170,3 @@ def print_result(result: Measured) -> None:
         ["question type", "questions", "accuracy", *(names[baseline] for baseline in shown)],
         rows,
     )
-
-
-def show_log(console: Console) -> None:
-    """Let the library's own messages (data being prepared, say) reach the user."""
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
-
-    logger = logging.getLogger("hacore")
-    logger.handlers = [Lines()]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False

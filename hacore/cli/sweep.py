@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
+from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.observers import observer_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, load_sweep, set_values
+from hacore.sweeps import ConsoleSweepReporter, Outcome, SweepFolder, run_sweep
 
 
 @click.command(no_args_is_help=True)
@@ -58,9 +59,9 @@ def sweep(
 ) -> None:
     """Run every combination of SPEC, a TOML file with a [sweep], several at a time.
 
-    Leaves a sweep folder with the run folders and sweep.json, which names them. The same command, or
-    'hacore sweep FOLDER', goes on after a Ctrl-C or a failure: finished runs are not repeated, and
-    others go on from their last checkpoint. A run that fails does not stop the rest.
+    Leaves a sweep folder with the run folders and sweep.json, which names them. After a Ctrl-C or a
+    failure, the same command, or 'hacore sweep FOLDER', resumes: finished runs are not repeated, and
+    others continue from their last checkpoint. A run that fails does not stop the rest.
 
     \b
     Examples:
@@ -70,33 +71,20 @@ def sweep(
       hacore sweep sweeps/table1
       hacore sweep sweeps/table1 --on ray --with address=10.0.0.1:6379
     """
-    from hacore.sweeps import SweepFolder
-
     table: dict[str, Any] = {}
     set_values(table, options, "--with address=10.0.0.1:6379")
-    registry().find("executor", on)  # a mistake is told before torch is loaded
+    registry().find("executor", on)  # a mistake is reported before torch is loaded
     log = chosen_observers(observers, observer_options, without)
-    if SweepFolder.is_sweep(spec):
-        if overrides or output:
-            raise click.UsageError("a sweep folder goes on as it began; --set and --output need its SPEC")
-        held = SweepFolder.open(spec)
-        found, folder = held.sweep(), held.path
-    else:
-        found = load_sweep(spec, overrides)
-        folder = Path(output or Path("sweeps", found.name))
-    wanted = {it.short for it in found.of_seeds(seeds)}
+    plan, path = _plan(spec, overrides, output)
+    chosen = {combination.short for combination in plan.of_seeds(seeds)}
     if dry_run:
-        _list(found, wanted, folder, as_json)
+        _list(plan, chosen, path, as_json)
         return
-    # From here on torch is needed.
-    from hacore.cli.run import show_log
-    from hacore.sweeps import run_sweep, sweep_reporter_for
-
-    console = Console(stderr=True)
+    console = Console(seconds=60.0)
     show_log(console)
-    made, outcomes = run_sweep(
-        found,
-        output=folder,
+    folder, outcomes = run_sweep(
+        plan,
+        output=path,
         seeds=seeds,
         jobs=jobs,
         device=device,
@@ -104,46 +92,67 @@ def sweep(
         options=table,
         log=log,
         without=without,
-        reporter=sweep_reporter_for(console),
+        reporter=ConsoleSweepReporter(console),
     )
     if as_json:
-        print_json({"sweep": str(made.path), "runs": made.index()["runs"]})
+        print_json({"sweep": str(folder.path), "runs": folder.index()["runs"]})
     else:
-        _print(made.path, outcomes)
-    chosen = [it for it in outcomes if it.combination.short in wanted]
-    failed = [it for it in chosen if it.status == "failed"]
-    missing = sum(it.status != "finished" for it in chosen)
-    lines = [f"{it.combination.label}: {it.error}" for it in failed]
+        _print(folder.path, outcomes)
+    outcomes = [outcome for outcome in outcomes if outcome.combination.short in chosen]
+    _raise_missing(folder.path, outcomes, [*_executor_flags(on, options), *observer_flags(log, without)])
+
+
+def _executor_flags(on: str, options: tuple[str, ...]) -> list[str]:
+    """The same choice for another command."""
+    return [] if on == "local" else ["--on", on, *(word for option in options for word in ("--with", option))]
+
+
+def _plan(spec: str, overrides: tuple[str, ...], output: str | None) -> tuple[Sweep, Path]:
+    """The sweep of a spec or of a sweep folder, and its folder."""
+    if not SweepFolder.is_sweep(spec):
+        plan = load_sweep(spec, overrides)
+        return plan, Path(output or Path("sweeps", plan.name))
+    if overrides or output:
+        raise click.UsageError("a sweep folder resumes as it began; --set and --output need its SPEC")
+    folder = SweepFolder.open(spec)
+    return folder.sweep(), folder.path
+
+
+def _raise_missing(folder: Path, outcomes: list[Outcome], flags: list[str]) -> None:
+    """Raise HacoreError where runs are missing, with each failure and how to resume."""
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    missing = sum(outcome.status != "finished" for outcome in outcomes)
+    lines = [f"{outcome.combination.label}: {outcome.error}" for outcome in failed]
     if failed:
-        logs = made.path / "logs"
-        lines.append(f"{len(failed)} of {len(chosen)} runs failed; {logs} has all that they said")
+        lines.append(
+            f"{len(failed)} of {len(outcomes)} runs failed; {folder / 'logs'} has all that they said"
+        )
     if missing > len(failed):
-        lines.append(f"stopped before the end, {missing} of {len(chosen)} runs are missing")
+        lines.append(f"stopped before the end, {missing} of {len(outcomes)} runs are missing")
     if missing:
-        place = [] if on == "local" else ["--on", on, *(word for it in options for word in ("--with", it))]
-        again = shlex.join([str(made.path), *place, *observer_flags(log, without)])
-        raise HacoreError("\n".join([*lines, f"go on with: hacore sweep {again}"]))
+        command = shlex.join([str(folder), *flags])
+        raise HacoreError("\n".join([*lines, f"resume with: hacore sweep {command}"]))
 
 
-def _list(found: Sweep, wanted: set[str], folder: Path, as_json: bool) -> None:
-    from hacore.sweeps import SweepFolder
-
-    outcomes = [it for it in SweepFolder(folder).found(found)[0] if it.combination.short in wanted]
+def _list(plan: Sweep, chosen: set[str], path: Path, as_json: bool) -> None:
+    outcomes = [
+        outcome for outcome in SweepFolder(path).found(plan)[0] if outcome.combination.short in chosen
+    ]
     if as_json:
-        print_json([outcome.table(folder) for outcome in outcomes])
+        print_json([outcome.table(path) for outcome in outcomes])
         return
     print_table(
-        f"{found.name}: {len(outcomes)} runs in {folder}",
+        f"{plan.name}: {len(outcomes)} runs in {path}",
         ["run", "combination", "status"],
-        [[it.combination.spec.name, it.combination.label, it.status] for it in outcomes],
+        [[outcome.combination.spec.name, outcome.combination.label, outcome.status] for outcome in outcomes],
     )
 
 
-def _print(folder: Path, outcomes: list[Any]) -> None:
+def _print(folder: Path, outcomes: list[Outcome]) -> None:
     rows = []
     for outcome in outcomes:
         row = [outcome.combination.label, outcome.status, "", "", ""]
-        if outcome.status == "finished":
+        if outcome.status == "finished" and outcome.folder is not None:
             result = outcome.folder.result()
             row[2:] = [
                 percent(result.accuracy),

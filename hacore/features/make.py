@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hacore.console import time_left
 from hacore.data import Dataset
 from hacore.errors import DataError, HacoreError
 from hacore.features.describe import describe, differences, fewer_images, other_images, refuse, require_frozen
@@ -38,18 +40,6 @@ from hacore.spec import Spec
 
 SHARD_BYTES = 1 << 28
 _MOST_SHARDS = 128  # of a part; each is a file that is open while it is read
-
-
-@attrs.frozen(kw_only=True)
-class Progress:
-    """How far this process is with its own share of a split."""
-
-    split: str
-    done: int
-    total: int
-    images_per_second: float
-    seconds_left: float
-    """Until this process is done with all splits."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,15 +64,16 @@ def make_features(
     batch_images: int = 32,
     shard_bytes: int = SHARD_BYTES,
     verify: bool = False,
-    progress: Callable[[Progress], None] = lambda at: None,
+    progress: Callable[[str, int, int, str], object] = lambda split, done, total, state: None,
 ) -> Made:
-    """Store the features of the spec's image encoder, or go on with what is there.
+    """Store the features of the spec's image encoder, or resume what is there.
 
     splits: all of the dataset by default. Encoded in float32, stored as ``dtype``. Shards that are there
     and of the right size are kept; with ``verify`` their checksums and the pixels that they were made
     from are compared too, and what differs is made again. Started by torchrun, each process makes every
     n-th shard; the processes do not wait for each other, and whichever finds all shards finished
-    writes the index.
+    writes the index. progress: is called with a split, the images done and in all, both of this process,
+    and how fast it goes.
 
     Raises ComposeError for an encoder that is trained, DataError for a store of something else, features
     that ``dtype`` cannot hold and a disk that is too small.
@@ -93,12 +84,7 @@ def make_features(
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     dataset = open_dataset(spec.data)
-    names = tuple(dict.fromkeys(splits)) or dataset.splits
-    if unknown := [it for it in names if it not in dataset.splits]:
-        raise HacoreError(
-            f"--splits: dataset '{spec.data.use}' has no split '{unknown[0]}'; it has "
-            f"{', '.join(dataset.splits)}"
-        )
+    names = _names(spec, dataset, splits)
     torch.manual_seed(spec.seed)
     model = compose(spec, dataset.sizes())
     require_frozen(spec, model)
@@ -126,6 +112,17 @@ def make_features(
         seconds=time.monotonic() - started,
         missing=missing,
     )
+
+
+def _names(spec: Spec, dataset: Dataset[Any], splits: Iterable[str]) -> tuple[str, ...]:
+    """The splits to encode. Raises HacoreError for one that the dataset does not have."""
+    names = tuple(dict.fromkeys(splits)) or dataset.splits
+    if unknown := [name for name in names if name not in dataset.splits]:
+        raise HacoreError(
+            f"--splits: dataset '{spec.data.use}' has no split '{unknown[0]}'; it has "
+            f"{', '.join(dataset.splits)}"
+        )
+    return names
 
 
 def _begin(root: Path, wanted: Description, shard_bytes: int) -> Description:
@@ -248,15 +245,17 @@ def _encode(model: VQAModel, images: npt.NDArray[np.uint8], dtype: str, split: s
 
 
 class _Meter:
-    """Counts images and says how it goes."""
+    """Counts the images of this process and says how it goes."""
 
-    def __init__(self, own: list[tuple[str, str, int, int]], tell: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, jobs: list[tuple[str, str, int, int]], progress: Callable[[str, int, int, str], object]
+    ) -> None:
         self.encoded = 0
-        self._total: dict[str, int] = {}
-        for split, _, first, last in own:
-            self._total[split] = self._total.get(split, 0) + last - first
-        self._done = dict.fromkeys(self._total, 0)
-        self._tell = tell
+        self._total: Counter[str] = Counter()
+        for split, _, first, last in jobs:
+            self._total[split] += last - first
+        self._done: Counter[str] = Counter()
+        self._progress = progress
         self._started = time.monotonic()
 
     def resumed(self, split: str, images: int) -> None:
@@ -267,13 +266,5 @@ class _Meter:
         self._done[split] += images
         self.encoded += images
         rate = self.encoded / max(time.monotonic() - self._started, 1e-9)
-        left = sum(self._total.values()) - sum(self._done.values())
-        self._tell(
-            Progress(
-                split=split,
-                done=self._done[split],
-                total=self._total[split],
-                images_per_second=rate,
-                seconds_left=left / rate,
-            )
-        )
+        left = time_left((self._total.total() - self._done.total()) / rate)  # of all splits
+        self._progress(split, self._done[split], self._total[split], f"{rate:,.1f} images/s  {left}")

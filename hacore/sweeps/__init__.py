@@ -1,15 +1,14 @@
 """Sweeps: many runs of one spec, several at a time, in one folder. Importing this imports no torch."""
 
 from hacore.sweeps._folder import Outcome, SweepFolder
-from hacore.sweeps._progress import SilentSweep, State, SweepReporter, sweep_reporter_for
+from hacore.sweeps._reporting import ConsoleSweepReporter, State, SweepReporter
 from hacore.sweeps._run import run_sweep
 
 __all__ = [
+    "ConsoleSweepReporter",
     "Outcome",
-    "SilentSweep",
     "State",
     "SweepFolder",
     "SweepReporter",
     "run_sweep",
-    "sweep_reporter_for",
 ]

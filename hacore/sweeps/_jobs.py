@@ -12,7 +12,7 @@ from hacore.runs import RunFolder
 from hacore.runs.metrics import TrainLine, read_metrics
 from hacore.spec import dump_spec
 from hacore.sweeps._folder import Outcome, SweepFolder
-from hacore.sweeps._progress import State
+from hacore.sweeps._reporting import State
 
 # A network file system may show what another machine has written only after a while.
 _SHOWN_SECONDS = 60.0

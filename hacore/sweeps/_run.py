@@ -9,15 +9,16 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hacore.console import Silent
 from hacore.errors import HacoreError
 from hacore.executors import Demand, Workers
 from hacore.machine.files import write_whole
 from hacore.observers import Named, choose_observers, observer_flags
 from hacore.registry import registry
-from hacore.spec import Sweep, dump_spec, structure_config, unstructure_config
+from hacore.spec import Spec, Sweep, dump_spec, structure_config, unstructure_config
 from hacore.sweeps._folder import Outcome, SweepFolder
 from hacore.sweeps._jobs import Job
-from hacore.sweeps._progress import SilentSweep, SweepReporter
+from hacore.sweeps._reporting import ConsoleSweepReporter, SweepReporter
 
 _LOOK_SECONDS = 0.2
 _LOSSES = 3  # of machines, by one run, before it counts as failed
@@ -39,25 +40,19 @@ def run_sweep(
     """Run what the sweep folder does not have yet; returns it and what became of every run.
 
     output: the sweep folder, ``sweeps/NAME`` by default; what it holds is used: finished runs are not
-    repeated, others go on from their last checkpoint. seeds: run only these of the sweep's. jobs: runs
+    repeated, others resume from their last checkpoint. seeds: run only these of the sweep's. jobs: runs
     at a time; default: as many as the cores, or the GPUs, have room for. on: ``local``, this machine, or
     another executor, with its ``options``. log, without: of every run, see ``hacore.run``.
-    A run that fails does not stop the others; one that loses its machine goes on at another. SIGTERM and
+    A run that fails does not stop the others; one that loses its machine resumes on another. SIGTERM and
     Ctrl-C are passed on, the runs save their state and leave, and their outcome is "interrupted".
     Raises HacoreError when nothing can be run.
     """
-    from hacore.machine.processes import launched
-
-    if launched():
-        raise HacoreError(
-            "a sweep starts its own processes; run it without torchrun, and set train.processes where a "
-            "run is to have several"
-        )
-    wanted = {it.short for it in sweep.of_seeds(seeds or ())}
+    _refuse_torchrun()
+    wanted = {combination.short for combination in sweep.of_seeds(seeds or ())}
     executor = registry().find("executor", on)
     config = structure_config(executor.declared.config, dict(options or {}), on)
-    choose_observers(log, without)  # a mistake is told once, not by every run
-    reporter = reporter or SilentSweep()
+    choose_observers(log, without)  # a mistake is reported once, not by every run
+    reporter = reporter or ConsoleSweepReporter(Silent())
     folder = SweepFolder(output or Path("sweeps", sweep.name))
     with folder.locked() as lock:
         folder.tidy()
@@ -68,26 +63,32 @@ def run_sweep(
                 f"the first in {others[0].path}"
             )
         folder.write(sweep, outcomes)
-        chosen = [it for it in outcomes if it.combination.short in wanted]
+        chosen = [outcome for outcome in outcomes if outcome.combination.short in wanted]
         waiting = [outcome for outcome in chosen if outcome.status != "finished"]
         if not waiting:
             return folder, outcomes
         specs = [outcome.combination.spec for outcome in waiting]
         demand = Demand(device=device, jobs=jobs, specs=specs, tell=reporter.message, lock=lock)
         workers: Workers = executor.load()(config, demand)
-        try:
-            _prepare(waiting)
-            for spec in specs:
-                write_whole(folder.spec_of(spec), dump_spec(spec).encode())
+        with contextlib.closing(workers):
+            _prepare(folder, specs)
             reporter.start(len(chosen) - len(waiting), len(chosen), workers.jobs)
             try:
                 _work(folder, sweep, outcomes, waiting, workers, reporter, observer_flags(log, without))
             finally:
                 folder.write(sweep, outcomes)
                 reporter.stop()
-        finally:
-            workers.close()
     return folder, outcomes
+
+
+def _refuse_torchrun() -> None:
+    from hacore.machine.processes import launched
+
+    if launched():
+        raise HacoreError(
+            "a sweep starts its own processes; run it without torchrun, and set train.processes where a "
+            "run is to have several"
+        )
 
 
 def _work(
@@ -143,15 +144,15 @@ def _work(
                 job.note(stopped=True)
 
 
-def _prepare(waiting: list[Outcome]) -> None:
-    """Open each data set once, so that runs do not prepare the same data at the same time."""
+def _prepare(folder: SweepFolder, specs: Sequence[Spec]) -> None:
+    """Open each dataset once, so that runs do not prepare the same data at the same time; write the specs."""
     from hacore.model.opening import open_dataset
 
-    seen = []
-    for outcome in waiting:
-        data = outcome.combination.spec.data
-        if (data.use, unstructure_config(data.options)) in seen:
-            continue
-        seen.append((data.use, unstructure_config(data.options)))
-        with contextlib.suppress(HacoreError):  # the runs that need it fail, and say so
-            open_dataset(data)
+    opened = []
+    for spec in specs:
+        identity = spec.data.use, unstructure_config(spec.data.options)
+        if identity not in opened:
+            opened.append(identity)
+            with contextlib.suppress(HacoreError):  # the runs that need it fail, and say so
+                open_dataset(spec.data)
+        write_whole(folder.spec_of(spec), dump_spec(spec).encode())

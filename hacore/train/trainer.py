@@ -31,7 +31,7 @@ from hacore.train.checkpoint import Position, identity, load_checkpoint, save_ch
 from hacore.train.flags import Flags
 from hacore.train.observing import Observers
 from hacore.train.optimizer import make_optimizer, running_mean
-from hacore.train.progress import Reporter, Speed
+from hacore.train.reporting import Reporter, Speed
 from hacore.train.sampler import make_sampler, total_steps
 from hacore.train.schedule import lr_factor
 

@@ -46,7 +46,7 @@ def run_processes(folder: RunFolder, processes: int, device: str, flags: Sequenc
             cause = f": {last[0]}" if last and not workers[0].returncode else ""
             raise RunError(
                 f"{folder.path}: a training process ended with status {failed[0]}{cause}; "
-                f"go on with: hacore run --resume {shlex.join([str(folder.path), *flags])}"
+                f"resume with: hacore run --resume {shlex.join([str(folder.path), *flags])}"
             )
 
 

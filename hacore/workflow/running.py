@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import torch
 
+from hacore.console import Silent
 from hacore.data import Dataset
 from hacore.machine.device import choose_device, device_name, use_device
 from hacore.machine.files import write_json
@@ -22,7 +23,7 @@ from hacore.runs.environment import describe_environment
 from hacore.runs.trained import Trained
 from hacore.spec import Spec
 from hacore.train.observing import Observers
-from hacore.train.progress import Reporter, Silent
+from hacore.train.reporting import ConsoleReporter, Reporter
 from hacore.train.start import start_from
 from hacore.train.trainer import Trainer
 from hacore.workflow.launch import run_processes
@@ -52,7 +53,7 @@ def run(
     is. In a process started by torchrun this joins the others; only rank 0 reports, has observers and
     returns a result.
     """
-    reporter = reporter or Silent()
+    reporter = reporter or ConsoleReporter(Silent())
     without = [*without, *([] if report else ["report"])]
     chosen, place = choose_observers(log, without), choose_device(device)
     if resume is not None and resume.result_file.is_file():

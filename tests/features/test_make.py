@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -213,9 +214,11 @@ def test_a_folder_with_other_files_is_refused(make_spec, tmp_path):
         fill(make_spec(), tmp_path)
 
 
-def test_progress_counts_every_image(make_spec, tmp_path):
-    seen = []
-    fill(make_spec(), tmp_path / "store", progress=seen.append)
-    assert {it.split: (it.done, it.total) for it in seen} == {it: (n, n) for it, n in SPLITS.items()}
-    assert all(it.images_per_second > 0 for it in seen)
-    assert seen[-1].seconds_left == 0
+def test_progress_counts_every_image_and_says_how_fast_it_goes(make_spec, tmp_path):
+    calls = []
+    fill(make_spec(), tmp_path / "store", progress=lambda *call: calls.append(call))
+    assert {split: (done, total) for split, done, total, _ in calls} == {
+        it: (n, n) for it, n in SPLITS.items()
+    }
+    assert all(re.fullmatch(r"[1-9][\d,]*\.\d images/s  \d:\d\d:\d\d left", state) for *_, state in calls)
+    assert calls[-1][-1].endswith("  0:00:00 left")

@@ -6,7 +6,7 @@ import pytest
 
 from hacore.errors import HacoreError, PluginError
 from hacore.registry import registry
-from hacore.sweeps import SilentSweep, SweepFolder, run_sweep
+from hacore.sweeps import SweepFolder, SweepReporter, run_sweep
 
 PLUGIN = """
 import attrs
@@ -81,7 +81,7 @@ def elsewhere(install):
     return fake_elsewhere_part.MADE
 
 
-class Notes(SilentSweep):
+class Notes(SweepReporter):
     def __init__(self):
         self.told = []
 
@@ -129,7 +129,7 @@ def test_a_run_that_loses_machine_after_machine_has_failed(sweep, elsewhere):
 
 
 def test_workers_are_closed_whatever_happens_and_runs_that_never_began_wait(sweep, elsewhere):
-    class Broken(SilentSweep):
+    class Broken(SweepReporter):
         def progress(self, states):
             raise RuntimeError("a bug")
 

@@ -3,19 +3,20 @@
 import io
 
 import pytest
-from rich.console import Console
+import rich.console
 
+from hacore.console import Console
 from hacore.errors import RunError
 from hacore.runs import RunFolder
-from hacore.sweeps import Outcome, State, SweepFolder, sweep_reporter_for
+from hacore.runs.metrics import MetricsFile, TrainLine
+from hacore.sweeps import ConsoleSweepReporter, Outcome, State, SweepFolder
 from hacore.sweeps._jobs import _last_line
-from hacore.sweeps._progress import LiveSweep, PlainSweep
 
 
 @pytest.fixture
 def outcomes(sweep):
-    made = sweep('[sweep]\nselector.k = [4, 5]\nfuser.use = ["multiply", "add"]')
-    return [Outcome(combination=it) for it in made.combinations]
+    plan = sweep('[sweep]\nselector.k = [4, 5]\nfuser.use = ["multiply", "add"]')
+    return [Outcome(combination=combination) for combination in plan.combinations]
 
 
 def far(outcome, **values):
@@ -24,8 +25,8 @@ def far(outcome, **values):
 
 
 def test_plain_lines(outcomes):
-    text = io.StringIO()
-    reporter = PlainSweep(Console(file=text, width=40), seconds=0.0)
+    lines = []
+    reporter = ConsoleSweepReporter(Console(lines.append, seconds=0.0))
     reporter.start(1, 4, 2)
     outcomes[1].folder = RunFolder("somewhere")
     reporter.started(outcomes[0])
@@ -35,47 +36,58 @@ def test_plain_lines(outcomes):
     outcomes[0].status, outcomes[0].error = "failed", "no such thing"
     reporter.ended(outcomes[0])
     reporter.stop()
-    assert text.getvalue().splitlines() == [
+    first, second = (outcome.combination.label for outcome in outcomes[:2])
+    assert lines == [
         "4 runs, 1 of them finished before; 2 at a time",
-        "start     selector.k = 4, fuser.use = multiply, seed 0",
-        "go on     selector.k = 4, fuser.use = add, seed 0",
-        " 25%      selector.k = 4, fuser.use = multiply, seed 0: accuracy 81.2%  kept 4.0%  0:10:05 left",
-        "  0%      selector.k = 4, fuser.use = add, seed 0: starting",
-        "failed    selector.k = 4, fuser.use = multiply, seed 0: no such thing  (1 of 4 finished)",
+        "finished: 1 of 4",
+        f"start     {first}",
+        f"{first}:   0%  starting",
+        f"resume    {second}",
+        f"{second}:   0%  starting",
+        f"{first}:  25%  accuracy 81.2%  kept 4.0%  0:10:05 left",
+        f"{second}:   0%  starting",
+        f"failed    {first}: no such thing",
+        "finished: 1 of 4",
     ]
 
 
-def test_plain_lines_come_once_a_minute(outcomes):
-    text = io.StringIO()
-    reporter = PlainSweep(Console(file=text))
-    for _ in range(3):
-        reporter.progress([far(outcomes[0])])
-    assert text.getvalue() == ""
+def test_a_run_that_is_measured_is_not_said_to_be_done(outcomes):
+    lines = []
+    reporter = ConsoleSweepReporter(Console(lines.append, seconds=60.0))
+    reporter.start(0, 4, 1)
+    reporter.started(outcomes[0])
+    reporter.progress([far(outcomes[0], done=1.0)])
+    assert [line.split()[0] for line in lines] == ["4", "start"]
 
 
 def test_bars_on_a_terminal(outcomes):
     text = io.StringIO()
-    console = Console(file=text, force_terminal=True, width=80, color_system=None)
-    reporter = sweep_reporter_for(console)
-    assert isinstance(reporter, LiveSweep)
+    screen = rich.console.Console(
+        file=text, force_terminal=True, force_interactive=True, width=100, color_system=None
+    )
+    reporter = ConsoleSweepReporter(Console(screen=screen))
     reporter.start(1, 4, 2)
     reporter.started(outcomes[0])
     reporter.progress([far(outcomes[0])])
     reporter.stop()
     *_, overall, last = [line for line in text.getvalue().splitlines() if "━" in line]
-    assert "1 of 4 finished" in overall
+    assert "1 of 4" in overall
     assert "k4-multiply-seed0" in last
     assert "accuracy 81.2%  kept 4.0%  0:10:05 left" in last
     assert "25%" in last
-    assert isinstance(sweep_reporter_for(Console(file=text)), PlainSweep)
 
 
 def test_the_state_is_the_last_whole_line_about_training(tmp_path):
     folder = RunFolder(tmp_path)
-    assert _last_line(folder) == {}
-    lines = ['{"kind": "train", "step": 1}', '{"kind": "train", "step": 2}', '{"kind": "eval", "step": 2}']
-    folder.metrics_file.write_text("\n".join([*lines, '{"kind": "train", "st']))
-    assert _last_line(folder) == {"kind": "train", "step": 2}
+    assert _last_line(folder) is None
+    metrics = MetricsFile(folder.metrics_file, 0)
+    values = {"epoch": 0.5, "loss": 1.0, "accuracy": 0.5, "kept": 0.2, "lr": 0.1, "seconds": 1.0}
+    for step in (1, 2):
+        metrics.write(TrainLine(step=step, **values))
+    metrics.close()
+    with open(folder.metrics_file, "a") as file:
+        file.write('{"kind": "train", "st')
+    assert _last_line(folder).step == 2
 
 
 def test_what_is_no_sweep_folder(tmp_path):

@@ -12,11 +12,11 @@ from hacore.errors import HacoreError, RunError
 from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import load_spec, load_sweep
-from hacore.sweeps import SilentSweep, SweepFolder, run_sweep
+from hacore.sweeps import SweepFolder, SweepReporter, run_sweep
 from hacore.workflow import run
 
 
-class Notes(SilentSweep):
+class Notes(SweepReporter):
     """Keeps what it is told."""
 
     def __init__(self):
@@ -40,12 +40,12 @@ class Notes(SilentSweep):
 
 def results(folder):
     """{name of a run: its result without times}."""
-    found = {}
-    for entry in folder.index()["runs"]:
-        result = RunFolder(folder.path / entry["run"]).result()
-        del result["training"]
-        found[entry["name"]] = result
-    return found
+    entries = folder.index()["runs"]
+    return {entry["name"]: untimed(RunFolder(folder.path / entry["run"]).result()) for entry in entries}
+
+
+def untimed(result):
+    return {key: value for key, value in result.items() if key != "training"}
 
 
 def test_a_sweep_runs_every_combination_as_hacore_run_would(sweep, tmp_path, monkeypatch):
@@ -68,8 +68,7 @@ def test_a_sweep_runs_every_combination_as_hacore_run_would(sweep, tmp_path, mon
     # The data was made before, so that the jobs did not make it at the same time.
     assert not [log for log in (folder.path / "logs").iterdir() if "generating" in log.read_text()]
     _, expected = run(made.combinations[1].spec, runs=tmp_path / "alone", device="cpu")
-    del expected["training"]
-    assert results(folder)["small-k9-seed1"] == expected
+    assert results(folder)["small-k9-seed1"] == untimed(expected)
 
     # Again: nothing is left to do. With another seed: only that.
     notes = Notes()
@@ -97,7 +96,7 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_tried_again(write, cli):
     assert "not finite" in lines[1]
     assert lines[2:] == [
         "hacore: 2 of 3 runs failed; sweeps/small/logs has all that they said",
-        "hacore: go on with: hacore sweep sweeps/small",
+        "hacore: resume with: hacore sweep sweeps/small",
     ]
     assert "finished" in ran.out
     entries = {entry["name"]: entry for entry in SweepFolder.open("sweeps/small").index()["runs"]}
@@ -147,7 +146,7 @@ def test_a_signal_stops_all_jobs_and_the_sweep_goes_on_to_the_same_result(write,
     assert process.returncode == 1, error
     assert error.splitlines()[-2:] == [
         "hacore: stopped before the end, 2 of 2 runs are missing",
-        "hacore: go on with: hacore sweep sweeps/small",
+        "hacore: resume with: hacore sweep sweeps/small",
     ]
     folder = SweepFolder.open("sweeps/small")
     assert [entry["status"] for entry in folder.index()["runs"]] == ["interrupted", "interrupted"]
@@ -160,8 +159,7 @@ def test_a_signal_stops_all_jobs_and_the_sweep_goes_on_to_the_same_result(write,
     assert len(list(folder.runs.glob("*/*"))) == 2
     spec = load_spec(folder.path / "specs" / "small-seed1.toml")
     _, expected = run(spec, runs="alone", device="cpu")
-    del expected["training"]
-    assert results(folder)["small-seed1"] == expected
+    assert results(folder)["small-seed1"] == untimed(expected)
 
 
 def test_trainings_that_outlive_a_killed_sweep_are_not_begun_again(write, start):

@@ -87,7 +87,7 @@ def test_the_command_saves_leaves_with_status_1_and_says_how_to_go_on(
     relative = path.relative_to(tmp_path)
     assert error.splitlines() == [
         f"run folder: {relative}",
-        f"hacore: stopped before the end; go on with: hacore run --resume {relative}",
+        f"hacore: stopped before the end; resume with: hacore run --resume {relative}",
     ]
 
     folder = hacore.RunFolder.open(path)

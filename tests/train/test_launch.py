@@ -61,7 +61,7 @@ def test_sigterm_stops_all_processes_and_the_run_can_go_on(make_spec, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     (path,) = runs.glob("tiny/*")
-    assert f"go on with: hacore run --resume {path}" in said.decode()
+    assert f"resume with: hacore run --resume {path}" in said.decode()
     folder = RunFolder.open(path)
     before = load_tensors(folder.last)[1]["step"]
     resumed = subprocess.Popen([*command[:4], "--resume", str(path)], stderr=subprocess.DEVNULL)

@@ -13,7 +13,7 @@ from hacore.machine.files import load_tensors
 from hacore.model.weights import model_weights
 from hacore.runs.data_summary import DataSummary
 from hacore.train import trainer
-from hacore.train.progress import Silent
+from hacore.train.reporting import Reporter
 from hacore.train.start import start_from
 
 EARLIER = {"train.steps": 8, "train.average": 0.8, "eval.baseline_steps": 0}
@@ -199,7 +199,7 @@ def test_specs_that_make_no_sense(make_spec, changes, words):
     assert "train" in str(caught.value)
 
 
-class Notes(Silent):
+class Notes(Reporter):
     def __init__(self):
         self.said = []
 

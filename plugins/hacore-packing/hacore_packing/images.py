@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+from hacore.console import Console
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
 from hacore_packing.children import cores, do_all
@@ -15,6 +16,8 @@ from hacore_packing.decode import Job
 from hacore_packing.writer import SHARD, PackedImages, PackWriter
 
 log = logging.getLogger("hacore")
+# A ``Tell`` for where a dataset is opened: the log, and of progress a line every half minute.
+LogTell = partial(Console, log.info, seconds=30.0)
 _NAMED = 20  # problems that an error lists before it only counts them
 
 
@@ -63,18 +66,3 @@ def refuse(root: Path, problems: Sequence[str], command: str) -> None:
         more = [f"and {count - _NAMED} more"] if count > _NAMED else []
         last = f"{root}: {count} found; mend the data, and see all by '{command}'"
         raise DataError("\n".join([*problems[:_NAMED], *more, last]))
-
-
-class LogTell:
-    """A ``Tell`` that says what it is told to the log; of progress, a line every half minute."""
-
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def message(self, text: str) -> None:
-        log.info("%s", text)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        if time.monotonic() - self._said >= 30:
-            self._said = time.monotonic()
-            log.info("%s: %d of %d", what, done, total)

@@ -143,7 +143,7 @@ def test_a_failed_run_does_not_stop_the_rest_on_two_nodes(start):
     assert result(entries["small-k4-seed1"]) == alone("small-k4-seed1")
     assert entries["small-k4-seed0"]["status"] == "finished"
     assert len({node for them in nodes().values() for node in them}) == 2
-    assert "go on with: hacore sweep sweeps/small --on ray --with address=" in error
+    assert "resume with: hacore sweep sweeps/small --on ray --with address=" in error
     assert out.count("finished") == 2
 
 

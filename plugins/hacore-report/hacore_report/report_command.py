@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from hacore.cli.run import show_log
 from hacore.cli.tables import device_option, print_json
+from hacore.console import Console, show_log
 
 
 @click.command(no_args_is_help=True)
@@ -34,7 +33,7 @@ def report(runs: tuple[str, ...], output: str | None, device: str, as_json: bool
     """
     from hacore_report import write_comparison, write_report
 
-    show_log(Console(stderr=True))
+    show_log(Console())
     notes: tuple[str, ...] = ()
     if len(runs) == 1 and ((Path(runs[0]) / "spec.toml").is_file() or not Path(runs[0]).is_dir()):
         if output is not None:
