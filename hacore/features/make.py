@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +27,17 @@ from hacore.features.store import (
     publish,
     read_description,
 )
-from hacore.features.writer import Shard, ShardWriter, image_digests, save_table, shard_entry
+from hacore.features.writer import (
+    Shard,
+    finish_shard,
+    image_digests,
+    save_table,
+    shard_entry,
+    shard_writer,
+)
+from hacore.machine.arrays import ArrayWriter
 from hacore.machine.device import choose_device
+from hacore.machine.files import require_room
 from hacore.model.compose import compose
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_dataset
@@ -94,7 +101,7 @@ def make_features(
         torch.cuda.set_device(chosen)
     dataset = open_dataset(spec.data)
     names = tuple(dict.fromkeys(splits)) or dataset.splits
-    if unknown := [it for it in names if it not in dataset.splits]:
+    if unknown := [name for name in names if name not in dataset.splits]:
         raise HacoreError(
             f"--splits: dataset '{spec.data.use}' has no split '{unknown[0]}'; it has "
             f"{', '.join(dataset.splits)}"
@@ -177,17 +184,14 @@ def _checksum(path: Path) -> str:
 
 
 def _require_room(root: Path, description: Description, ranges: list[tuple[int, int]]) -> None:
-    place = root
-    while not place.exists() and place != place.parent:
-        place = place.parent
     needed = sum(description.shard_bytes(first, last) for first, last in ranges)
     needed -= sum(path.stat().st_size for path in root.glob(".*.part"))
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise DataError(
-            f"{root}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room, choose another "
-            "folder with --output, a smaller grid with --set features.pool=[ROWS,COLUMNS], or fewer --splits"
-        )
+    require_room(
+        root,
+        needed,
+        "make room, choose another folder with --output, a smaller grid with --set "
+        "features.pool=[ROWS,COLUMNS], or fewer --splits",
+    )
 
 
 def _make_shard(
@@ -202,25 +206,25 @@ def _make_shard(
 ) -> None:
     """One shard, from where an earlier writer of it stopped."""
     first, last = rows
-    for old in (path, shard_entry(path)):  # of another size or content than it should have
-        old.unlink(missing_ok=True)
     images = dataset.images(split)
+    shape = (last - first, *description.row)
     try:
-        writer = ShardWriter(path, (last - first, *description.row), description.dtype)
-        meter.resumed(split, writer.done)
         # One batch is hashed and written while the next is encoded.
-        with closing(writer), ThreadPoolExecutor(max_workers=1) as pool:
+        with shard_writer(path, shape, description.dtype) as writer, ThreadPoolExecutor(1) as pool:
+            for old in (path, shard_entry(path)):  # of another size or content than it should have
+                old.unlink(missing_ok=True)
+            meter.resumed(split, writer.done)
             written: Future[None] | None = None
-            for start in range(first + writer.done, last, batch_images):
-                batch = np.array(images[start : min(start + batch_images, last)])
-                features = _encode(model, batch, description.dtype, split, start)
+            for start, stop in writer.missing(batch_images):
+                batch = np.array(images[first + start : first + stop])
+                features = _encode(model, batch, description.dtype, split, first + start)
                 if written is not None:
                     written.result()
-                written = pool.submit(_append, writer, features, batch)
+                written = pool.submit(_write, writer, start, features, batch)
                 meter.encode(split, len(batch))
             if written is not None:
                 written.result()
-            writer.finish()
+            finish_shard(writer, path)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror or error}); what is done is kept, make room and run "
@@ -228,8 +232,8 @@ def _make_shard(
         ) from error
 
 
-def _append(writer: ShardWriter, features: Tensor, images: npt.NDArray[np.uint8]) -> None:
-    writer.append(features.cpu().numpy(), image_digests(images))
+def _write(writer: ArrayWriter, start: int, features: Tensor, images: npt.NDArray[np.uint8]) -> None:
+    writer.write(start, features.cpu().numpy(), image_digests(images))
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ import numpy as np
 from hacore.errors import DataError
 from hacore.features.mapped import MappedFeatures
 from hacore.features.writer import Shard, save_table, shard_entry
-from hacore.machine.files import npy_header
+from hacore.machine.arrays import npy_header
 
 FORMAT = "hacore features 1"
 DIGITS = 16

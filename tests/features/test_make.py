@@ -176,7 +176,7 @@ def test_verify_finds_an_image_that_changed(make_spec, whole, tmp_path, monkeypa
 
 
 def test_a_disk_that_is_too_small(make_spec, tmp_path, monkeypatch):
-    monkeypatch.setattr(make.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_700_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_700_000))
     with pytest.raises(DataError, match=r"needs 0\.0 GB, 0\.0 GB are free; make room"):
         fill(make_spec(), tmp_path / "large")
     fill(make_spec({"features.pool": [5, 10]}), tmp_path / "small")
