@@ -77,14 +77,19 @@ class ArrayWriter:
             at = stop
         return ranges
 
-    def write(self, start: int, values: npt.NDArray[Any], extra: Any = None) -> None:
-        """Rows from ``start``, all of which are missing. extra: a JSON value to keep with them."""
+    def check(self, start: int, values: npt.NDArray[Any]) -> None:
+        """ValueError unless ``values`` are rows of this array that are all missing from ``start`` on."""
         stop = start + len(values)
         if values.dtype != self._dtype or values.shape[1:] != self.shape[1:]:
             wanted = ", ".join(map(str, self.shape[1:]))
             raise ValueError(f"rows are {values.dtype} {values.shape}; must be {self._dtype} (n, {wanted})")
         if not any(first <= start and stop <= last for first, last in self.missing(self.shape[0])):
             raise ValueError(f"rows [{start}, {stop}) are not all missing from {self.path}")
+
+    def write(self, start: int, values: npt.NDArray[Any], extra: Any = None) -> None:
+        """Rows from ``start``, as ``check`` wants them. extra: a JSON value to keep with them."""
+        self.check(start, values)
+        stop = start + len(values)
         # Written rather than mapped: on a full disk a write fails, a mapped page kills the process.
         with open(self.path, "r+b") as file:
             file.seek(len(self._header) + start * self._row)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from hacore_packing.images import LogTell, refuse
-from hacore_packing.packs import is_pack, limit
+from hacore_packing.images import LogTell
+from hacore_packing.packs import is_pack, require_size, row_limit, select_words
+from hacore_packing.prepare import open_prepared
 from torch import Tensor
 
 from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions
@@ -24,7 +25,7 @@ from hacore_vqa import Config, CpConfig, PrepareConfig
 from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve
 from hacore_vqa.official import CP, V2, Layout
-from hacore_vqa.pack import Pack, Stored, Texts, open_pack
+from hacore_vqa.pack import FORMAT, Pack, Stored, Texts
 from hacore_vqa.prepare import default_folder, is_current, prepare
 from hacore_vqa.question_types import question_types
 from hacore_vqa.vectors import read_vectors
@@ -88,7 +89,7 @@ class VqaV2(Dataset[Config]):
         self._number = np.array([index.get(word, UNKNOWN) for word in texts.words], np.int32)
         self.image_size = (3, *pack.size)
         self.image_mean, self.image_std = pack.mean, pack.std
-        self._parts["train"] = self._parts["train"][: limit(config, "train_images", self._parts["train"])]
+        self._parts["train"] = self._parts["train"][: row_limit(config, "train_images", self._parts["train"])]
         self._questions: dict[str, Questions] = {}
         self._vectors: npt.NDArray[np.float32] | None = None
         self.fingerprint = f"{pack.fingerprint}-{_digest(config)}"
@@ -103,7 +104,7 @@ class VqaV2(Dataset[Config]):
             stored = self._stored[split]
             rows = np.flatnonzero(stored.image < len(self._parts[split]))
             if split == "train":
-                rows = rows[: limit(self.config, "train_questions", rows)]
+                rows = rows[: row_limit(self.config, "train_questions", rows)]
             self._questions[split] = self._columns(select(stored, rows), split not in self.unanswered)
         return self._questions[split]
 
@@ -233,51 +234,38 @@ class VqaCpV2(VqaV2):
 
 def select(stored: Stored, rows: npt.NDArray[np.int64]) -> Stored:
     """Some questions of a split, in the order of their rows."""
-    lengths = np.diff(stored.offsets)
-    chosen = np.zeros(len(lengths), bool)
-    chosen[rows] = True
+    words, offsets = select_words(stored.words, stored.offsets, rows)
     columns = {
         field.name: getattr(stored, field.name)[rows]
         for field in attrs.fields(Stored)
         if field.name not in ("words", "offsets")
     }
-    return Stored(
-        words=stored.words[np.repeat(chosen, lengths)],
-        offsets=np.concatenate([[0], np.cumsum(lengths[rows])]).astype(np.int64),
-        **columns,
-    )
+    return Stored(words=words, offsets=offsets, **columns)
 
 
 def _open(layout: Layout, config: Config) -> Pack:
     if not config.root:
         raise DataError(f"data.root is not set; give it the folder of {layout.name}; {layout.way}")
     root = Path(config.root).expanduser()
-    pack = open_pack(root) if is_pack(root) else _open_official(layout, root, config)
+    pack = FORMAT.open(root) if is_pack(root) else _open_official(layout, root, config)
     if pack.data != layout.name:
         raise DataError(f"{root}: is prepared from {pack.data}; set data.use = '{pack.data}'")
-    if pack.size != config.size:
-        found, wanted = (f"{height}x{width}" for height, width in (pack.size, config.size))
-        raise DataError(
-            f"{root}: the images are {found}, size asks for {wanted}; set size = {list(pack.size)}, or "
-            "prepare the data at the other size"
-        )
+    require_size(root, pack, config.size)
     return pack
 
 
 def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
     images = Path(config.images).expanduser() if config.images else root
-    folder = default_folder(layout, root, config.size, images)
-    if is_pack(folder):
-        pack = open_pack(folder)
-        if is_current(pack, root):
-            return pack
-        log.info("the files of %s have changed since they were prepared", root)
-    log.info("preparing %s in %s, once", root, folder)
     asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
-    outcome = prepare(layout, asked, LogTell())
     where = f" --images {config.images}" if config.images else ""
-    refuse(root, outcome.problems, f"hacore data prepare {layout.name} {root}{where}")
-    return open_pack(folder)
+    return open_prepared(
+        root,
+        default_folder(layout, root, config.size, images),
+        FORMAT,
+        is_current=is_current,
+        prepare=lambda: prepare(layout, asked, LogTell()),
+        command=f"hacore data prepare {layout.name} {root}{where}",
+    )
 
 
 def _digest(config: Config) -> str:
