@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -37,7 +36,7 @@ from hacore.features.writer import (
 )
 from hacore.machine.arrays import ArrayWriter
 from hacore.machine.device import choose_device
-from hacore.machine.files import require_room
+from hacore.machine.files import content_of, require_room
 from hacore.model.compose import compose
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_dataset
@@ -83,7 +82,7 @@ def make_features(
     verify: bool = False,
     progress: Callable[[Progress], None] = lambda at: None,
 ) -> Made:
-    """Store the features of the spec's image encoder, or go on with what is there.
+    """Store the features of the spec's image encoder, or resume what is there.
 
     splits: all of the dataset by default. Encoded in float32, stored as ``dtype``. Shards that are there
     and of the right size are kept; with ``verify`` their checksums and the pixels that they were made
@@ -100,12 +99,7 @@ def make_features(
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     dataset = open_dataset(spec.data)
-    names = tuple(dict.fromkeys(splits)) or dataset.splits
-    if unknown := [name for name in names if name not in dataset.splits]:
-        raise HacoreError(
-            f"--splits: dataset '{spec.data.use}' has no split '{unknown[0]}'; it has "
-            f"{', '.join(dataset.splits)}"
-        )
+    names = _chosen(spec, dataset, splits)
     torch.manual_seed(spec.seed)
     model = compose(spec, dataset.sizes())
     require_frozen(spec, model)
@@ -135,25 +129,38 @@ def make_features(
     )
 
 
+def _chosen(spec: Spec, dataset: Dataset[Any], splits: Iterable[str]) -> tuple[str, ...]:
+    """The splits that are named, all by default. HacoreError for one that the dataset does not have."""
+    names = tuple(dict.fromkeys(splits)) or dataset.splits
+    if unknown := [name for name in names if name not in dataset.splits]:
+        raise HacoreError(
+            f"--splits: dataset '{spec.data.use}' has no split '{unknown[0]}'; it has "
+            f"{', '.join(dataset.splits)}"
+        )
+    return names
+
+
 def _begin(root: Path, wanted: Description, shard_bytes: int) -> Description:
-    """Say in the folder what is made there, and go on with what is there already."""
-    held = read_description(root)
-    if held is None:
+    """Say in the folder what is made there, and take over what is there already."""
+    stored = read_description(root)
+    if stored is None:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise DataError(f"{root}: holds other files than features; choose another folder with --output")
         most = max(wanted.images.values())
         rows = max(1, shard_bytes // wanted.row_bytes, -(-most // _MOST_SHARDS))
         description = attrs.evolve(wanted, shard_images=rows)
     else:
-        refuse(root, differences(held, wanted))
+        refuse(root, differences(stored, wanted))
         for split, part in wanted.splits.items():
-            if split in held.splits and held.images[held.splits[split]] != wanted.images[part]:
-                here, there = held.images[held.splits[split]], wanted.images[part]
+            if split in stored.splits and stored.images[stored.splits[split]] != wanted.images[part]:
+                here, there = stored.images[stored.splits[split]], wanted.images[part]
                 refuse(root, [fewer_images(split, here, there)])
-        images = {part: count for part, count in wanted.images.items() if part not in held.splits}
-        parts = {split: held.splits.get(part, part) for split, part in wanted.splits.items()}
-        description = attrs.evolve(held, images={**held.images, **images}, splits={**parts, **held.splits})
-    if description != held:
+        images = {part: count for part, count in wanted.images.items() if part not in stored.splits}
+        parts = {split: stored.splits.get(part, part) for split, part in wanted.splits.items()}
+        description = attrs.evolve(
+            stored, images={**stored.images, **images}, splits={**parts, **stored.splits}
+        )
+    if description != stored:
         save_table(description_file(root), attrs.asdict(description))
     return description
 
@@ -165,22 +172,17 @@ def _kept(
     kept = finished(root, description)
     if not verify:
         store = FeatureStore(root, description, kept)
-        refuse(root, other_images(store, dataset, [it for it in splits if it in store.splits]))
+        refuse(root, other_images(store, dataset, [split for split in splits if split in store.splits]))
         return kept
-    for part, split in {description.splits[it]: it for it in splits}.items():
+    for part, split in {description.splits[split]: split for split in splits}.items():
         images = dataset.images(split)
         for name, first, last in description.shards(part):
             if name in kept and not (
-                _checksum(root / name) == kept[name].sha256
+                content_of(root / name).sha256 == kept[name].sha256
                 and "".join(image_digests(images[first:last])) == kept[name].images
             ):
                 del kept[name]
     return kept
-
-
-def _checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require_room(root: Path, description: Description, ranges: list[tuple[int, int]]) -> None:

@@ -6,8 +6,6 @@ whatever is killed at whatever moment loses only the rows at hand. Imports no to
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import io
 import json
 import math
@@ -16,19 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 import numpy.typing as npt
 
-_PIECE = 1 << 24
-
-
-@attrs.frozen(kw_only=True)
-class Written:
-    """A finished file. bytes, sha256: of the whole file."""
-
-    bytes: int
-    sha256: str
+from hacore.machine.files import Content, content_of
 
 
 class ArrayWriter:
@@ -102,25 +91,19 @@ class ArrayWriter:
             journal.write(b"\n" + json.dumps(entry).encode() + b"\n")
         self._entries[start] = entry
 
-    def finish(self, progress: Callable[[int], None] = lambda done: None) -> Written:
+    def finish(self, progress: Callable[[int], None] = lambda done: None) -> Content:
         """Reads the file back for its checksum; the journal stays. progress: told the bytes read so far."""
         if missing := self.missing(self.shape[0]):
             raise ValueError(f"{self.path}: rows from {missing[0][0]} were not written")
-        digest, read = hashlib.sha256(), 0
-        with open(self.path, "rb") as file:
-            while piece := file.read(_PIECE):
-                digest.update(piece)
-                read += len(piece)
-                progress(read)
-        return Written(bytes=read, sha256=digest.hexdigest())
+        return content_of(self.path, progress)
 
     def _resume(self) -> None:
         """Takes over the rows that the journal names, or starts the file anew."""
         length = len(self._header) + self.shape[0] * self._row
-        if not _begins_with(self.path, self._header, length):
+        if not self.path.is_file() or not _is_begun(self.path, self._header, length):
             self.journal.unlink(missing_ok=True)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _new_file(self.path, self._header, length)
+            _begin(self.path, self._header, length)
         for entry in _read_journal(self.journal):
             start, stop = entry["start"], entry["stop"]
             # Rows that were written again are as the last entry says.
@@ -139,34 +122,24 @@ def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
     return header.getvalue()
 
 
-def _begins_with(path: Path, header: bytes, length: int) -> bool:
-    if not path.is_file() or path.stat().st_size != length:
-        return False
+def _is_begun(path: Path, header: bytes, length: int) -> bool:
     with open(path, "rb") as file:
-        return file.read(len(header)) == header
+        return path.stat().st_size == length and file.read(len(header)) == header
 
 
-def _new_file(path: Path, header: bytes, length: int) -> None:
+def _begin(path: Path, header: bytes, length: int) -> None:
+    """Writes the header and claims the space of the whole file where the system can do that."""
     try:
         with open(path, "wb") as file:
             file.write(header)
             file.flush()
-            _claim(file.fileno(), length)
+            if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+                os.posix_fallocate(file.fileno(), 0, length)
+            else:
+                file.truncate(length)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-
-
-def _claim(file: int, length: int) -> None:
-    """Gives a file its length, and the space for it where the system can do that."""
-    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
-        try:
-            os.posix_fallocate(file, 0, length)
-            return
-        except OSError as error:  # not on every file system
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-                raise
-    os.ftruncate(file, length)
 
 
 def _read_journal(path: Path) -> list[dict[str, Any]]:

@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from hacore.errors import DataError, RunError
 
@@ -51,6 +53,25 @@ def require_room(folder: Path, needed: int, way_out: str = "make room or choose 
     free = shutil.disk_usage(place).free
     if needed > free:
         raise DataError(f"{folder}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; {way_out}")
+
+
+@attrs.frozen(kw_only=True)
+class Content:
+    """bytes, sha256: of a whole file."""
+
+    bytes: int
+    sha256: str
+
+
+def content_of(path: Path, progress: Callable[[int], None] = lambda done: None) -> Content:
+    """Reads a file; ``progress`` is told the bytes read so far."""
+    digest, read = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 24):
+            digest.update(piece)
+            read += len(piece)
+            progress(read)
+    return Content(bytes=read, sha256=digest.hexdigest())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -89,7 +89,7 @@ def test_killed_in_the_middle_of_a_shard(make_table, tmp_path):
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    with pytest.raises(DataError, match="is not finished; go on with 'hacore features SPEC"):
+    with pytest.raises(DataError, match="is not finished; resume with 'hacore features SPEC"):
         FeatureStore.open(root)
     made = fill(resolved, root, batch_images=1, shard_bytes=make.SHARD_BYTES)
     assert 0 < made.images < 300

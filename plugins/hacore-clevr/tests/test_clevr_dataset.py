@@ -241,9 +241,7 @@ def test_problems_of_an_official_folder_are_listed(official):
     first, second, last = str(caught.value).splitlines()
     assert "CLEVR_train_000001.png: no image can be read" in first
     assert "CLEVR_val_000002.png: no image can be read" in second
-    assert (
-        last == f"{official}: 2 found; fix the data, and see all by 'hacore data prepare clevr {official}'"
-    )
+    assert last == f"{official}: 2 found; fix the data, and see all by 'hacore data prepare clevr {official}'"
 
 
 def test_damage_is_named(packed):

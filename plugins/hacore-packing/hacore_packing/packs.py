@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
+from hacore.machine.files import content_of
 
 PACK = "pack.json"
 
@@ -130,9 +131,7 @@ def digest_of(lines: list[str]) -> str:
 
 def file_entry(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a file, as pack.json lists them under ``files``."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": file.tell(), "sha256": digest}
+    return attrs.asdict(content_of(path))
 
 
 def file_stamp(path: Path) -> list[int]:

@@ -12,13 +12,13 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
 
 from hacore.errors import DataError
 from hacore.machine.arrays import ArrayWriter
+from hacore.machine.files import content_of
 from hacore.machine.locks import locked
 from hacore_sort_of_clevr.questions import sample_questions
 from hacore_sort_of_clevr.scenes import COLOURS, SIZE, Bytes, draw, sample_scenes
@@ -143,12 +143,6 @@ def _write(folder: Path, wanted: Generated) -> None:
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
 
 
-def _file_entry(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": file.tell(), "sha256": digest}
-
-
 def _check(folder: Path, wanted: Generated) -> None:
     """Compares the folder with its ``meta.json``; DataError on the first difference."""
 
@@ -172,12 +166,12 @@ def _check(folder: Path, wanted: Generated) -> None:
     for name, (size, digest) in recorded.items():
         path = folder / name
         try:
-            entry = _file_entry(path)
+            content = content_of(path)
         except FileNotFoundError:
             raise damaged(path, "the file is missing") from None
         except OSError as error:
             raise damaged(path, f"cannot be read ({error.strerror or error})") from error
-        if entry["bytes"] != size:
-            raise damaged(path, f"{entry['bytes']} bytes found, {size} expected")
-        if entry["sha256"] != digest:
-            raise damaged(path, f"the content is damaged, SHA-256 {entry['sha256']} found, {digest} expected")
+        if content.bytes != size:
+            raise damaged(path, f"{content.bytes} bytes found, {size} expected")
+        if content.sha256 != digest:
+            raise damaged(path, f"the content is damaged, SHA-256 {content.sha256} found, {digest} expected")

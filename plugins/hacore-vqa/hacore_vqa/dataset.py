@@ -62,9 +62,9 @@ class VqaV2(Dataset[Config]):
         texts = pack.texts()
         self._split(texts)
         self.splits = tuple(self._stored)
-        self.unanswered = tuple(it for it in pack.splits if not pack.splits[it].answered)
+        self.unanswered = tuple(name for name, info in pack.splits.items() if not info.answered)
         counted = config.answers_from.split("+")
-        if missing := [it for it in counted if it in self.layout.splits and it not in self._stored]:
+        if missing := [name for name in counted if name in self.layout.splits and name not in self._stored]:
             raise DataError(
                 f"data.answers_from = '{config.answers_from}': there is no split {missing[0]}; prepare it, "
                 "or set answers_from = 'train'"
@@ -166,9 +166,9 @@ class VqaV2(Dataset[Config]):
         assert train.accepted is not None
         assert train.accepted_score is not None
         totals = np.zeros((len(self.question_types), len(self.answers)))
-        held = train.accepted >= 0
-        types = np.broadcast_to(self._question_type(train)[:, None], held.shape)
-        np.add.at(totals, (types[held], train.accepted[held]), train.accepted_score[held])
+        scored = train.accepted >= 0
+        types = np.broadcast_to(self._question_type(train)[:, None], scored.shape)
+        np.add.at(totals, (types[scored], train.accepted[scored]), train.accepted_score[scored])
         best = totals.argmax(1)[self._question_type(asked)]
         score: npt.NDArray[np.float32] = (
             ((asked.accepted == best[:, None]) * asked.accepted_score).sum(1).astype(np.float32)
@@ -219,16 +219,19 @@ class VqaCpV2(VqaV2):
         config, train = self.config, self._stored["train"]
         if not config.validation:
             return
-        held = carve(
+        carved = carve(
             train, texts, share=config.validation, by=config.validation_by, seed=config.validation_seed
         )
-        if not held.any() or held.all():
+        if not carved.any() or carved.all():
             raise DataError(
                 f"data.validation = {config.validation}: no group of questions is that small a part of the "
                 f"{len(train)} training questions; raise it, set validation_by = 'image', or 0 for no val"
             )
-        split = {"train": select(train, np.flatnonzero(~held)), "val": select(train, np.flatnonzero(held))}
-        self._stored = split | {name: it for name, it in self._stored.items() if name != "train"}
+        split = {
+            "train": select(train, np.flatnonzero(~carved)),
+            "val": select(train, np.flatnonzero(carved)),
+        }
+        self._stored = split | {name: stored for name, stored in self._stored.items() if name != "train"}
         self._parts["val"] = self._parts["train"]
 
 
@@ -269,6 +272,6 @@ def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
 
 
 def _digest(config: Config) -> str:
-    """Names the options that change what is read; where it lies is none of them."""
-    held = {key: value for key, value in attrs.asdict(config).items() if key not in ("root", "images")}
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:8]
+    """Names the options that change what is read; not where the data lie."""
+    options = {key: value for key, value in attrs.asdict(config).items() if key not in ("root", "images")}
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
