@@ -41,7 +41,7 @@ from rich.table import Table
 from hacore.data import Questions
 from hacore.features.make import SHARD_BYTES
 from hacore.features.mapped import MappedFeatures
-from hacore.features.writer import ShardWriter
+from hacore.features.writer import finish_shard, shard_writer
 from hacore.train.sampler import Sampler
 
 CELLS, CHANNELS, DTYPE = 100, 2048, "float16"
@@ -60,13 +60,13 @@ def write(folder: Path, images: int) -> tuple[list[Path], int, Path]:
     for first in range(0, images, rows):
         shards.append(folder / f"train-{len(shards):05d}.npy")
         stop = min(first + rows, images)
-        writer = ShardWriter(shards[-1], (stop - first, CELLS, CHANNELS), DTYPE)
-        for start in range(first, stop, 32):
-            count = min(32, stop - start)
-            values = random.integers(0, 1 << 14, (count, CELLS, CHANNELS), np.uint16).view(np.float16)
-            writer.append(values, ["0" * 16] * count)
-            plain[start : start + count] = values
-        writer.finish()
+        with shard_writer(shards[-1], (stop - first, CELLS, CHANNELS), DTYPE) as writer:
+            for start in range(first, stop, 32):
+                count = min(32, stop - start)
+                values = random.integers(0, 1 << 14, (count, CELLS, CHANNELS), np.uint16).view(np.float16)
+                writer.write(start - first, values, ["0" * 16] * count)
+                plain[start : start + count] = values
+            finish_shard(writer, shards[-1])
     plain.flush()
     return shards, rows, folder / "plain.npy"
 

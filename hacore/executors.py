@@ -23,14 +23,14 @@ class Demand:
 
     device: ``--device`` as typed. jobs: runs at a time; None: as many as there is room for. specs: of
     the runs to come. tell: shows the person who waits a line. lock: the file descriptor that holds the sweep
-    folder's lock, which processes on this machine keep open until they end.
+    folder's lock, which processes on this machine keep open until they end; None where there are no locks.
     """
 
     device: str
     jobs: int | None
     specs: Sequence[Spec]
     tell: Callable[[str], None]
-    lock: int
+    lock: int | None
 
 
 @attrs.frozen(kw_only=True)

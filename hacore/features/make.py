@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +28,17 @@ from hacore.features.store import (
     publish,
     read_description,
 )
-from hacore.features.writer import Shard, ShardWriter, image_digests, save_table, shard_entry
+from hacore.features.writer import (
+    Shard,
+    finish_shard,
+    image_digests,
+    save_table,
+    shard_entry,
+    shard_writer,
+)
+from hacore.machine.arrays import ArrayWriter
 from hacore.machine.device import choose_device
+from hacore.machine.files import content_of, require_room
 from hacore.model.compose import compose
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_dataset
@@ -126,24 +132,26 @@ def _names(spec: Spec, dataset: Dataset[Any], splits: Iterable[str]) -> tuple[st
 
 
 def _begin(root: Path, wanted: Description, shard_bytes: int) -> Description:
-    """Say in the folder what is made there, and go on with what is there already."""
-    held = read_description(root)
-    if held is None:
+    """Say in the folder what is made there, and take over what is there already."""
+    stored = read_description(root)
+    if stored is None:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise DataError(f"{root}: holds other files than features; choose another folder with --output")
         most = max(wanted.images.values())
         rows = max(1, shard_bytes // wanted.row_bytes, -(-most // _MOST_SHARDS))
         description = attrs.evolve(wanted, shard_images=rows)
     else:
-        refuse(root, differences(held, wanted))
+        refuse(root, differences(stored, wanted))
         for split, part in wanted.splits.items():
-            if split in held.splits and held.images[held.splits[split]] != wanted.images[part]:
-                here, there = held.images[held.splits[split]], wanted.images[part]
+            if split in stored.splits and stored.images[stored.splits[split]] != wanted.images[part]:
+                here, there = stored.images[stored.splits[split]], wanted.images[part]
                 refuse(root, [fewer_images(split, here, there)])
-        images = {part: count for part, count in wanted.images.items() if part not in held.splits}
-        parts = {split: held.splits.get(part, part) for split, part in wanted.splits.items()}
-        description = attrs.evolve(held, images={**held.images, **images}, splits={**parts, **held.splits})
-    if description != held:
+        images = {part: count for part, count in wanted.images.items() if part not in stored.splits}
+        parts = {split: stored.splits.get(part, part) for split, part in wanted.splits.items()}
+        description = attrs.evolve(
+            stored, images={**stored.images, **images}, splits={**parts, **stored.splits}
+        )
+    if description != stored:
         save_table(description_file(root), attrs.asdict(description))
     return description
 
@@ -155,36 +163,28 @@ def _kept(
     kept = finished(root, description)
     if not verify:
         store = FeatureStore(root, description, kept)
-        refuse(root, other_images(store, dataset, [it for it in splits if it in store.splits]))
+        refuse(root, other_images(store, dataset, [split for split in splits if split in store.splits]))
         return kept
-    for part, split in {description.splits[it]: it for it in splits}.items():
+    for part, split in {description.splits[split]: split for split in splits}.items():
         images = dataset.images(split)
         for name, first, last in description.shards(part):
             if name in kept and not (
-                _checksum(root / name) == kept[name].sha256
+                content_of(root / name).sha256 == kept[name].sha256
                 and "".join(image_digests(images[first:last])) == kept[name].images
             ):
                 del kept[name]
     return kept
 
 
-def _checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _require_room(root: Path, description: Description, ranges: list[tuple[int, int]]) -> None:
-    place = root
-    while not place.exists() and place != place.parent:
-        place = place.parent
     needed = sum(description.shard_bytes(first, last) for first, last in ranges)
     needed -= sum(path.stat().st_size for path in root.glob(".*.part"))
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise DataError(
-            f"{root}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room, choose another "
-            "folder with --output, a smaller grid with --set features.pool=[ROWS,COLUMNS], or fewer --splits"
-        )
+    require_room(
+        root,
+        needed,
+        "make room, choose another folder with --output, a smaller grid with --set "
+        "features.pool=[ROWS,COLUMNS], or fewer --splits",
+    )
 
 
 def _make_shard(
@@ -199,25 +199,25 @@ def _make_shard(
 ) -> None:
     """One shard, from where an earlier writer of it stopped."""
     first, last = rows
-    for old in (path, shard_entry(path)):  # of another size or content than it should have
-        old.unlink(missing_ok=True)
     images = dataset.images(split)
+    shape = (last - first, *description.row)
     try:
-        writer = ShardWriter(path, (last - first, *description.row), description.dtype)
-        meter.resumed(split, writer.done)
         # One batch is hashed and written while the next is encoded.
-        with closing(writer), ThreadPoolExecutor(max_workers=1) as pool:
+        with shard_writer(path, shape, description.dtype) as writer, ThreadPoolExecutor(1) as pool:
+            for old in (path, shard_entry(path)):  # of another size or content than it should have
+                old.unlink(missing_ok=True)
+            meter.resumed(split, writer.done)
             written: Future[None] | None = None
-            for start in range(first + writer.done, last, batch_images):
-                batch = np.array(images[start : min(start + batch_images, last)])
-                features = _encode(model, batch, description.dtype, split, start)
+            for start, stop in writer.missing(batch_images):
+                batch = np.array(images[first + start : first + stop])
+                features = _encode(model, batch, description.dtype, split, first + start)
                 if written is not None:
                     written.result()
-                written = pool.submit(_append, writer, features, batch)
+                written = pool.submit(_write, writer, start, features, batch)
                 meter.encode(split, len(batch))
             if written is not None:
                 written.result()
-            writer.finish()
+            finish_shard(writer, path)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror or error}); what is done is kept, make room and run "
@@ -225,8 +225,8 @@ def _make_shard(
         ) from error
 
 
-def _append(writer: ShardWriter, features: Tensor, images: npt.NDArray[np.uint8]) -> None:
-    writer.append(features.cpu().numpy(), image_digests(images))
+def _write(writer: ArrayWriter, start: int, features: Tensor, images: npt.NDArray[np.uint8]) -> None:
+    writer.write(start, features.cpu().numpy(), image_digests(images))
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hacore.machine.files import npy_header
+from hacore.machine.arrays import npy_header
 
 _PIECE = 1 << 17
 """Bytes asked for at once: of a longer range, Linux reads only the beginning ahead."""

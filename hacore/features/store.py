@@ -19,7 +19,7 @@ import numpy as np
 from hacore.errors import DataError
 from hacore.features.mapped import MappedFeatures
 from hacore.features.writer import Shard, save_table, shard_entry
-from hacore.machine.files import npy_header
+from hacore.machine.arrays import npy_header
 
 FORMAT = "hacore features 1"
 DIGITS = 16
@@ -85,8 +85,8 @@ class FeatureStore:
     def __init__(self, root: Path, description: Description, shards: dict[str, Shard]) -> None:
         self.root = root
         self.description = description
-        held = json.dumps([description.dtype, *(it.sha256 for it in shards.values())])
-        self.fingerprint = hashlib.sha256(held.encode()).hexdigest()[:16]
+        content = json.dumps([description.dtype, *(shard.sha256 for shard in shards.values())])
+        self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
         self._shards = shards
         self._open: dict[str, MappedFeatures] = {}
 
@@ -96,11 +96,13 @@ class FeatureStore:
         root = Path(root).expanduser()
         description = read_description(root)
         if description is None:
-            raise DataError(f"{root}: no feature store; make it with 'hacore features SPEC --output {root}'")
+            raise DataError(
+                f"{root}: not a feature store; make it with 'hacore features SPEC --output {root}'"
+            )
         shards = _read_index(root)
         store = cls(root, description, shards)
         problems = [
-            problem for name, held in shards.items() if (problem := wrong_size(root / name, held.bytes))
+            problem for name, shard in shards.items() if (problem := wrong_size(root / name, shard.bytes))
         ]
         if problems:
             more = f", and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
@@ -116,22 +118,22 @@ class FeatureStore:
         return self.description.dtype
 
     def __str__(self) -> str:
-        it = self.description
-        rows, columns = it.grid
+        of = self.description
+        rows, columns = of.grid
         size = sum(shard.bytes for shard in self._shards.values()) / 1e6
         return (
-            f"{rows}x{columns} cells of {it.channels} channels, {it.dtype}, {size:,.0f} MB in {self.root} "
+            f"{rows}x{columns} cells of {of.channels} channels, {of.dtype}, {size:,.0f} MB in {self.root} "
             f"({', '.join(self.splits)})"
         )
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Splits all of whose shards are there."""
-        it = self.description
+        description = self.description
         return tuple(
             split
-            for split, part in it.splits.items()
-            if all(name in self._shards for name, _, _ in it.shards(part))
+            for split, part in description.splits.items()
+            if all(name in self._shards for name, _, _ in description.shards(part))
         )
 
     def images(self, split: str) -> MappedFeatures:
@@ -141,18 +143,18 @@ class FeatureStore:
                 f"{self.root}: no features of split '{split}', only of {', '.join(self.splits) or 'none'}; "
                 f"make them with 'hacore features SPEC --output {self.root} --splits {split}'"
             )
-        it = self.description
-        part = it.splits[split]
+        of = self.description
+        part = of.splits[split]
         if part not in self._open:
-            names = [self.root / name for name, _, _ in it.shards(part)]
-            self._open[part] = MappedFeatures(names, it.shard_images, (it.images[part], *it.row), it.dtype)
+            names = [self.root / name for name, _, _ in of.shards(part)]
+            self._open[part] = MappedFeatures(names, of.shard_images, (of.images[part], *of.row), of.dtype)
         return self._open[part]
 
     def image_digest(self, split: str, row: int) -> str:
         """The digest of the image that a row was made from."""
-        it = self.description
-        number, at = divmod(row, it.shard_images)
-        name = f"{it.splits[split]}-{number:05d}.npy"
+        description = self.description
+        number, at = divmod(row, description.shard_images)
+        name = f"{description.splits[split]}-{number:05d}.npy"
         return self._shards[name].images[at * DIGITS : (at + 1) * DIGITS]
 
 
@@ -184,22 +186,22 @@ def read_description(root: Path) -> Description | None:
 
 def finished(root: Path, description: Description) -> dict[str, Shard]:
     """The shards that are there and whole by their size, by name."""
-    found = {}
+    shards = {}
     for part in description.images:
         for name, _, _ in description.shards(part):
             entry = _entry(shard_entry(root / name))
             if entry and not wrong_size(root / name, entry.bytes):
-                found[name] = entry
-    return found
+                shards[name] = entry
+    return shards
 
 
 def publish(root: Path, description: Description) -> list[str]:
     """Write the index of a store all of whose shards are there, else say which are not."""
-    found = finished(root, description)
+    shards = finished(root, description)
     names = [name for part in description.images for name, _, _ in description.shards(part)]
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in shards]
     if not missing:
-        save_table(index_file(root), {name: attrs.asdict(found[name]) for name in names})
+        save_table(index_file(root), {name: attrs.asdict(shards[name]) for name in names})
     return missing
 
 
@@ -221,7 +223,7 @@ def _read_index(root: Path) -> dict[str, Shard]:
         return {name: cattrs.structure(entry, Shard) for name, entry in table.items()}
     except FileNotFoundError:
         raise DataError(
-            f"{root}: the feature store is not finished; go on with 'hacore features SPEC --output {root}'"
+            f"{root}: the feature store is not finished; resume with 'hacore features SPEC --output {root}'"
         ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -1,19 +1,21 @@
 """Files that are either whole or absent, and checkpoints that say when they are damaged.
 
-Imports torch for checkpoints only, NumPy where it is needed.
+Imports torch for checkpoints only.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hacore.errors import RunError
+import attrs
+
+from hacore.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,14 +45,33 @@ def write_whole(path: Path, data: bytes, option: str = "--runs") -> None:
         ) from error
 
 
-def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
-    """What stands before the values in a ``.npy`` file."""
-    import numpy as np
+def require_room(folder: Path, needed: int, way_out: str = "make room or choose another folder") -> None:
+    """DataError if fewer than ``needed`` bytes are free where the folder is or will be."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise DataError(f"{folder}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; {way_out}")
 
-    header = io.BytesIO()
-    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, described)
-    return header.getvalue()
+
+@attrs.frozen(kw_only=True)
+class Content:
+    """bytes, sha256: of a whole file."""
+
+    bytes: int
+    sha256: str
+
+
+def content_of(path: Path, progress: Callable[[int], None] = lambda done: None) -> Content:
+    """Reads a file; ``progress`` is told the bytes read so far."""
+    digest, read = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 24):
+            digest.update(piece)
+            read += len(piece)
+            progress(read)
+    return Content(bytes=read, sha256=digest.hexdigest())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -121,14 +121,13 @@ class SweepFolder:
             shutil.rmtree(leftover, ignore_errors=True)
 
     @contextmanager
-    def locked(self) -> Iterator[int]:
+    def locked(self) -> Iterator[int | None]:
         """Keep other sweeps out; yields a file descriptor for the processes that work here.
 
         The lock is held until the last of them has ended, so trainings that outlive a killed sweep
-        are not begun a second time beside themselves. Raises RunError when it is taken.
+        are not begun a second time beside themselves. Raises RunError when it is taken. A system without
+        ``fcntl`` has no such locks, and yields None.
         """
-        import fcntl  # not on every system; reading a sweep needs no lock
-
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -137,16 +136,24 @@ class SweepFolder:
                 f"{self.path}: cannot be made: {error.strerror or error}; give another folder with --output"
             ) from error
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(
-                    f"{self.path}: another 'hacore sweep', or a training that it left behind, is at work "
-                    "here; wait for it or stop it, or give another folder with --output"
-                ) from None
-            yield descriptor
+            yield descriptor if self._lock(descriptor) else None
         finally:
             os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> bool:
+        """Whether the system has locks that child processes inherit. RunError when it is taken."""
+        try:
+            import fcntl
+        except ImportError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(
+                f"{self.path}: another 'hacore sweep', or a training that it left behind, is at work "
+                "here; wait for it or stop it, or give another folder with --output"
+            ) from None
+        return True
 
 
 def _without_name(text: str) -> str:

@@ -81,7 +81,7 @@ class LocalWorkers:
 class LocalProcess:
     """A training at work. Its session is its own, so that a Ctrl-C of the terminal does not reach it."""
 
-    def __init__(self, work: Work, free: list[Slot], lock: int) -> None:
+    def __init__(self, work: Work, free: list[Slot], lock: int | None) -> None:
         """Start it on a slot of ``free``, which gets it back at the end."""
         self._free = free
         self._slot: Slot | None = free.pop(0)
@@ -93,7 +93,7 @@ class LocalProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(lock,),
+                pass_fds=() if lock is None else (lock,),
             )
 
     def begun(self) -> bool:

@@ -90,7 +90,7 @@ def test_killed_in_the_middle_of_a_shard(make_table, tmp_path):
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    with pytest.raises(DataError, match="is not finished; go on with 'hacore features SPEC"):
+    with pytest.raises(DataError, match="is not finished; resume with 'hacore features SPEC"):
         FeatureStore.open(root)
     made = fill(resolved, root, batch_images=1, shard_bytes=make.SHARD_BYTES)
     assert 0 < made.images < 300
@@ -177,7 +177,7 @@ def test_verify_finds_an_image_that_changed(make_spec, whole, tmp_path, monkeypa
 
 
 def test_a_disk_that_is_too_small(make_spec, tmp_path, monkeypatch):
-    monkeypatch.setattr(make.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_700_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_700_000))
     with pytest.raises(DataError, match=r"needs 0\.0 GB, 0\.0 GB are free; make room"):
         fill(make_spec(), tmp_path / "large")
     fill(make_spec({"features.pool": [5, 10]}), tmp_path / "small")

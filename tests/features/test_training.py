@@ -105,7 +105,7 @@ def test_a_run_on_features_gives_what_a_run_on_images_gives(make_spec, tmp_path)
     trained = hacore.load(folder, device="cpu")
     images = trained.dataset.images("val")
     assert logits(trained.model, trained.dataset, images).shape == (120, len(trained.dataset.answers))
-    with pytest.raises(DataError, match="no feature store"):
+    with pytest.raises(DataError, match="not a feature store; make it with"):
         hacore.evaluate_run(folder, device="cpu")
 
 

@@ -1,12 +1,14 @@
 """Where runs work: cores, GPUs, and how many at a time."""
 
 import os
+import sys
 
 import attrs
 import pytest
 import torch
 
 from hacore.errors import HacoreError
+from hacore.sweeps._folder import SweepFolder
 from hacore.sweeps._local import slots
 
 
@@ -96,3 +98,11 @@ def test_a_device_that_is_not_there_is_refused(specs, machine):
     if not torch.cuda.is_available():
         with pytest.raises(HacoreError, match="device 'cuda' cannot be used"):
             slots("cuda", specs, None)
+
+
+def test_a_system_without_inherited_locks_runs_its_sweep_without(tmp_path, monkeypatch):
+    with SweepFolder(tmp_path / "sweep").locked() as descriptor:
+        assert isinstance(descriptor, int)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with SweepFolder(tmp_path / "sweep").locked() as descriptor:
+        assert descriptor is None

@@ -17,13 +17,13 @@ MD5 = "b11922020e72d0cd9154779b2d3d07d2"
 def _web_address(value: str) -> str | None:
     if value.startswith(("https://", "http://")):
         return None
-    return f"{value!r} is no address; it must begin with https:// or http://"
+    return f"{value!r} is not an address; it must begin with https:// or http://"
 
 
 def _digits(value: str) -> str | None:
     if not value or (len(value) == 32 and all(digit in "0123456789abcdef" for digit in value)):
         return None
-    return f"{value!r} is no MD5; it must be 32 digits 0-9 and a-f, or '' to skip the check"
+    return f"{value!r} is not an MD5; it must be 32 digits 0-9 and a-f, or '' to skip the check"
 
 
 @attrs.frozen(kw_only=True)
@@ -112,7 +112,7 @@ def hacore_declare() -> list[Component]:
             name="clevr",
             target="hacore_clevr.download:download",
             config=DownloadConfig,
-            summary="fetch CLEVR v1.0, about 18 GB, check and unpack it; goes on after an interruption",
+            summary="fetch CLEVR v1.0, about 18 GB, check and unpack it; resumes after an interruption",
         ),
         Component(
             kind="prepare",
@@ -120,14 +120,14 @@ def hacore_declare() -> list[Component]:
             target="hacore_clevr.prepare:prepare",
             config=PrepareConfig,
             argument="root",
-            summary="check an official folder and pack it for training; goes on after an interruption",
+            summary="check an official folder and pack it for training; resumes after an interruption",
         ),
         Component(
             kind="generate",
             name="clevr",
             target="hacore_clevr.generate.command:generate",
             config=GenerateConfig,
-            summary="make scenes, pictures and questions like CLEVR's; goes on after an interruption",
+            summary="make scenes, pictures and questions like CLEVR's; resumes after an interruption",
         ),
         Component(
             kind="verify",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from hacore_packing.images import LogTell, refuse
-from hacore_packing.packs import is_pack, limit
+from hacore_packing.images import LogTell
+from hacore_packing.packs import is_pack, require_size, row_limit, select_words
+from hacore_packing.prepare import open_prepared
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
@@ -17,11 +17,10 @@ from hacore.objects import Objects
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
 from hacore_clevr.official import find_splits
-from hacore_clevr.pack import Pack, Stored, open_pack
+from hacore_clevr.pack import FORMAT, Pack, Stored
 from hacore_clevr.prepare import default_folder, is_current, prepare
 from hacore_clevr.words import WORD_RULE, split_words
 
-log = logging.getLogger("hacore")
 _COGENT = {"trainA": "train", "valA": "val", "testA": "test"}
 
 
@@ -49,7 +48,9 @@ class Clevr(Dataset[Config]):
         pack = self._pack = _open(config)
         self._stored = _split_names(pack)
         self.splits = tuple(self._stored)
-        self.unanswered = tuple(it for it, name in self._stored.items() if not pack.splits[name].answered)
+        self.unanswered = tuple(
+            split for split, name in self._stored.items() if not pack.splits[name].answered
+        )
         self.vocabulary = pack.vocabulary
         self.question_types = pack.types
         self.groups = _groups(pack)
@@ -59,7 +60,9 @@ class Clevr(Dataset[Config]):
         self._first = dict.fromkeys(self.splits, 0)  # row of the stored images that is the split's first
         if config.dev_images:
             self._take_dev(config.dev_images)
-        self._images["train"] = self._images["train"][: limit(config, "train_images", self._images["train"])]
+        self._images["train"] = self._images["train"][
+            : row_limit(config, "train_images", self._images["train"])
+        ]
         self._questions: dict[str, Questions] = {}
         chosen = f"{config.train_images or 'all'}-{config.train_questions or 'all'}-{config.dev_images}"
         self.fingerprint = f"{pack.fingerprint}-{chosen}"
@@ -106,7 +109,7 @@ class Clevr(Dataset[Config]):
         row = stored.image - self._first[split]
         rows = np.flatnonzero((row >= 0) & (row < len(self._images[split])))
         if split == "train":
-            rows = rows[: limit(self.config, "train_questions", rows)]
+            rows = rows[: row_limit(self.config, "train_questions", rows)]
         return stored, rows
 
     def images(self, split: str) -> npt.NDArray[np.uint8]:
@@ -128,7 +131,7 @@ class Clevr(Dataset[Config]):
         if len(answers) != expected:
             raise ValueError(f"{len(answers)} answers for the {expected} questions of split {split}")
         if unknown := sorted(set(answers) - set(ANSWERS)):
-            raise ValueError(f"{unknown[0]!r} is no answer; the answers are {', '.join(ANSWERS)}")
+            raise ValueError(f"{unknown[0]!r} is not an answer; the answers are {', '.join(ANSWERS)}")
         return "".join(f"{answer}\n" for answer in answers)
 
     def _name(self, split: str) -> str:
@@ -144,28 +147,21 @@ def _open(config: Config) -> Pack:
             "or one that 'hacore data generate clevr' makes"
         )
     root = Path(config.root).expanduser()
-    pack = open_pack(root) if is_pack(root) else _open_official(root, config.size)
-    if pack.size != config.size:
-        found, wanted = (f"{height}x{width}" for height, width in (pack.size, config.size))
-        raise DataError(
-            f"{root}: the images are {found}, size asks for {wanted}; set size = {list(pack.size)}, or "
-            "prepare the data at the other size"
-        )
+    pack = FORMAT.open(root) if is_pack(root) else _open_official(root, config.size)
+    require_size(root, pack, config.size)
     return pack
 
 
 def _open_official(root: Path, size: tuple[int, int]) -> Pack:
     find_splits(root)  # says what is wrong with the folder before anything is said to be prepared
-    folder = default_folder(root, size)
-    if is_pack(folder):
-        pack = open_pack(folder)
-        if is_current(pack, root):
-            return pack
-        log.info("the questions of %s have changed since they were prepared", root)
-    log.info("preparing %s in %s, once", root, folder)
-    outcome = prepare(PrepareConfig(root=str(root), size=size), LogTell())
-    refuse(root, outcome.problems, f"hacore data prepare clevr {root}")
-    return open_pack(folder)
+    return open_prepared(
+        root,
+        default_folder(root, size),
+        FORMAT,
+        is_current=is_current,
+        prepare=lambda: prepare(PrepareConfig(root=str(root), size=size), LogTell()),
+        command=f"hacore data prepare clevr {root}",
+    )
 
 
 def _split_names(pack: Pack) -> dict[str, str]:
@@ -185,12 +181,10 @@ def _groups(pack: Pack) -> dict[str, tuple[str, ...]]:
 
 def _select(stored: Stored, rows: npt.NDArray[np.int64], image: npt.NDArray[np.int32]) -> Questions:
     """Some questions of a split, in the order of their rows; image: row of the image of every question."""
-    lengths = np.diff(stored.offsets)
-    chosen = np.zeros(len(lengths), bool)
-    chosen[rows] = True
+    words, offsets = select_words(stored.words, stored.offsets, rows)
     return Questions(
-        words=stored.words[np.repeat(chosen, lengths)],
-        offsets=np.concatenate([[0], np.cumsum(lengths[rows])]).astype(np.int64),
+        words=words,
+        offsets=offsets,
         image=image[rows].astype(np.int64),
         answer=stored.answer[rows].astype(np.int64),
         type=stored.type[rows].astype(np.int64),

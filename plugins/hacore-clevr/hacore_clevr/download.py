@@ -1,4 +1,4 @@
-"""Fetching CLEVR v1.0: goes on where it stopped, compares the checksum, unpacks, and only then is there."""
+"""Fetching CLEVR v1.0: resumed where it stopped, checked and unpacked; its folder appears only then."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MB = 10**6
 def download(config: DownloadConfig, tell: Tell) -> Outcome:
     """Fetches, checks and unpacks the archive into a folder of its name below ``output``.
 
-    Interrupted at any point, the next call goes on: with the transfer where it stopped, with unpacking
-    from its beginning. The folder is there only when it is complete. DataError when the server fails, the
+    Interrupted at any point, the next call resumes: the transfer where it stopped, unpacking from its
+    beginning. The folder is there only when it is complete. DataError when the server fails, the
     MD5 is another, there is no room, or the archive is damaged or unsafe.
     """
     output = Path(config.output).expanduser() if config.output else cache_folder() / "clevr"

@@ -47,20 +47,22 @@ def find_splits(root: Path) -> tuple[str, ...]:
     paths = root.glob("questions/CLEVR_*_questions.json")
     names = [path.name.removeprefix("CLEVR_").removesuffix("_questions.json") for path in paths]
     if names:
-        return tuple(sorted(names, key=lambda name: (*(name != it for it in ORDER), name)))
+        return tuple(sorted(names, key=lambda name: (*(name != other for other in ORDER), name)))
     inner = sorted(path.parent for path in root.glob("*/questions") if path.is_dir())
     hint = f"did you mean {inner[0]}?" if inner else "give the folder that holds questions and images"
-    found = "has no questions/CLEVR_*_questions.json" if root.is_dir() else "is no folder"
-    raise DataError(f"{root}: {found}; {hint}, or get the data by 'hacore data download clevr' or 'generate'")
+    problem = "has no questions/CLEVR_*_questions.json" if root.is_dir() else "is not a folder"
+    raise DataError(
+        f"{root}: {problem}; {hint}, or get the data by 'hacore data download clevr' or 'generate'"
+    )
 
 
 def image_names(root: Path, split: str) -> list[str]:
     """File names of a split's images in order; none if it has no folder."""
     try:
-        found = os.listdir(images_folder(root, split))
+        names = os.listdir(images_folder(root, split))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(name for name in found if name.lower().endswith(SUFFIXES) and not name.startswith("."))
+    return sorted(name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
 
 
 def read_scenes(root: Path, split: str) -> Scenes | None:

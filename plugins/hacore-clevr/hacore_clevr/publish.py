@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,16 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
-from hacore_packing.packs import digest_of, measure, name_pack, pixel_statistics, require_place, unfinished
-from hacore_packing.writer import PackedImages, images_file, journal_file
+from hacore_packing.making import PackMaker, pixel_statistics
+from hacore_packing.packs import digest_of
+from hacore_packing.writer import PackedImages
 
 from hacore.errors import DataError
 from hacore_clevr.columns import Columns
 from hacore_clevr.domain import QUESTION_TYPES
 from hacore_clevr.objects import Scenes
 from hacore_clevr.official import TRAIN
-from hacore_clevr.pack import (
-    FORMAT,
-    VERSION,
-    Pack,
-    SplitInfo,
-    Stored,
-    open_pack,
-    questions_file,
-)
+from hacore_clevr.pack import FORMAT, Pack, SplitInfo, Stored
 from hacore_clevr.words import build_vocabulary, renumber
 
 UNKNOWN_TYPE = "unknown"
@@ -63,20 +55,16 @@ def publish(
     pack that is there already is replaced. DataError if something else is there, ValueError if a question
     has no image.
     """
-    require_place(folder)
-    work, train = unfinished(folder), train_split(images)
+    maker, train = PackMaker(folder), train_split(images)
     vocabulary = build_vocabulary(questions[train].vocabulary)
     types = _types(questions)
     mean, std = pixel_statistics(images[train], size)
-    splits, files = {}, {}
+    splits = {}
     for split, columns in questions.items():
         its_scenes = (scenes or {}).get(split) or Scenes.read(())
-        _write_questions(
-            work / questions_file(split),
-            _stored(columns, vocabulary, types, images[split].count, its_scenes.table(names[split])),
-        )
-        files[images_file(split)] = {"bytes": images[split].bytes, "sha256": images[split].sha256}
-        files[questions_file(split)] = measure(work / questions_file(split))
+        boxes = its_scenes.table(names[split])
+        maker.add_images(split, images[split])
+        maker.add_questions(split, _stored(columns, vocabulary, types, images[split].count, boxes))
         splits[split] = SplitInfo(
             images=images[split].count,
             questions=len(columns),
@@ -84,22 +72,20 @@ def publish(
             names=digest_of(names[split]),
         )
     described = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": FORMAT.name,
+        "version": FORMAT.version,
         "size": size,
         "splits": {split: attrs.asdict(info) for split, info in splits.items()},
         "mean": mean,
         "std": std,
-        "types": [_type_name(it) for it in types],
+        "types": [_type_name(family, function) for family, function in types],
         "functions": [QUESTION_TYPES[function] if function >= 0 else "" for _, function in types],
         "vocabulary": vocabulary,
-        "files": files,
+        "files": maker.files,
         "source": source,
     }
-    name_pack(folder, described)
-    for split in questions:
-        (folder / journal_file(split)).unlink(missing_ok=True)
-    return open_pack(folder)
+    maker.finish(described)
+    return FORMAT.open(folder)
 
 
 def _pairs(columns: Columns) -> tuple[list[_Type], npt.NDArray[np.int64]]:
@@ -111,12 +97,11 @@ def _pairs(columns: Columns) -> tuple[list[_Type], npt.NDArray[np.int64]]:
 
 def _types(questions: Mapping[str, Columns]) -> list[_Type]:
     """Every (family, function) that is asked in any split, in order; without a program comes last."""
-    found = {it for columns in questions.values() for it in _pairs(columns)[0]}
-    return sorted(found, key=lambda it: (it[1] < 0, it))
+    asked = {pair for columns in questions.values() for pair in _pairs(columns)[0]}
+    return sorted(asked, key=lambda pair: (pair[1] < 0, pair))
 
 
-def _type_name(it: _Type) -> str:
-    family, function = it
+def _type_name(family: int, function: int) -> str:
     if function < 0:
         return UNKNOWN_TYPE
     return f"{family} {QUESTION_TYPES[function]}" if family >= 0 else QUESTION_TYPES[function]
@@ -138,15 +123,8 @@ def _stored(
         offsets=columns.offsets,
         image=columns.image,
         answer=columns.answer,
-        type=np.array([types.index(it) for it in pairs], np.int16)[which],
+        type=np.array([types.index(pair) for pair in pairs], np.int16)[which],
         ids=columns.ids,
         relevant=columns.relevant,
         boxes=boxes,
     )
-
-
-def _write_questions(path: Path, stored: Stored) -> None:
-    with open(path, "wb") as file:
-        np.savez(file, **attrs.asdict(stored))
-        file.flush()
-        os.fsync(file.fileno())

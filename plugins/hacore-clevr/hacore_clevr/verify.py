@@ -34,7 +34,7 @@ EVERY = 100_000
 
 
 @attrs.define
-class _Found:
+class _Findings:
     """Counts, and the problems in the order in which they were found."""
 
     counts: dict[str, dict[str, Any]]
@@ -48,63 +48,63 @@ def verify(config: VerifyConfig, tell: Tell) -> Outcome:
     says how many answers were computed again. DataError when the folder is not CLEVR's.
     """
     root = Path(config.root).expanduser()
-    found = _Found({}, [])
+    findings = _Findings({}, [])
     for split in find_splits(root):
         names = image_names(root, split)
         columns, problems = read_questions(root, split, names)
-        found.problems += problems
-        scenes = _scenes(root, split, names, found)
-        answers = _answers(root, split, scenes, found, tell)
+        findings.problems += problems
+        scenes = _scenes(root, split, names, findings)
+        answers = _answers(root, split, scenes, findings, tell)
         if config.pictures:
-            _pictures(root, split, names, found, tell)
-        found.counts[split] = {
+            _pictures(root, split, names, findings, tell)
+        findings.counts[split] = {
             "images": len(names),
             "scenes": len(scenes) if scenes is not None else "no file",
             "questions": len(columns),
             "answers computed again": answers,
         }
-    return Outcome(summary={"folder": str(root), **found.counts}, problems=tuple(found.problems))
+    return Outcome(summary={"folder": str(root), **findings.counts}, problems=tuple(findings.problems))
 
 
-def _records(path: Path, key: str, found: _Found) -> Iterator[tuple[int, dict[str, Any]]]:
+def _records(path: Path, key: str, findings: _Findings) -> Iterator[tuple[int, dict[str, Any]]]:
     """(place, record) of a list in a file; records that are no objects are left to who checks the fields."""
     try:
         for place, record in enumerate(read_list(path, key)):
             if type(record) is dict:
                 yield place, record
     except JsonError as error:
-        found.problems.append(f"{path}: {error}; unpack or generate it again")
+        findings.problems.append(f"{path}: {error}; unpack or generate it again")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); unpack it again") from error
 
 
-def _scenes(root: Path, split: str, names: list[str], found: _Found) -> dict[Any, World | None] | None:
+def _scenes(root: Path, split: str, names: list[str], findings: _Findings) -> dict[Any, World | None] | None:
     """Compiled scenes by image_index, None for one that is wrong; None when there is no scenes file."""
     path = scenes_file(root, split)
     if not path.is_file():
         return None
     worlds: dict[Any, World | None] = {}
     known, unseen = set(names), set(names)
-    for place, scene in _records(path, "scenes", found):
+    for place, scene in _records(path, "scenes", findings):
         where = f"{path}: scene {place}"
         index, name = scene.get("image_index"), scene.get("image_filename")
         if type(index) is not int or type(name) is not str:
-            found.problems.append(f"{where}: must have an integer image_index and an image_filename")
+            findings.problems.append(f"{where}: must have an integer image_index and an image_filename")
             continue
         if index in worlds:
-            found.problems.append(f"{where}: image_index {index} was used before")
+            findings.problems.append(f"{where}: image_index {index} was used before")
         elif name in known:
             unseen.discard(name)
         else:
-            found.problems.append(f"{where}: image {name} is missing in {images_folder(root, split)}")
+            findings.problems.append(f"{where}: image {name} is missing in {images_folder(root, split)}")
         try:
             worlds[index] = World.from_scene(scene)
-            found.problems += [f"{where}: {problem}" for problem in _misplaced(scene)]
+            findings.problems += [f"{where}: {problem}" for problem in _misplaced(scene)]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             worlds[index] = None
             what = f"has no {error}" if isinstance(error, KeyError) else str(error)
-            found.problems.append(f"{where}: {what}")
-    found.problems += [f"{images_folder(root, split) / name}: has no scene" for name in sorted(unseen)]
+            findings.problems.append(f"{where}: {what}")
+    findings.problems += [f"{images_folder(root, split) / name}: has no scene" for name in sorted(unseen)]
     return worlds
 
 
@@ -115,23 +115,23 @@ def _misplaced(scene: Mapping[str, Any]) -> list[str]:
     least, most = (relationships(coords_O3, directions, 0.2 + slack) for slack in (TIE, -TIE))
     wrong = []
     for name in RELATIONS:
-        for number, held in enumerate(scene["relationships"][name]):
-            if not set(least[name][number]) <= set(held) <= set(most[name][number]):
+        for number, others in enumerate(scene["relationships"][name]):
+            if not set(least[name][number]) <= set(others) <= set(most[name][number]):
                 wrong.append(
-                    f"relationships.{name}[{number}] is {sorted(held)}; by the coordinates it is "
+                    f"relationships.{name}[{number}] is {sorted(others)}; by the coordinates it is "
                     f"{relationships(coords_O3, directions)[name][number]}"
                 )
     return wrong
 
 
 def _answers(
-    root: Path, split: str, worlds: Mapping[Any, World | None] | None, found: _Found, tell: Tell
+    root: Path, split: str, worlds: Mapping[Any, World | None] | None, findings: _Findings, tell: Tell
 ) -> int:
     """Compute every answer again; returns how many."""
     if worlds is None:
         return 0
     path, done = questions_file(root, split), 0
-    for place, record in _records(path, "questions", found):
+    for place, record in _records(path, "questions", findings):
         if place and place % EVERY == 0:
             tell.message(f"{split}: {place:,} questions checked")
         program, index = record.get("program"), record.get("image_index")
@@ -139,7 +139,7 @@ def _answers(
             continue
         where = f"{path}: question {place}"
         if index not in worlds:
-            found.problems.append(f"{where}: image_index {index!r} has no scene")
+            findings.problems.append(f"{where}: image_index {index!r} has no scene")
             continue
         world = worlds[index]
         if world is None:
@@ -147,22 +147,22 @@ def _answers(
         try:
             answer = execute(program, world)
         except ProgramError as error:
-            found.problems.append(f"{where}: program: {error}")
+            findings.problems.append(f"{where}: program: {error}")
             continue
         except (TypeError, AttributeError):
-            found.problems.append(
+            findings.problems.append(
                 f"{where}: program: its nodes must be objects with lists of inputs and values"
             )
             continue
         done += 1
         if answer != normal_answer(record["answer"]):
-            found.problems.append(
+            findings.problems.append(
                 f"{where}: answer {normal_answer(record['answer'])!r}; its program gives {answer!r}"
             )
     return done
 
 
-def _pictures(root: Path, split: str, names: list[str], found: _Found, tell: Tell) -> None:
+def _pictures(root: Path, split: str, names: list[str], findings: _Findings, tell: Tell) -> None:
     """Decode every image."""
     for place, name in enumerate(names):
         path = images_folder(root, split) / name
@@ -170,6 +170,6 @@ def _pictures(root: Path, split: str, names: list[str], found: _Found, tell: Tel
             with Image.open(path) as image:
                 image.load()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            found.problems.append(f"{path}: cannot be decoded ({error}); unpack or generate it again")
+            findings.problems.append(f"{path}: cannot be decoded ({error}); unpack or generate it again")
         if place % 100 == 99 or place + 1 == len(names):
             tell.progress(f"{split} images", place + 1, len(names))

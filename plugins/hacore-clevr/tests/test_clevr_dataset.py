@@ -122,7 +122,7 @@ def test_changed_questions_are_prepared_again(official, caplog):
     path = questions_file(official, "val")
     path.write_text(path.read_text().replace("fewer", "less"))
     second = Clevr(Config(root=str(official), size=SIZE))
-    assert f"the questions of {official} have changed" in caplog.text
+    assert f"the files of {official} have changed" in caplog.text
     assert first.fingerprint != second.fingerprint
 
 
@@ -217,14 +217,14 @@ def test_submission_is_one_answer_a_line(data):
     assert data.submission("val", ["no"] * 12).count("\n") == 12
     with pytest.raises(ValueError, match="7 answers for the 8 questions of split test"):
         data.submission("test", answers[:-1])
-    with pytest.raises(ValueError, match="'maybe' is no answer; the answers are 0, 1"):
+    with pytest.raises(ValueError, match="'maybe' is not an answer; the answers are 0, 1"):
         data.submission("test", ["maybe", *answers[1:]])
 
 
 def test_no_data(tmp_path):
     with pytest.raises(DataError, match=r"data.root is not set; .*'hacore data download clevr' fetches, or"):
         Clevr(Config())
-    with pytest.raises(DataError, match="is no folder; give the folder that holds questions and images"):
+    with pytest.raises(DataError, match="is not a folder; give the folder that holds questions and images"):
         Clevr(Config(root=str(tmp_path / "nothing")))
 
 
@@ -241,9 +241,7 @@ def test_problems_of_an_official_folder_are_listed(official):
     first, second, last = str(caught.value).splitlines()
     assert "CLEVR_train_000001.png: no image can be read" in first
     assert "CLEVR_val_000002.png: no image can be read" in second
-    assert (
-        last == f"{official}: 2 found; mend the data, and see all by 'hacore data prepare clevr {official}'"
-    )
+    assert last == f"{official}: 2 found; fix the data, and see all by 'hacore data prepare clevr {official}'"
 
 
 def test_damage_is_named(packed):

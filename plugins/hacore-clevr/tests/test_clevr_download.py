@@ -351,7 +351,7 @@ def test_interrupted_unpacking_starts_again_cleanly(server, official, tmp_path):
 def test_truncated_archive(server, tmp_path):
     server.content = server.content[:-100]
     with pytest.raises(
-        DataError, match=r"CLEVR_mini.zip: is no whole zip archive \(.*delete it and download"
+        DataError, match=r"CLEVR_mini.zip: is not a whole zip archive \(.*delete it and download"
     ):
         run(server, tmp_path / "here", md5="")
     assert names(tmp_path / "here") == ["CLEVR_mini.zip"]
@@ -371,7 +371,7 @@ def test_options(tmp_path):
     (tool,) = [it for it in hacore_declare() if it.kind == "download"]
     assert (tool.config, tool.argument) == (DownloadConfig, None)
     for url in ("file:///etc/passwd", "CLEVR.zip"):
-        with pytest.raises(ValueError, match="is no address; it must begin with https:// or http://"):
+        with pytest.raises(ValueError, match="is not an address; it must begin with https:// or http://"):
             DownloadConfig(url=url)
-    with pytest.raises(ValueError, match="'abc' is no MD5; it must be 32 digits"):
+    with pytest.raises(ValueError, match="'abc' is not an MD5; it must be 32 digits"):
         DownloadConfig(md5="abc")

@@ -330,7 +330,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(PackWriter, "write", full)
-    with pytest.raises(DataError, match=r"No space left on device.*run again to go on"):
+    with pytest.raises(DataError, match=r"No space left on device.*run again to resume"):
         make(tmp_path / "data", images=3, packed=True)
     monkeypatch.undo()
     assert make(tmp_path / "data", images=3, packed=True).summary["pictures drawn"] == 3

@@ -1,5 +1,7 @@
 """Which objects a question is about, and where they lie: against plain rules, points in space, and pixels."""
 
+import json
+
 import numpy as np
 import pytest
 from hacore_clevr import Config, GenerateConfig, PrepareConfig, prepare
@@ -11,6 +13,7 @@ from hacore_clevr.generate.layout import SceneOptions
 from hacore_clevr.generate.scenes import make_scenes
 from hacore_clevr.objects import UNKNOWN, Scenes, object_boxes, relevant_objects
 from hacore_clevr.programs import World, members
+from hacore_packing.packs import file_entry
 
 from hacore.data_tools import Silent
 
@@ -170,13 +173,15 @@ def test_limits_and_dev_keep_objects_with_their_questions(official, tmp_path):
     np.testing.assert_array_equal(train.relevant_QO, objects.relevant_QO[:5])
 
 
-def test_packs_of_before_have_no_objects(official, tmp_path, monkeypatch):
+def test_older_packs_have_no_objects(official, tmp_path):
     folder = prepared(official, tmp_path / "packed")
     path = folder / "train.questions.npz"
     with np.load(path) as file:
         columns = {name: file[name] for name in file.files if name not in ("relevant", "boxes")}
-    monkeypatch.setattr("hacore_clevr.pack.require_sizes", lambda *_: None)
     np.savez(path, **columns)
+    described = json.loads((folder / "pack.json").read_text())
+    described["files"][path.name] = file_entry(path)
+    (folder / "pack.json").write_text(json.dumps(described))
     data = Clevr(Config(root=str(folder), size=SIZE))
     assert data.objects("train") is None
     assert len(data.questions("train")) == 24

@@ -73,7 +73,7 @@ def test_a_folder_that_is_not_clevr(official, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="give the folder that holds questions and images, or get the data"):
         find_splits(tmp_path / "empty")
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         find_splits(tmp_path / "nothing")
 
 

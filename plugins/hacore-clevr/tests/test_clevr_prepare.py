@@ -16,7 +16,7 @@ from hacore_clevr.official import image_names, questions_file, read_questions
 from hacore_clevr.pack import check_pack, open_pack
 from hacore_clevr.publish import publish
 from hacore_packing import children, decode, images, writer
-from hacore_packing.packs import unfinished
+from hacore_packing.making import unfinished
 from hacore_packing.writer import PackWriter
 from PIL import Image
 
@@ -280,7 +280,7 @@ def test_other_files_are_never_replaced(official, output):
         run(official, output)
     with pytest.raises(DataError, match="root is not set; give the folder of the official data"):
         run("", output)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         run(official / "nothing", output)
 
 
@@ -303,7 +303,7 @@ def test_full_disk(official, output):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
     try:
-        with pytest.raises(DataError, match=r"cannot be made \(.*File too large.*run again to go on"):
+        with pytest.raises(DataError, match=r"cannot be made \(.*File too large.*run again to resume"):
             run(official, output)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

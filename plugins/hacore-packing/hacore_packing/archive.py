@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 
 from hacore.errors import DataError
-from hacore_packing.folders import existing_parent
+from hacore.machine.files import require_room
 
 _PIECE = 1 << 20
 _ENCRYPTED = 0x1
@@ -32,23 +32,23 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None]) ->
 
     If all files are in one folder of the archive, that one becomes ``folder``. progress: told bytes done and
     bytes in all. What an interruption left is removed first. DataError, with nothing left behind, when
-    the archive is no zip or is cut off, a member would leave the folder, is a link or is damaged (all
+    the archive is not a zip or is cut off, a member would leave the folder, is a link or is damaged (all
     of them are named), or there is no room.
     """
     work = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(work, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as opened:
-            _refuse_unsafe(archive, opened.infolist())
-            members = [it for it in opened.infolist() if not it.is_dir()]
-            total = sum(it.file_size for it in members)
+            _check_safe(archive, opened.infolist())
+            members = [member for member in opened.infolist() if not member.is_dir()]
+            total = sum(member.file_size for member in members)
             require_room(folder.parent, total)
             _extract(archive, opened, members, work, total, progress)
         _flush()
         os.rename(work / _only_folder(members), folder)
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(
-            f"{archive}: is no whole zip archive ({error}); delete it and download it again"
+            f"{archive}: is not a whole zip archive ({error}); delete it and download it again"
         ) from error
     except OSError as error:
         raise DataError(f"{folder}: cannot be unpacked ({error}); make room and run again") from error
@@ -57,25 +57,15 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None]) ->
     return Unpacked(files=len(members), bytes=total)
 
 
-def require_room(folder: Path, needed: int) -> None:
-    """DataError if fewer bytes are free where the folder is or will be."""
-    free = shutil.disk_usage(existing_parent(folder)).free
-    if needed > free:
-        raise DataError(
-            f"{folder}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room or choose "
-            "another folder"
-        )
-
-
-def _refuse_unsafe(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+def _check_safe(archive: Path, members: list[zipfile.ZipInfo]) -> None:
     problems = []
-    seen: set[str] = set()
-    for it in members:
+    names: set[str] = set()
+    for member in members:
         # Names that differ in case only are one file on some systems.
-        name = it.filename.rstrip("/").lower()
-        if found := _unsafe(it) or ("is there twice" if name in seen else ""):
-            problems.append(f"{it.filename!r} {found}")
-        seen.add(name)
+        name = member.filename.rstrip("/").lower()
+        if problem := _unsafe(member) or ("is there twice" if name in names else ""):
+            problems.append(f"{member.filename!r} {problem}")
+        names.add(name)
     if problems:
         raise DataError(
             f"{archive}: {len(problems)} members cannot be unpacked safely: {'; '.join(problems)}; "
@@ -99,8 +89,9 @@ def _unsafe(member: zipfile.ZipInfo) -> str:
 
 def _only_folder(members: list[zipfile.ZipInfo]) -> str:
     """The one folder that all files are in, "" if there is none."""
-    tops = {PurePosixPath(it.filename).parts[0] for it in members}
-    inside = all(len(PurePosixPath(it.filename).parts) > 1 for it in members)
+    paths = [PurePosixPath(member.filename).parts for member in members]
+    tops = {parts[0] for parts in paths}
+    inside = all(len(parts) > 1 for parts in paths)
     return tops.pop() if len(tops) == 1 and inside else ""
 
 

@@ -1,6 +1,7 @@
 """Work for other processes, one job at a time each.
 
-They are plain child processes that speak over pipes. ``multiprocessing`` would import the user's main
+They are plain child processes that speak over pipes, so that a job whose process is killed is known by
+name, and none is left when this process is killed. ``multiprocessing`` would import the user's main
 script again in each, or fork a process that runs threads. Imports no torch, so that they start fast.
 """
 
@@ -90,7 +91,7 @@ def _function(target: str) -> Any:
 
 
 def _start_child(target: str) -> _Child:
-    path = os.pathsep.join(it for it in sys.path if it)
+    path = os.pathsep.join(entry for entry in sys.path if entry)
     return subprocess.Popen(
         [sys.executable, "-P", "-c", f"from hacore_packing.children import serve; serve({target!r})"],
         stdin=subprocess.PIPE,
@@ -110,7 +111,7 @@ def _ask(child: _Child, job: Job) -> Any:
     except (OSError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(
             f"{job.what}: the process that works on it ended (was it killed, or out of memory?); "
-            "run again with fewer workers to go on"
+            "run again with fewer workers to resume"
         ) from error
     if raised is not None:
         raise raised
@@ -133,5 +134,8 @@ def serve(target: str) -> None:
                 answer = function(job), None
             except Exception as error:
                 answer = None, error
-            pickle.dump(answer, out)
-            out.flush()
+            try:
+                pickle.dump(answer, out)
+                out.flush()
+            except BrokenPipeError:  # the parent was killed
+                os._exit(1)

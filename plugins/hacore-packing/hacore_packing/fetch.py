@@ -1,4 +1,4 @@
-"""A large file over HTTP that can be interrupted at any moment and gone on with later."""
+"""A large file over HTTP that can be interrupted at any moment and resumed later."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def fetch(
     sleep: Callable[[float], None] = time.sleep,
     option: str = "--url",
 ) -> None:
-    """Fetches the whole file into ``part``, going on after what is there.
+    """Fetches the whole file into ``part``, after the bytes that are there.
 
     Beside it a file with ``.json`` at the end remembers the address and how the server called this
     content, so that a file that changed at the server is fetched anew and never mixed. option: the option
-    that gives another address, for messages. begin: told the
-    bytes there are and the bytes in all, None if the server does not say, before any is written; it
-    may raise. DataError when the server does not have the file, when it fails again and again, or when
-    nothing can be written; what was fetched stays for the next call.
+    that gives another address, for messages. begin: told the bytes there are and the bytes in all, None if
+    the server does not say, before any is written; it may raise.
+    DataError when the server does not have the file, when it fails again and again, or when nothing can
+    be written; what was fetched stays for the next call.
     """
     transfer = _Transfer(url, part, begin, progress)
     failures = 0
@@ -123,7 +123,7 @@ class _Transfer:
             return self._receive(response, start, total)
 
     def _remembered(self) -> dict[str, Any]:
-        """What is known about the part that is there; nothing if it cannot be gone on with."""
+        """What is known about the part that is there; nothing if it cannot be resumed."""
         try:
             known = json.loads(self._memory.read_text(encoding="utf-8"))
             if self._part.is_file() and known["url"] == self._url and {"total", "validator"} <= known.keys():

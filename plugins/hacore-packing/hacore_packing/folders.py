@@ -6,37 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
-
 from hacore.data_tools import Tell
 from hacore.errors import DataError
-
-
-def existing_parent(path: Path) -> Path:
-    """The path itself, or the first folder above it that exists."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
+from hacore.machine.locks import locked
 
 
 @contextmanager
 def only_one(folder: Path, tell: Tell) -> Iterator[None]:
     """Makes other processes that want to make ``folder`` wait; its parent is made if it is not there.
 
-    DataError when the parent cannot be written to.
+    DataError when something in the body or the lock raises OSError, as a full disk does.
     """
-    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+
+    def busy() -> None:
+        tell.message(f"waiting for another process that makes {folder}")
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            tell.message(f"waiting for another process that makes {folder}")
-            lock.acquire()
+        with locked(folder.with_name(f".{folder.name}.lock"), busy):
+            yield
     except OSError as error:
-        found = error.strerror or error
-        raise DataError(f"{folder}: cannot be made ({found}); choose another folder") from error
-    try:
-        yield
-    finally:
-        lock.release()
+        raise DataError(
+            f"{folder}: cannot be made ({error}); make room or choose another folder with --output, and run "
+            "again to resume"
+        ) from error

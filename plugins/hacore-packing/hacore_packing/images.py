@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from hacore.console import Console
-from hacore.data_tools import Outcome, Tell
+from hacore.data_tools import Tell
 from hacore.errors import DataError
 from hacore_packing.children import cores, do_all
 from hacore_packing.decode import Job
@@ -52,17 +52,10 @@ def finish_images(writer: PackWriter, tell: Tell, name: str) -> PackedImages:
     return writer.finish(lambda done: tell.progress(f"checksum of {name}, MB", done // 10**6, total // 10**6))
 
 
-def not_finished(folder: Path, writers: Mapping[str, PackWriter], problems: Sequence[str]) -> Outcome:
-    """What a tool returns that packed what it could, but found problems. writers: by what they write."""
-    done = {name: f"{writer.done:,} of {writer.shape[0]:,}" for name, writer in writers.items()}
-    summary = {"not finished": str(folder), "images packed": done}
-    return Outcome(summary=summary, problems=tuple(problems))
-
-
-def refuse(root: Path, problems: Sequence[str], command: str) -> None:
+def raise_problems(root: Path, problems: Sequence[str], command: str) -> None:
     """DataError that lists the first problems and says which command lists all; nothing without any."""
     if problems:
         count = len(problems)
         more = [f"and {count - _NAMED} more"] if count > _NAMED else []
-        last = f"{root}: {count} found; mend the data, and see all by '{command}'"
+        last = f"{root}: {count} found; fix the data, and see all by '{command}'"
         raise DataError("\n".join([*problems[:_NAMED], *more, last]))

@@ -1,4 +1,4 @@
-"""One archive from a server: room is looked at first, the transfer goes on, the checksum decides."""
+"""One archive from a server: there must be room, the transfer is resumed, the checksum must be right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hacore.data_tools import Tell
 from hacore.errors import DataError
-from hacore_packing.archive import require_room
+from hacore.machine.files import require_room
 from hacore_packing.fetch import Progress, fetch
 
 _SAY = 60.0  # seconds between two lines about the rate
@@ -57,7 +57,9 @@ def file_md5(path: Path, tell: Tell) -> str:
 
 
 def _fetch(url: str, part: Path, tell: Tell, option: str) -> None:
-    said = time.monotonic() - _SAY + 10  # the first line after ten seconds, when the rate means something
+    last_line = (
+        time.monotonic() - _SAY + 10
+    )  # the first line after ten seconds, when the rate means something
 
     def begin(have: int, total: int | None) -> None:
         if total is None:
@@ -65,20 +67,20 @@ def _fetch(url: str, part: Path, tell: Tell, option: str) -> None:
             return
         # Pictures hardly compress, so what is unpacked is about as large; unpacking compares exactly.
         needed = 2 * total - have
-        there = f", {have / _GB:.2f} GB of it are here" if have else ""
+        part_here = f", {have / _GB:.2f} GB of it are here" if have else ""
         tell.message(
-            f"{url}: {total / _GB:.2f} GB{there}; with what is unpacked it needs about "
+            f"{url}: {total / _GB:.2f} GB{part_here}; with what is unpacked it needs about "
             f"{needed / _GB:.2f} GB more"
         )
         require_room(part.parent, needed)
 
-    def progress(it: Progress) -> None:
-        nonlocal said
-        if it.total is not None:
-            tell.progress("downloading, MB", it.done // _MB, it.total // _MB)
-        if time.monotonic() - said >= _SAY:
-            said = time.monotonic()
-            left = f", {(it.total - it.done) / it.rate / 60:.0f} minutes to go" if it.total else ""
-            tell.message(f"{it.done / _GB:.2f} GB at {it.rate / _MB:.1f} MB/s{left}")
+    def progress(at: Progress) -> None:
+        nonlocal last_line
+        if at.total is not None:
+            tell.progress("downloading, MB", at.done // _MB, at.total // _MB)
+        if time.monotonic() - last_line >= _SAY:
+            last_line = time.monotonic()
+            left = f", {(at.total - at.done) / at.rate / 60:.0f} minutes to go" if at.total else ""
+            tell.message(f"{at.done / _GB:.2f} GB at {at.rate / _MB:.1f} MB/s{left}")
 
     fetch(url, part, begin=begin, progress=progress, option=option)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 PIECE = 1 << 22
-_LONGEST = 1 << 20  # characters of one string or number; an error further from the end is no cut
+_LONGEST = 1 << 20  # characters of one string or number; an error further from the end is not a cut
 _NUMBER_END = 3  # characters that may follow what reads as a number before it goes on
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
@@ -31,7 +31,7 @@ def read_list(path: Path, key: str) -> Iterator[Any]:
         try:
             yield from _find(text, key)
         except UnicodeDecodeError:
-            raise JsonError("is no UTF-8 text") from None
+            raise JsonError("is not UTF-8 text") from None
         except RecursionError:
             raise JsonError("is nested too deeply") from None
 
@@ -54,20 +54,20 @@ def written_list(path: Path, info: Any, key: str) -> Iterator[Callable[[Any], No
 
 
 def _find(text: _Text, key: str) -> Iterator[Any]:
-    found = False
+    has_list = False
     text.expect("{")
     more = text.peek() != "}"
     while more:
         name = text.value()
         text.expect(":")
         if name == key and text.take("["):
-            found = True
+            has_list = True
             yield from _items(text)
         else:
             text.value()
         more = text.take(",")
     text.expect("}")
-    if not found:
+    if not has_list:
         raise JsonError(f"has no list '{key}'")
     if text.peek():
         raise text.broken("text after the end")
@@ -93,7 +93,7 @@ class _Text:
         self._before = 0  # characters of the file before the piece
 
     def _more(self) -> bool:
-        """Read on, at least doubling what is held, so that a long item is not parsed over and over."""
+        """Read on, at least doubling the piece, so that a long item is not parsed over and over."""
         read = self._file.read(max(PIECE, len(self._text) - self._at))
         if read:
             self._before += self._at
@@ -137,9 +137,9 @@ class _Text:
             self._at = end
             return value
 
-    def broken(self, found: str, at: int | None = None) -> JsonError:
+    def broken(self, problem: str, at: int | None = None) -> JsonError:
         """What to raise for a mistake at a place of the piece."""
         at = self._at if at is None else at
-        if not self._text[at:].strip() or found.startswith("unterminated"):
+        if not self._text[at:].strip() or problem.startswith("unterminated"):
             return JsonError(f"is cut off after {self._before + len(self._text)} characters")
-        return JsonError(f"is not JSON at character {self._before + at} ({found})")
+        return JsonError(f"is not JSON at character {self._before + at} ({problem})")

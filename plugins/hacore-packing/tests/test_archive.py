@@ -8,7 +8,6 @@ import zipfile
 
 import attrs
 import pytest
-from hacore_packing import archive
 from hacore_packing.archive import unpack
 
 from hacore.errors import DataError
@@ -106,7 +105,7 @@ def test_archive_that_unpacks_to_more_than_fits(tmp_path, monkeypatch):
     path = tmp_path / "data.zip"
     path.write_bytes(zipped({"top/a": bytes(10**6)}))
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(archive.shutil, "disk_usage", lambda folder: usage._replace(free=10**6 - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10**6 - 1))
     with pytest.raises(DataError, match=r"needs 0.0 GB, 0.0 GB are free"):
         unpack(path, tmp_path / "data", lambda done, total: None)
     assert names(tmp_path) == ["data.zip"]

@@ -2,9 +2,11 @@
 
 import threading
 
+import pytest
 from hacore_packing.folders import only_one
 
 from hacore.data_tools import Silent
+from hacore.errors import DataError
 
 
 def test_another_process_makes_it_wait(tmp_path):
@@ -29,3 +31,17 @@ def test_another_process_makes_it_wait(tmp_path):
     thread.join(30)
     assert order == ["first", "second"]
     assert said == [f"waiting for another process that makes {tmp_path / 'pack'}"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(DataError, match=r"file/pack: cannot be made \(.*make room or choose another folder"),
+        only_one(tmp_path / "file" / "pack", Silent()),
+    ):
+        pass
+    with (
+        pytest.raises(DataError, match=r"pack: cannot be made \(.*full.*run again to resume"),
+        only_one(tmp_path / "pack", Silent()),
+    ):
+        raise OSError(28, "the disk is full")

@@ -41,7 +41,7 @@ def test_broken_files_are_named(tmp_path, text, message):
 def test_file_that_is_no_text(tmp_path):
     path = tmp_path / "questions.json"
     path.write_bytes(b'{"questions": ["\xff\xfe"]}')
-    with pytest.raises(JsonError, match="is no UTF-8 text"):
+    with pytest.raises(JsonError, match="is not UTF-8 text"):
         list(read_list(path, "questions"))
 
 

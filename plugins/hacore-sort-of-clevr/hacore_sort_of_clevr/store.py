@@ -1,4 +1,4 @@
-"""Generated data on disk: written once, all or nothing, and checked whenever it is opened.
+"""Generated data on disk: written once, resumed after an interruption, and checked whenever it is opened.
 
 A folder holds ``images.npy`` (I, 3, 75, 75), ``scenes.npy`` (I, 6, 3) and ``questions.npy`` (I, Q, 3: type,
 colour, answer), all uint8, and ``meta.json`` with the generator's version and options and the size and
@@ -7,24 +7,21 @@ SHA-256 of each file.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import shutil
-import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
 
 from hacore.errors import DataError
+from hacore.machine.arrays import ArrayWriter
+from hacore.machine.files import content_of
+from hacore.machine.locks import locked
 from hacore_sort_of_clevr.questions import sample_questions
-from hacore_sort_of_clevr.scenes import SIZE, Bytes, draw, sample_scenes
+from hacore_sort_of_clevr.scenes import COLOURS, SIZE, Bytes, draw, sample_scenes
 
 VERSION = 1
 """Of the generator: raised with every change of the bytes it makes."""
@@ -32,7 +29,6 @@ VERSION = 1
 BLOCK = 256
 NAMES = ("images", "scenes", "questions")
 FILES = tuple(f"{name}.npy" for name in NAMES)
-_ABANDONED = 3600.0  # seconds after which an unfinished folder is that of a process that was killed
 
 log = logging.getLogger("hacore")
 
@@ -61,21 +57,20 @@ class Arrays:
     questions: Bytes
 
 
-def blocks(wanted: Generated) -> Iterator[Arrays]:
-    """The data in blocks of up to 256 images, each with a random stream of its own.
+def make_block(wanted: Generated, block: int) -> Arrays:
+    """A block of up to 256 images, with a random stream of its own.
 
-    A block depends on the seed and its number only, and of what is sampled for a whole block the end
+    It depends on the seed and its number only, and of what is sampled for a whole block the end
     is cut off: an image and its questions stay the same when there are more images, and the first
     questions of each kind when there are more questions.
     """
-    for block, start in enumerate(range(0, wanted.images, BLOCK)):
-        bits = np.random.PCG64(np.random.SeedSequence(wanted.data_seed, spawn_key=(block,)))
-        scenes = sample_scenes(bits, BLOCK)
-        questions = sample_questions(bits, scenes, wanted.questions)
-        count = min(BLOCK, wanted.images - start)
-        yield Arrays(
-            images=draw(scenes[:count]), scenes=scenes[:count].astype(np.uint8), questions=questions[:count]
-        )
+    bits = np.random.PCG64(np.random.SeedSequence(wanted.data_seed, spawn_key=(block,)))
+    scenes = sample_scenes(bits, BLOCK)
+    questions = sample_questions(bits, scenes, wanted.questions)
+    count = min(BLOCK, wanted.images - block * BLOCK)
+    return Arrays(
+        images=draw(scenes[:count]), scenes=scenes[:count].astype(np.uint8), questions=questions[:count]
+    )
 
 
 def open_store(parent: Path, wanted: Generated) -> Arrays:
@@ -86,7 +81,6 @@ def open_store(parent: Path, wanted: Generated) -> Arrays:
     folder = parent / wanted.key
     try:
         if not folder.is_dir():
-            log.info("generating %d images of sort-of-clevr in %s", wanted.images, folder)
             _generate(folder, wanted)
     except OSError as error:
         raise DataError(
@@ -108,54 +102,52 @@ def _megabytes(wanted: Generated) -> int:
 def _generate(folder: Path, wanted: Generated) -> None:
     """Writes beside ``folder`` and renames, so that ``folder`` is complete as soon as it exists."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for old in folder.parent.glob(f".{folder.name}.*"):
-        with contextlib.suppress(FileNotFoundError):  # its process may just have finished
-            if time.time() - old.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(old, ignore_errors=True)
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    unfinished.mkdir()
-    try:
+
+    def busy() -> None:
+        log.info("waiting for another process that generates %s", folder)
+
+    with locked(folder.with_name(f".{folder.name}.lock"), busy):
+        if folder.is_dir():
+            return  # the other process has made it
+        log.info("generating %d images of sort-of-clevr in %s", wanted.images, folder)
+        unfinished = folder.with_name(f".{folder.name}.unfinished")
         _write(unfinished, wanted)
-        try:
-            os.rename(unfinished, folder)
-        except OSError:
-            if not folder.is_dir():
-                raise  # else another process was first, with the same bytes
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        os.rename(unfinished, folder)
+        for name in NAMES:
+            (folder / _journal(name)).unlink(missing_ok=True)
+
+
+def _journal(name: str) -> str:
+    return f"{name}.rows.jsonl"
 
 
 def _write(folder: Path, wanted: Generated) -> None:
-    with contextlib.ExitStack() as stack:
-        files = {name: stack.enter_context(open(folder / f"{name}.npy", "wb")) for name in NAMES}
-        # Written rather than mapped: on a full disk a write fails, a mapped page kills the process.
-        for number, block in enumerate(blocks(wanted)):
-            for name, file in files.items():
-                array: Bytes = getattr(block, name)
-                if number == 0:
-                    shape = (wanted.images, *array.shape[1:])
-                    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(array.tobytes())
-    meta = {
-        "version": VERSION,
-        "options": attrs.asdict(wanted),
-        "files": {name: _measure(folder / name) for name in FILES},
+    """Makes what is missing in the folder."""
+    shapes = {
+        "images": (wanted.images, 3, SIZE, SIZE),
+        "scenes": (wanted.images, len(COLOURS), 3),
+        "questions": (wanted.images, wanted.questions, 3),
     }
+    writers = {
+        name: ArrayWriter(folder / f"{name}.npy", folder / _journal(name), shape, "uint8")
+        for name, shape in shapes.items()
+    }
+    missing = {name: writer.missing(BLOCK) for name, writer in writers.items()}
+    for start, stop in sorted({rows for ranges in missing.values() for rows in ranges}):
+        block = make_block(wanted, start // BLOCK)
+        for name, writer in writers.items():
+            if (start, stop) in missing[name]:
+                writer.write(start, getattr(block, name))
+    entries = {f"{name}.npy": attrs.asdict(writer.finish()) for name, writer in writers.items()}
+    meta = {"version": VERSION, "options": attrs.asdict(wanted), "files": entries}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
-
-
-def _measure(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": file.tell(), "sha256": digest}
 
 
 def _check(folder: Path, wanted: Generated) -> None:
     """Compares the folder with its ``meta.json``; DataError on the first difference."""
 
-    def damaged(path: Path, found: str) -> DataError:
-        return DataError(f"{path}: {found}; delete the folder {folder} and run again to generate it anew")
+    def damaged(path: Path, problem: str) -> DataError:
+        return DataError(f"{path}: {problem}; delete the folder {folder} and run again to generate it anew")
 
     path = folder / "meta.json"
     try:
@@ -174,12 +166,12 @@ def _check(folder: Path, wanted: Generated) -> None:
     for name, (size, digest) in recorded.items():
         path = folder / name
         try:
-            found = _measure(path)
+            content = content_of(path)
         except FileNotFoundError:
             raise damaged(path, "the file is missing") from None
         except OSError as error:
             raise damaged(path, f"cannot be read ({error.strerror or error})") from error
-        if found["bytes"] != size:
-            raise damaged(path, f"{found['bytes']} bytes found, {size} expected")
-        if found["sha256"] != digest:
-            raise damaged(path, f"the content is damaged, SHA-256 {found['sha256']} found, {digest} expected")
+        if content.bytes != size:
+            raise damaged(path, f"{content.bytes} bytes found, {size} expected")
+        if content.sha256 != digest:
+            raise damaged(path, f"the content is damaged, SHA-256 {content.sha256} found, {digest} expected")

@@ -4,22 +4,31 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
-import time
 
 import attrs
 import numpy as np
 import pytest
 from hacore_sort_of_clevr import Config, store
 from hacore_sort_of_clevr.dataset import SortOfClevr
-from hacore_sort_of_clevr.store import Generated, blocks, open_store
+from hacore_sort_of_clevr.store import Generated, make_block, open_store
 
 from hacore.errors import DataError
 
 SMALL = Generated(images=40, questions=20, data_seed=0)
 PINNED = "3eb8726ec89f1b73aef3f258c28f812afe5949c2fa8845ddd0102e98819e0ee3"
 CONFIG = {"images": 40, "held_out": 5, "validation": 5}
+
+
+def blocks(wanted):
+    return [make_block(wanted, number) for number in range(-(-wanted.images // store.BLOCK))]
+
+
+def folders(parent):
+    """What is in a folder but for the file of the lock."""
+    return sorted(path.name for path in parent.iterdir() if not path.name.endswith(".lock"))
 
 
 def digest(wanted):
@@ -49,7 +58,8 @@ def test_generated_once_then_opened(tmp_path, caplog):
     caplog.set_level(logging.INFO, "hacore")
     first = open_store(tmp_path, SMALL)
     assert "generating 40 images of sort-of-clevr" in caplog.text
-    assert [path.name for path in tmp_path.iterdir()] == [SMALL.key]
+    assert folders(tmp_path) == [SMALL.key]
+    assert folders(tmp_path / SMALL.key) == ["images.npy", "meta.json", "questions.npy", "scenes.npy"]
     caplog.clear()
     second = open_store(tmp_path, SMALL)
     assert not caplog.records
@@ -132,7 +142,7 @@ def test_damage_is_named(tmp_path, name, damage, message):
     assert "\n" not in text
 
 
-def test_deleting_the_folder_mends_it(tmp_path):
+def test_a_deleted_folder_is_generated_anew(tmp_path):
     open_store(tmp_path, SMALL)
     for path in (tmp_path / SMALL.key).iterdir():
         path.unlink()
@@ -151,7 +161,7 @@ def test_place_that_cannot_be_written(tmp_path):
         open_store(tmp_path, SMALL)
 
 
-def test_full_disk_leaves_nothing_behind(tmp_path):
+def test_full_disk(tmp_path):
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
@@ -160,48 +170,69 @@ def test_full_disk_leaves_nothing_behind(tmp_path):
             open_store(tmp_path, SMALL)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / SMALL.key).exists()
     assert len(open_store(tmp_path, SMALL).images) == 40
+    assert folders(tmp_path) == [SMALL.key]
 
 
-def test_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
-    def interrupted(wanted):
-        yield from blocks(wanted)
-        raise KeyboardInterrupt
+def content(parent, wanted):
+    return {path.name: path.read_bytes() for path in (parent / wanted.key).iterdir()}
 
-    monkeypatch.setattr(store, "blocks", interrupted)
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+def test_an_interruption_loses_one_block(tmp_path, monkeypatch, block):
+    wanted = attrs.evolve(SMALL, images=2 * store.BLOCK + 10)
+    made = []
+
+    def interrupted(wanted, number):
+        if number == block:
+            raise KeyboardInterrupt
+        return make_block(wanted, number)
+
+    def counted(wanted, number):
+        made.append(number)
+        return make_block(wanted, number)
+
+    monkeypatch.setattr(store, "make_block", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        open_store(tmp_path, SMALL)
-    assert list(tmp_path.iterdir()) == []
+        open_store(tmp_path / "interrupted", wanted)
+    assert not (tmp_path / "interrupted" / wanted.key).exists()
+    monkeypatch.setattr(store, "make_block", counted)
+    open_store(tmp_path / "interrupted", wanted)
+    assert made == list(range(block, 3))
+    open_store(tmp_path / "whole", wanted)
+    assert content(tmp_path / "interrupted", wanted) == content(tmp_path / "whole", wanted)
 
 
-def test_killed_leaves_a_folder_that_is_cleared_later(tmp_path):
-    old, young = (tmp_path / f".{SMALL.key}.{name}" for name in ("old", "young"))
-    for folder in (old, young):
-        folder.mkdir()
-        (folder / "images.npy").write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
-    open_store(tmp_path, SMALL)
-    assert {path.name for path in tmp_path.iterdir()} == {SMALL.key, young.name}
-
-
-def test_second_of_two_at_once_uses_the_first_ones_files(tmp_path, monkeypatch):
-    """Another process finishes the same data while this one is writing."""
-
-    def slow(wanted):
-        monkeypatch.setattr(store, "blocks", blocks)
-        open_store(tmp_path, wanted)
-        yield from blocks(wanted)
-
-    monkeypatch.setattr(store, "blocks", slow)
-    assert len(open_store(tmp_path, SMALL).images) == 40
-    assert [path.name for path in tmp_path.iterdir()] == [SMALL.key]
+def test_killed_while_it_writes(tmp_path):
+    """The process ends at once, with one array of a block written and the others not."""
+    code = (
+        "import os, signal, sys, pathlib\n"
+        "from hacore.machine.arrays import ArrayWriter\n"
+        "from hacore_sort_of_clevr.store import Generated, open_store\n"
+        "write = ArrayWriter.write\n"
+        "def killed(self, start, values, extra=None):\n"
+        "    if start and self.path.name == 'scenes.npy': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    write(self, start, values, extra)\n"
+        "ArrayWriter.write = killed\n"
+        "open_store(pathlib.Path(sys.argv[1]), Generated(images=600, questions=20, data_seed=0))\n"
+    )
+    wanted = attrs.evolve(SMALL, images=600)
+    process = subprocess.run([sys.executable, "-c", code, str(tmp_path / "killed")], timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / wanted.key).exists()
+    for parent in (tmp_path / "killed", tmp_path / "whole"):
+        open_store(parent, wanted)
+    assert content(tmp_path / "killed", wanted) == content(tmp_path / "whole", wanted)
+    assert folders(tmp_path / "killed") == [wanted.key]
 
 
 def test_two_processes_at_once(tmp_path):
+    """One of them generates, the other waits for it."""
     code = (
-        "import sys, time, pathlib\n"
+        "import logging, sys, time, pathlib\n"
         "from hacore_sort_of_clevr.store import Generated, open_store\n"
+        "logging.basicConfig(level=logging.INFO, stream=sys.stdout, format='%(message)s')\n"
         "here = pathlib.Path(sys.argv[1])\n"
         "while not (here / 'go').exists(): time.sleep(0.001)\n"
         "wanted = Generated(images=300, questions=20, data_seed=0)\n"
@@ -210,7 +241,8 @@ def test_two_processes_at_once(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     (tmp_path / "go").touch()
-    printed = [process.communicate(timeout=60)[0] for process in both]
+    printed = [process.communicate(timeout=60)[0].splitlines() for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert printed[0] == printed[1] != ""
-    assert len(list((tmp_path / "data").iterdir())) == 1
+    assert printed[0][-1] == printed[1][-1] != ""
+    assert sum(line.startswith("generating") for lines in printed for line in lines) == 1
+    assert len(folders(tmp_path / "data")) == 1

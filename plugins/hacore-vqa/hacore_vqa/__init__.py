@@ -17,7 +17,7 @@ IMAGES_URL = "http://images.cocodataset.org/zips"
 def _web_address(value: str) -> str | None:
     if value.startswith(("https://", "http://")):
         return None
-    return f"{value!r} is no address; it must begin with https:// or http://"
+    return f"{value!r} is not an address; it must begin with https:// or http://"
 
 
 @attrs.frozen(kw_only=True)
@@ -124,7 +124,7 @@ def hacore_declare() -> list[Component]:
             name="vqa-v2",
             target="hacore_vqa.download:download",
             config=DownloadConfig,
-            summary="fetch VQA v2, about 33 GB with images, and unpack it; goes on after an interruption",
+            summary="fetch VQA v2, about 33 GB with images, and unpack it; resumes after an interruption",
         ),
         Component(
             kind="download",
@@ -147,7 +147,7 @@ def hacore_declare() -> list[Component]:
                 target=f"hacore_vqa.prepare:{function}",
                 config=PrepareConfig,
                 argument="root",
-                summary="check the official files and pack them for training; goes on after an interruption",
+                summary="check the official files and pack them for training; resumes after an interruption",
             )
             for name, function in (("vqa-v2", "prepare_v2"), ("vqa-cp-v2", "prepare_cp"))
         ),

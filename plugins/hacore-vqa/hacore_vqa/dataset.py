@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from hacore_packing.images import LogTell, refuse
-from hacore_packing.packs import is_pack, limit
+from hacore_packing.images import LogTell
+from hacore_packing.packs import is_pack, require_size, row_limit, select_words
+from hacore_packing.prepare import open_prepared
 from torch import Tensor
 
 from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions
@@ -24,7 +25,7 @@ from hacore_vqa import Config, CpConfig, PrepareConfig
 from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve
 from hacore_vqa.official import CP, V2, Layout
-from hacore_vqa.pack import Pack, Stored, Texts, open_pack
+from hacore_vqa.pack import FORMAT, Pack, Stored, Texts
 from hacore_vqa.prepare import default_folder, is_current, prepare
 from hacore_vqa.question_types import question_types
 from hacore_vqa.vectors import read_vectors
@@ -61,9 +62,9 @@ class VqaV2(Dataset[Config]):
         texts = pack.texts()
         self._split(texts)
         self.splits = tuple(self._stored)
-        self.unanswered = tuple(it for it in pack.splits if not pack.splits[it].answered)
+        self.unanswered = tuple(name for name, info in pack.splits.items() if not info.answered)
         counted = config.answers_from.split("+")
-        if missing := [it for it in counted if it in self.layout.splits and it not in self._stored]:
+        if missing := [name for name in counted if name in self.layout.splits and name not in self._stored]:
             raise DataError(
                 f"data.answers_from = '{config.answers_from}': there is no split {missing[0]}; prepare it, "
                 "or set answers_from = 'train'"
@@ -88,7 +89,7 @@ class VqaV2(Dataset[Config]):
         self._number = np.array([index.get(word, UNKNOWN) for word in texts.words], np.int32)
         self.image_size = (3, *pack.size)
         self.image_mean, self.image_std = pack.mean, pack.std
-        self._parts["train"] = self._parts["train"][: limit(config, "train_images", self._parts["train"])]
+        self._parts["train"] = self._parts["train"][: row_limit(config, "train_images", self._parts["train"])]
         self._questions: dict[str, Questions] = {}
         self._vectors: npt.NDArray[np.float32] | None = None
         self.fingerprint = f"{pack.fingerprint}-{_digest(config)}"
@@ -103,7 +104,7 @@ class VqaV2(Dataset[Config]):
             stored = self._stored[split]
             rows = np.flatnonzero(stored.image < len(self._parts[split]))
             if split == "train":
-                rows = rows[: limit(self.config, "train_questions", rows)]
+                rows = rows[: row_limit(self.config, "train_questions", rows)]
             self._questions[split] = self._columns(select(stored, rows), split not in self.unanswered)
         return self._questions[split]
 
@@ -165,9 +166,9 @@ class VqaV2(Dataset[Config]):
         assert train.accepted is not None
         assert train.accepted_score is not None
         totals = np.zeros((len(self.question_types), len(self.answers)))
-        held = train.accepted >= 0
-        types = np.broadcast_to(self._question_type(train)[:, None], held.shape)
-        np.add.at(totals, (types[held], train.accepted[held]), train.accepted_score[held])
+        scored = train.accepted >= 0
+        types = np.broadcast_to(self._question_type(train)[:, None], scored.shape)
+        np.add.at(totals, (types[scored], train.accepted[scored]), train.accepted_score[scored])
         best = totals.argmax(1)[self._question_type(asked)]
         score: npt.NDArray[np.float32] = (
             ((asked.accepted == best[:, None]) * asked.accepted_score).sum(1).astype(np.float32)
@@ -218,69 +219,59 @@ class VqaCpV2(VqaV2):
         config, train = self.config, self._stored["train"]
         if not config.validation:
             return
-        held = carve(
+        carved = carve(
             train, texts, share=config.validation, by=config.validation_by, seed=config.validation_seed
         )
-        if not held.any() or held.all():
+        if not carved.any() or carved.all():
             raise DataError(
                 f"data.validation = {config.validation}: no group of questions is that small a part of the "
                 f"{len(train)} training questions; raise it, set validation_by = 'image', or 0 for no val"
             )
-        split = {"train": select(train, np.flatnonzero(~held)), "val": select(train, np.flatnonzero(held))}
-        self._stored = split | {name: it for name, it in self._stored.items() if name != "train"}
+        split = {
+            "train": select(train, np.flatnonzero(~carved)),
+            "val": select(train, np.flatnonzero(carved)),
+        }
+        self._stored = split | {name: stored for name, stored in self._stored.items() if name != "train"}
         self._parts["val"] = self._parts["train"]
 
 
 def select(stored: Stored, rows: npt.NDArray[np.int64]) -> Stored:
     """Some questions of a split, in the order of their rows."""
-    lengths = np.diff(stored.offsets)
-    chosen = np.zeros(len(lengths), bool)
-    chosen[rows] = True
+    words, offsets = select_words(stored.words, stored.offsets, rows)
     columns = {
         field.name: getattr(stored, field.name)[rows]
         for field in attrs.fields(Stored)
         if field.name not in ("words", "offsets")
     }
-    return Stored(
-        words=stored.words[np.repeat(chosen, lengths)],
-        offsets=np.concatenate([[0], np.cumsum(lengths[rows])]).astype(np.int64),
-        **columns,
-    )
+    return Stored(words=words, offsets=offsets, **columns)
 
 
 def _open(layout: Layout, config: Config) -> Pack:
     if not config.root:
         raise DataError(f"data.root is not set; give it the folder of {layout.name}; {layout.way}")
     root = Path(config.root).expanduser()
-    pack = open_pack(root) if is_pack(root) else _open_official(layout, root, config)
+    pack = FORMAT.open(root) if is_pack(root) else _open_official(layout, root, config)
     if pack.data != layout.name:
         raise DataError(f"{root}: is prepared from {pack.data}; set data.use = '{pack.data}'")
-    if pack.size != config.size:
-        found, wanted = (f"{height}x{width}" for height, width in (pack.size, config.size))
-        raise DataError(
-            f"{root}: the images are {found}, size asks for {wanted}; set size = {list(pack.size)}, or "
-            "prepare the data at the other size"
-        )
+    require_size(root, pack, config.size)
     return pack
 
 
 def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
     images = Path(config.images).expanduser() if config.images else root
-    folder = default_folder(layout, root, config.size, images)
-    if is_pack(folder):
-        pack = open_pack(folder)
-        if is_current(pack, root):
-            return pack
-        log.info("the files of %s have changed since they were prepared", root)
-    log.info("preparing %s in %s, once", root, folder)
     asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
-    outcome = prepare(layout, asked, LogTell())
     where = f" --images {config.images}" if config.images else ""
-    refuse(root, outcome.problems, f"hacore data prepare {layout.name} {root}{where}")
-    return open_pack(folder)
+    return open_prepared(
+        root,
+        default_folder(layout, root, config.size, images),
+        FORMAT,
+        is_current=is_current,
+        prepare=lambda: prepare(layout, asked, LogTell()),
+        command=f"hacore data prepare {layout.name} {root}{where}",
+    )
 
 
 def _digest(config: Config) -> str:
-    """Names the options that change what is read; where it lies is none of them."""
-    held = {key: value for key, value in attrs.asdict(config).items() if key not in ("root", "images")}
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:8]
+    """Names the options that change what is read; not where the data lie."""
+    options = {key: value for key, value in attrs.asdict(config).items() if key not in ("root", "images")}
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""Fetching VQA v2 and the photographs of COCO: goes on where it stopped, and is checked."""
+"""Fetching VQA v2 and the photographs of COCO: resumed where it stopped, and checked."""
 
 from __future__ import annotations
 
@@ -69,25 +69,29 @@ ARCHIVES = _archives()
 def download(config: DownloadConfig, tell: Tell) -> Outcome:
     """Fetches, checks and unpacks what is not there yet.
 
-    Interrupted at any point, the next call goes on: with a transfer where it stopped, with unpacking an
-    archive from its beginning. A file or folder is there only when it is complete. DataError when a
+    Interrupted at any point, the next call resumes: a transfer where it stopped, unpacking an archive from
+    its beginning. A file or folder is there only when it is complete. DataError when a
     server fails, an MD5 is another, there is no room, or an archive is damaged or unsafe.
     """
     output = Path(config.output).expanduser() if config.output else cache_folder() / V2.name
-    wanted = [it for it in ARCHIVES if (config.images or not it.image) and (config.test or not it.test)]
+    wanted = [
+        archive
+        for archive in ARCHIVES
+        if (config.images or not archive.image) and (config.test or not archive.test)
+    ]
     started = time.monotonic()
-    told: dict[str, str] = {}
+    done: dict[str, str] = {}
     with only_one(output, tell):
         memory = _Memory(output / MEMORY)
-        for it in wanted:
-            if all((output / name).exists() for name in it.holds):
-                told[it.name] = "already there"
+        for archive in wanted:
+            if all((output / name).exists() for name in archive.holds):
+                done[archive.name] = "already there"
                 continue
-            told[it.name] = _bring(it, output, memory, config, tell)
+            done[archive.name] = _bring(archive, output, memory, config, tell)
     return Outcome(
         summary={
             "folder": str(output),
-            "archives": told,
+            "archives": done,
             "seconds": round(time.monotonic() - started, 1),
             "next": f"hacore data prepare {V2.name} {output}",
         }
@@ -105,8 +109,8 @@ class _Memory:
             self._known = {}
 
     def md5(self, url: str) -> str:
-        held = self._known.get(url)
-        return held if isinstance(held, str) else ""
+        md5 = self._known.get(url)
+        return md5 if isinstance(md5, str) else ""
 
     def keep(self, url: str, md5: str) -> None:
         self._known[url] = md5
@@ -115,38 +119,38 @@ class _Memory:
         os.replace(temporary, self._path)
 
 
-def _bring(it: Archive, output: Path, memory: _Memory, config: DownloadConfig, tell: Tell) -> str:
+def _bring(wanted: Archive, output: Path, memory: _Memory, config: DownloadConfig, tell: Tell) -> str:
     """Fetches and unpacks one archive; returns what is to be said of it."""
-    url = f"{(config.images_url if it.image else config.url).rstrip('/')}/{it.name}"
-    known = it.md5 or memory.md5(url)
-    archive = output / it.name
-    found = retrieve(url, archive, known, tell, "--images-url" if it.image else "--url")
-    memory.keep(url, found)
+    url = f"{(config.images_url if wanted.image else config.url).rstrip('/')}/{wanted.name}"
+    known = wanted.md5 or memory.md5(url)
+    archive = output / wanted.name
+    md5 = retrieve(url, archive, known, tell, "--images-url" if wanted.image else "--url")
+    memory.keep(url, md5)
     tell.message(f"unpacking {archive.name}")
     work = output / f".{archive.stem}.files"
     shutil.rmtree(work, ignore_errors=True)
     unpack(
         archive,
         work,
-        lambda done, total: tell.progress(f"unpacking {it.name}, MB", done // _MB, total // _MB),
+        lambda done, total: tell.progress(f"unpacking {wanted.name}, MB", done // _MB, total // _MB),
     )
     try:
-        _place(it, archive, work, output)
+        _place(wanted, archive, work, output)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if not config.keep_archives:
         archive.unlink()
-    return f"unpacked; MD5 {found}{', as expected' if known else ', now remembered'}"
+    return f"unpacked; MD5 {md5}{', as expected' if known else ', now remembered'}"
 
 
-def _place(it: Archive, archive: Path, work: Path, output: Path) -> None:
+def _place(wanted: Archive, archive: Path, work: Path, output: Path) -> None:
     """Gives what was unpacked its place."""
-    if it.image:  # the archive's one folder is the work folder
-        os.rename(work, output / it.holds[0])
+    if wanted.image:  # the archive's one folder is the work folder
+        os.rename(work, output / wanted.holds[0])
         return
-    if missing := [name for name in it.holds if not (work / name).is_file()]:
+    if missing := [name for name in wanted.holds if not (work / name).is_file()]:
         raise DataError(
             f"{archive}: holds no {', '.join(missing)}; delete it, and give another address with --url"
         )
-    for name in it.holds:
+    for name in wanted.holds:
         os.replace(work / name, output / name)

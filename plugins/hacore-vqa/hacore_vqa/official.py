@@ -82,13 +82,13 @@ CP = Layout(
 
 def find_splits(root: Path, layout: Layout) -> tuple[str, ...]:
     """The splits with a questions file. DataError when there is none, or not that of the training split."""
-    found = tuple(name for name, it in layout.splits.items() if (root / it.questions).is_file())
-    if "train" in found:
-        return found
+    present = tuple(name for name, split in layout.splits.items() if (root / split.questions).is_file())
+    if "train" in present:
+        return present
     wanted = layout.splits["train"].questions
     inner = sorted(root.glob(f"*/{wanted}"))
     hint = f"did you mean {inner[0].parent}?" if inner else layout.way
-    what = f"has no {wanted}" if root.is_dir() else "is no folder"
+    what = f"has no {wanted}" if root.is_dir() else "is not a folder"
     raise DataError(f"{root}: {what}; give the folder of the official files; {hint}")
 
 

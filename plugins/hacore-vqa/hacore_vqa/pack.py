@@ -12,7 +12,6 @@ front.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,18 @@ import attrs
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from hacore_packing.packs import damaged, digest_of, open_images, read_description, require_sizes, wrong_files
+from hacore_packing import packs
+from hacore_packing.packs import (
+    Format,
+    common_fields,
+    damage_error,
+    open_images,
+    open_questions,
+    questions_file,
+)
 from hacore_packing.writer import images_file
 
-VERSION = 1
-"""Of the layout: raised when older packs cannot be read."""
-
-FORMAT, TEXTS = "hacore-vqa", "texts.json"
+TEXTS = "texts.json"
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -73,23 +77,12 @@ class SplitInfo:
 
 
 @attrs.frozen(kw_only=True)
-class Pack:
-    """An opened pack.
+class Pack(packs.Pack):
+    """An opened pack. data: the name of the data set. parts: images in each. splits: in order."""
 
-    data: the name of the data set. size: (height, width). parts: images in each. mean, std: per channel,
-    pixels in [0, 1], over the images of the training questions. source: what it was made from.
-    fingerprint: names the content.
-    """
-
-    folder: Path
     data: str
-    size: tuple[int, int]
     parts: Mapping[str, int]
     splits: Mapping[str, SplitInfo]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    source: Any
-    fingerprint: str
 
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         """(I, 3, height, width), memory-mapped. DataError if the file is not what pack.json says."""
@@ -99,15 +92,7 @@ class Pack:
 
     def questions(self, split: str) -> Stored:
         """The columns. DataError if the file is not what pack.json says."""
-        path = self.folder / questions_file(split)
-        try:
-            with np.load(path) as file:
-                stored = Stored(**{field.name: file[field.name] for field in attrs.fields(Stored)})
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise damaged(path, f"cannot be read ({error})") from error
-        if len(stored) != self.splits[split].questions:
-            raise damaged(path, f"holds {len(stored)} questions, expected {self.splits[split].questions}")
-        return stored
+        return open_questions(self.folder / questions_file(split), Stored, self.splits[split].questions)
 
     def texts(self) -> Texts:
         """The texts. DataError if the file is not what it should be."""
@@ -115,39 +100,17 @@ class Pack:
         try:
             return msgspec.json.decode(path.read_bytes(), type=Texts)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise damaged(path, f"cannot be read ({error})") from error
-
-
-def questions_file(split: str) -> str:
-    return f"{split}.questions.npz"
-
-
-def open_pack(folder: Path) -> Pack:
-    """The pack in a folder. Compares the sizes of its files, not their content: see ``check_pack``.
-
-    DataError names the file that is missing, damaged or of another version, and the way out.
-    """
-    described = read_description(folder, FORMAT, VERSION, lambda found: _pack(folder, found))
-    require_sizes(folder, described)
-    return _pack(folder, described)
-
-
-def check_pack(folder: Path) -> list[str]:
-    """Everything that is wrong with the files of a pack, each one's whole content read; a line each."""
-    return wrong_files(folder, read_description(folder, FORMAT, VERSION, lambda found: _pack(folder, found)))
+            raise damage_error(path, f"cannot be read ({error})") from error
 
 
 def _pack(folder: Path, described: dict[str, Any]) -> Pack:
-    height, width = described["size"]
-    files = [f"{name} {entry['sha256']}" for name, entry in sorted(described["files"].items())]
     return Pack(
-        folder=folder,
         data=described["data"],
-        size=(height, width),
         parts=dict(described["parts"]),
         splits={split: SplitInfo(**info) for split, info in described["splits"].items()},
-        mean=tuple(described["mean"]),
-        std=tuple(described["std"]),
-        source=described["source"],
-        fingerprint=f"vqa-{digest_of([str((height, width)), *files])[:16]}",
+        **common_fields(folder, described, "vqa", []),
     )
+
+
+FORMAT = Format(name="hacore-vqa", version=1, build=_pack)
+open_pack, check_pack = FORMAT.open, FORMAT.check

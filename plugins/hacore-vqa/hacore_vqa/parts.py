@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 from hacore_packing.packs import file_stamp
+from hacore_packing.prepare import ImageFiles
 
 from hacore_vqa.columns import Columns
 from hacore_vqa.official import COCO, Layout, image_file
@@ -17,25 +18,21 @@ _FOLDER = 10**13  # above every image id
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Part:
+class Part(ImageFiles):
     """Images that are packed together, in rows.
 
-    keys: (I,) int64, one for each image, see ``keys_of``. paths, stamps: of each file; a stamp is
-    another one when the file changes, "" when it is missing. measured: rows in front that training
-    questions are about.
+    keys: (I,) int64, one for each image, see ``keys_of``. A stamp is "" when the file is missing. measured:
+    rows in front that training questions are about.
     """
 
-    name: str
     keys: npt.NDArray[np.int64]
-    paths: list[str]
-    stamps: list[str]
     measured: int
 
     def rows(self, columns: Columns) -> npt.NDArray[np.int64]:
         """(Q,) the row of each question's image."""
         order = np.argsort(self.keys)
-        found: npt.NDArray[np.int64] = order[np.searchsorted(self.keys, keys_of(columns), sorter=order)]
-        return found
+        rows: npt.NDArray[np.int64] = order[np.searchsorted(self.keys, keys_of(columns), sorter=order)]
+        return rows
 
 
 def keys_of(columns: Columns) -> npt.NDArray[np.int64]:
@@ -50,12 +47,12 @@ def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> 
     come first. An image that is missing has an empty stamp.
     """
     asked: dict[str, list[npt.NDArray[np.int64]]] = {}
-    for split, it in columns.items():
-        asked.setdefault(layout.splits[split].part, []).append(np.unique(keys_of(it)))
+    for split, questions in columns.items():
+        asked.setdefault(layout.splits[split].part, []).append(np.unique(keys_of(questions)))
     parts = {}
-    for name, held in asked.items():
-        first = held[0] if name == layout.splits["train"].part else held[0][:0]
-        keys = np.concatenate([first, np.setdiff1d(np.concatenate(held), first)])
+    for name, by_split in asked.items():
+        first = by_split[0] if name == layout.splits["train"].part else by_split[0][:0]
+        keys = np.concatenate([first, np.setdiff1d(np.concatenate(by_split), first)])
         paths = [image_file(images, COCO[key // _FOLDER], key % _FOLDER) for key in keys.tolist()]
         parts[name] = Part(
             name=name,
@@ -69,7 +66,9 @@ def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> 
 
 def missing_folders(columns: Mapping[str, Columns], images: Path) -> list[str]:
     """A line for each folder of images that is needed and not there."""
-    needed = sorted({number for it in columns.values() for number in np.unique(it.coco).tolist()})
+    needed = sorted(
+        {number for questions in columns.values() for number in np.unique(questions.coco).tolist()}
+    )
     return [
         f"{images / COCO[number]}: the folder is missing; unpack it, or say with --images where it is"
         for number in needed

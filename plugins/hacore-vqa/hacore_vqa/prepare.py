@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import attrs
-from hacore_packing.folders import only_one
-from hacore_packing.images import finish_images, not_finished, pack_images
-from hacore_packing.packs import (
-    digest_of,
-    file_stamp,
-    is_pack,
-    measure,
-    require_images_room,
-    require_place,
-    unfinished,
-)
-from hacore_packing.writer import PackWriter
+from hacore_packing.packs import digest_of, file_entry, file_stamp
+from hacore_packing.prepare import Preparation, choose_splits, official_folder, preparing
 
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
@@ -26,7 +15,7 @@ from hacore.errors import DataError
 from hacore_vqa import PrepareConfig
 from hacore_vqa.columns import Columns, Texts, read_split
 from hacore_vqa.official import CP, V2, Layout, find_splits
-from hacore_vqa.pack import VERSION, Pack, open_pack
+from hacore_vqa.pack import FORMAT, Pack
 from hacore_vqa.parts import Part, find_parts, missing_folders
 from hacore_vqa.publish import publish
 
@@ -44,36 +33,25 @@ def prepare_cp(config: PrepareConfig, tell: Tell) -> Outcome:
 def prepare(layout: Layout, config: PrepareConfig, tell: Tell) -> Outcome:
     """Packs a folder of official files.
 
-    Interrupted at any point, the next call goes on. With any problem in the data nothing is finished:
-    the outcome lists all of them, and once they are mended the next call makes what is missing. Other
+    Interrupted at any point, the next call resumes. With any problem in the data nothing is finished:
+    the outcome lists all of them, and once they are fixed the next call makes what is missing. Other
     counts than the published ones are told, not refused. DataError when the folder holds no such
     data, there is no room, or the output folder holds other things.
     """
-    if not config.root:
-        raise DataError(f"root is not set; give the folder of the official files of {layout.name}")
-    root = Path(config.root).expanduser()
-    if is_pack(root):
-        raise DataError(f"{root}: is prepared data already; give it to the dataset as its root")
+    root = official_folder(config.root, f"files of {layout.name}")
     splits = _chosen(root, layout, config.splits)
     images = Path(config.images).expanduser() if config.images else root
     folder = default_folder(layout, root, config.size, images)
     if config.output:
         folder = Path(config.output).expanduser()
-    require_place(folder)
-    with only_one(folder, tell):
-        try:
-            return _Preparation(layout, root, images, splits, folder, config, tell).run()
-        except OSError as error:
-            raise DataError(
-                f"{folder}: cannot be made ({error}); make room or choose another folder with --output, "
-                "and run again to go on"
-            ) from error
+    with preparing(folder, config.size, config.workers, tell) as work:
+        return _Reading(layout, root, splits, work, subset=config.subset).prepare(images)
 
 
 def default_folder(layout: Layout, root: Path, size: tuple[int, int], images: Path) -> Path:
     """Where a folder is packed unless told otherwise, and where the dataset looks for it."""
     places = [str(root.resolve()), str(images.resolve())]
-    return cache_folder() / layout.name / digest_of([str(VERSION), *places, str(tuple(size))])[:16]
+    return cache_folder() / layout.name / digest_of([str(FORMAT.version), *places, str(tuple(size))])[:16]
 
 
 def is_current(pack: Pack, root: Path) -> bool:
@@ -91,99 +69,65 @@ def _same(path: Path, entry: dict[str, Any]) -> bool:
     size, changed = file_stamp(path)
     if [size, changed] == entry["stamp"]:
         return True
-    return bool(size == entry["bytes"] and measure(path)["sha256"] == entry["sha256"])
+    return bool(size == entry["bytes"] and file_entry(path)["sha256"] == entry["sha256"])
 
 
-class _Preparation:
-    """One call of ``prepare``, which holds the folder's lock."""
+class _Reading:
+    """One call of ``prepare``: the official files of some splits."""
 
     def __init__(
-        self,
-        layout: Layout,
-        root: Path,
-        images: Path,
-        splits: tuple[str, ...],
-        folder: Path,
-        config: PrepareConfig,
-        tell: Tell,
+        self, layout: Layout, root: Path, splits: tuple[str, ...], work: Preparation, subset: bool
     ) -> None:
-        self._layout, self._root, self._images, self._splits = layout, root, images, splits
-        self._folder, self._config, self._tell = folder, config, tell
-        self._problems: list[str] = []
+        self._layout, self._root, self._splits = layout, root, splits
+        self._work, self._subset = work, subset
 
-    def run(self) -> Outcome:
-        started = time.monotonic()
-        texts = Texts()
+    def prepare(self, images: Path) -> Outcome:
+        work, texts = self._work, Texts()
         columns = {split: self._read(split, texts) for split in self._splits}
-        if self._problems:
-            self._tell.message(f"{len(self._problems)} problems so far; looking for more in the images")
-        if missing := missing_folders(columns, self._images):  # every image in them would be named
-            return Outcome(summary={"not finished": str(self._folder)}, problems=(*self._problems, *missing))
-        parts = find_parts(self._layout, columns, self._images)
-        if pack := self._finished(parts):
-            return Outcome(summary={"already prepared": str(self._folder), **_counts(pack)})
-        total = sum(len(part.paths) for part in parts.values())
-        require_images_room(unfinished(self._folder), total, self._config.size)
-        writers = {name: self._writer(part) for name, part in parts.items()}
-        decoded = 0
-        for name, writer in writers.items():
-            what = f"packing images of {name}"
-            packed, damage = pack_images(writer, parts[name].paths, self._config.workers, self._tell, what)
-            decoded += packed
-            self._problems += damage
-        if self._problems:
-            return not_finished(self._folder, writers, self._problems)
+        if work.problems:
+            work.tell.message(f"{len(work.problems)} problems so far; looking for more in the images")
+        if missing := missing_folders(columns, images):  # every image in them would be named
+            return Outcome(summary={"not finished": str(work.folder)}, problems=(*work.problems, *missing))
+        parts = find_parts(self._layout, columns, images)
+        if pack := work.existing(FORMAT, lambda pack: self._is_same(pack, parts)):
+            return work.already_prepared(_counts(pack))
+        packed = work.pack(list(parts.values()))
+        if work.problems:
+            return work.not_finished()
         pack = publish(
-            self._folder,
+            work.folder,
             layout=self._layout,
-            size=self._config.size,
-            images={name: finish_images(writer, self._tell, name) for name, writer in writers.items()},
+            size=work.size,
+            images=packed,
             parts=parts,
             columns=columns,
             texts=texts,
             source=self._source(parts),
         )
-        work = {"images decoded": decoded, "seconds": round(time.monotonic() - started, 1)}
-        return Outcome(summary={"prepared": str(self._folder), **_counts(pack), **work})
+        return work.finished(_counts(pack))
 
-    def _finished(self, parts: dict[str, Part]) -> Pack | None:
-        """The pack, if it is there, whole and made from the same files."""
-        if not is_pack(self._folder):
-            return None
-        try:
-            pack = open_pack(self._folder)
-        except DataError as error:
-            self._tell.message(f"made again: {error}")
-            return None
-        wanted = (self._layout.name, tuple(self._config.size), list(self._splits))
-        if (pack.data, pack.size, list(pack.splits)) != wanted or not is_current(pack, self._root):
-            return None
-        return pack if pack.source["parts"] == _stamps(parts) else None
+    def _is_same(self, pack: Pack, parts: dict[str, Part]) -> bool:
+        """Whether the pack was made from the same files."""
+        same_splits = (pack.data, list(pack.splits)) == (self._layout.name, list(self._splits))
+        return same_splits and is_current(pack, self._root) and pack.source["parts"] == _stamps(parts)
 
     def _read(self, split: str, texts: Texts) -> Columns:
         official = self._layout.splits[split]
-        self._tell.message(f"reading the questions of {split}")
+        self._work.tell.message(f"reading the questions of {split}")
         if official.annotations and not (self._root / official.annotations).is_file():
-            self._problems.append(
+            self._work.problems.append(
                 f"{self._root / official.annotations}: is missing, the answers of {split} are in it; unpack "
                 "it, or leave the split out with --splits"
             )
             official = attrs.evolve(official, annotations="")
         columns, problems = read_split(self._root, official, texts)
-        self._problems += problems
-        if not self._config.subset and not problems and len(columns) != official.published:
-            self._tell.message(
+        self._work.problems += problems
+        if not self._subset and not problems and len(columns) != official.published:
+            self._work.tell.message(
                 f"warning: {self._root / official.questions}: {len(columns):,} questions, of {split} "
                 f"{official.published:,} are published; --subset says that this is meant"
             )
         return columns
-
-    def _writer(self, part: Part) -> PackWriter:
-        def stamp(start: int, stop: int) -> str:
-            return digest_of(part.stamps[start:stop])[:16]
-
-        work, size = unfinished(self._folder), self._config.size
-        return PackWriter(work, part.name, len(part.paths), size, stamp, part.measured)
 
     def _source(self, parts: dict[str, Part]) -> dict[str, Any]:
         """What the pack is made from; checksums are computed once and kept."""
@@ -192,7 +136,7 @@ class _Preparation:
             official = self._layout.splits[split]
             for name in filter(None, (official.questions, official.annotations)):
                 path = self._root / name
-                files[name] = {"stamp": file_stamp(path), **measure(path)}
+                files[name] = {"stamp": file_stamp(path), **file_entry(path)}
         return {
             "root": str(self._root.resolve()),
             "files": files,
@@ -206,15 +150,13 @@ def _stamps(parts: dict[str, Part]) -> dict[str, str]:
 
 
 def _chosen(root: Path, layout: Layout, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    found = find_splits(root, layout)
-    if unknown := [split for split in wanted if split not in found]:
-        raise DataError(f"{root}: has no split {', '.join(unknown)}; it has {', '.join(found)}")
-    if wanted and "train" not in wanted:
+    splits = choose_splits(root, find_splits(root, layout), wanted)
+    if "train" not in splits:
         raise DataError(
-            f"no split train among {', '.join(wanted)}; vocabulary, answers and pixel statistics are those "
+            f"no split train among {', '.join(splits)}; vocabulary, answers and pixel statistics are those "
             "of the training split, add it"
         )
-    return tuple(split for split in found if split in wanted) if wanted else found
+    return splits
 
 
 def _counts(pack: Pack) -> dict[str, Any]:

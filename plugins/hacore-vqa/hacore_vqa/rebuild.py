@@ -30,7 +30,7 @@ def rebuild(config: RebuildConfig, tell: Tell) -> Outcome:
     DataError when there is nothing to make the files from; it says where to put them.
     """
     output = Path(config.output).expanduser() if config.output else cache_folder() / CP.name
-    names = [name for it in CP.splits.values() for name in (it.questions, it.annotations)]
+    names = [name for split in CP.splits.values() for name in (split.questions, split.annotations)]
     if all((output / name).is_file() for name in names):
         return Outcome(summary={"already there": str(output)})
     if not all(config.question_ids):
@@ -83,10 +83,10 @@ def _ids(path: Path, findings: Findings) -> Iterator[int]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); give a list of ids") from error
     if text.lstrip()[:1] == b"[":
         try:
-            for it in msgspec.json.decode(text, type=list[int | _Named]):
-                yield it if isinstance(it, int) else it.question_id
+            for entry in msgspec.json.decode(text, type=list[int | _Named]):
+                yield entry if isinstance(entry, int) else entry.question_id
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            findings.add(f"is no list of question ids ({error})")
+            findings.add(f"is not a list of question ids ({error})")
         return
     for number, line in enumerate(text.split(), 1):
         if not line.isdigit():
@@ -113,7 +113,7 @@ def _write(
     try:
         for kind, field in ((Question, "questions"), (Annotation, "annotations")):
             tell.message(f"sorting the {field}")
-            targets = {split: output / getattr(it, field) for split, it in CP.splits.items()}
+            targets = {split: output / getattr(files, field) for split, files in CP.splits.items()}
             hidden = {split: path.with_name(f".{path.name}.part") for split, path in targets.items()}
             places |= {hidden[split]: path for split, path in targets.items()}
             written, others = _sort(kind, field, root, hidden, split_of, lists, problems)
@@ -121,8 +121,8 @@ def _write(
             for hidden_path, path in places.items():
                 os.replace(hidden_path, path)
     except OSError as error:
-        found = error.strerror or error
-        raise DataError(f"{output}: cannot be written ({found}); make room, or give --output") from error
+        cause = error.strerror or error
+        raise DataError(f"{output}: cannot be written ({cause}); make room, or give --output") from error
     finally:
         for hidden_path in places:
             hidden_path.unlink(missing_ok=True)
@@ -163,7 +163,7 @@ def _sort(
     if not broken:  # what could not be read would be named again
         for split, path in lists.items():
             findings = Findings(path)
-            for number in (it for it, its in left.items() if its == split):
+            for number in (number for number, its_split in left.items() if its_split == split):
                 findings.note(f"is not among the {field} of VQA v2 in {root}", number)
             problems += findings.lines()
     return counts, others

@@ -67,9 +67,9 @@ _KEYS = {Question: "questions", Annotation: "annotations", Result: ""}
 
 
 def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterator[RecordT]:
-    """The records of a file in order; those that are no such record are noted and left out.
+    """The records of a file in order; those that are something else are noted and left out.
 
-    Whatever is wrong goes into ``findings``: text that is cut off or no JSON, fields that are missing or of
+    Whatever is wrong goes into ``findings``: text that is cut off or not JSON, fields that are missing or of
     another type, an id that was there before (the first one counts), answers by others than ten
     people. A record is named by its id, or by its place in the file from 0 if it has none. DataError
     when the file cannot be opened.
@@ -79,8 +79,8 @@ def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterato
             # Mapped, so that the text need not be in memory twice while it is scanned.
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
     except OSError as error:
-        found = error.strerror or error
-        raise DataError(f"{path}: cannot be read ({found}); give the official file") from error
+        cause = error.strerror or error
+        raise DataError(f"{path}: cannot be read ({cause}); give the official file") from error
     decode = msgspec.json.Decoder(kind).decode
     seen: set[int] = set()
     for place, raw in enumerate(_scan(text, _KEYS[kind], findings)):
@@ -118,13 +118,13 @@ def _scan(text: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec
     try:
         top = text[:64].lstrip()[:1]
         if top == b"[":
-            found = msgspec.json.decode(text, type=list[msgspec.Raw])
+            records = msgspec.json.decode(text, type=list[msgspec.Raw])
         elif key and top == b"{":
-            held = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-            if key not in held:
+            fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+            if key not in fields:
                 findings.add(f"has no list '{key}'; must be {allowed}")
                 return []
-            found = msgspec.json.decode(held[key], type=list[msgspec.Raw])
+            records = msgspec.json.decode(fields[key], type=list[msgspec.Raw])
         else:
             msgspec.json.decode(text, type=msgspec.Raw)  # cut off, or other JSON
             findings.add(f"must be {allowed}")
@@ -133,11 +133,11 @@ def _scan(text: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec
         if "truncated" in str(error):
             findings.add(f"is cut off after {len(text):,} bytes; download or unpack it again")
         else:
-            findings.add(f"is no such JSON file ({error}); must be {allowed}")
+            findings.add(f"is not such a JSON file ({error}); must be {allowed}")
         return []
-    if not found:
+    if not records:
         findings.add("holds no questions")
-    return found
+    return records
 
 
 def _words(error: Exception) -> str:

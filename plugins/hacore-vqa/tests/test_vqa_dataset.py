@@ -317,7 +317,7 @@ def test_no_data_and_other_data(v2, cp, tmp_path):
     with pytest.raises(DataError) as caught:
         opened(v2)
     assert str(caught.value).splitlines()[-1] == (
-        f"{v2}: 1 found; mend the data, and see all by 'hacore data prepare vqa-v2 {v2}'"
+        f"{v2}: 1 found; fix the data, and see all by 'hacore data prepare vqa-v2 {v2}'"
     )
 
 

@@ -175,7 +175,7 @@ def test_everything_that_is_wrong_is_named_at_once(v2, output, change):
     }
 
 
-def test_mended_data_is_gone_on_with(v2, output):
+def test_fixed_data_is_resumed(v2, output):
     broken = v2 / "train2014" / "COCO_train2014_000000000004.jpg"
     kept = broken.read_bytes()
     broken.write_bytes(kept[:300])
@@ -226,7 +226,7 @@ def test_what_is_missing_is_said(v2, output, tmp_path):
     with pytest.raises(DataError, match=r"root is not set; give the folder of the official files of vqa-v2"):
         prepare_v2(PrepareConfig(), Silent())
     with pytest.raises(
-        DataError, match=r"is no folder; give the .*; get them by 'hacore data download vqa-v2'"
+        DataError, match=r"is not a folder; give the .*; get them by 'hacore data download vqa-v2'"
     ):
         run(tmp_path / "none", output)
     with pytest.raises(DataError, match=rf"has no v2_OpenEnded.*did you mean {v2}\?"):

@@ -181,8 +181,8 @@ def test_annotations_that_are_wrong_are_all_named(score, paths, change):
         (2, '{"answers": []}', "must be a list"),
         (2, "[]", "holds no questions"),
         (2, "7", "must be a list"),
-        (1, '{"annotations": 7}', "is no such JSON file (Expected `array`, got `int`)"),
-        (2, "[1,]", "is no such JSON file (JSON is malformed: trailing comma in array (byte 3))"),
+        (1, '{"annotations": 7}', "is not such a JSON file (Expected `array`, got `int`)"),
+        (2, "[1,]", "is not such a JSON file (JSON is malformed: trailing comma in array (byte 3))"),
     ],
 )
 def test_files_that_are_broken_as_a_whole_are_named_once(score, paths, which, text, said):

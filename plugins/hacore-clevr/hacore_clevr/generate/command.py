@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from hacore_packing.children import cores, do_all
 from hacore_packing.folders import only_one
-from hacore_packing.packs import unfinished
+from hacore_packing.making import unfinished
 from hacore_packing.stream import written_list
 from hacore_packing.writer import PackWriter
 
@@ -66,13 +66,7 @@ def generate(config: GenerateConfig, tell: Tell) -> Outcome:
     plan = plan_of(config)
     folder = Path(config.output).expanduser()
     with only_one(folder, tell):
-        try:
-            return _Generation(plan, folder, config, tell).run()
-        except OSError as error:
-            raise DataError(
-                f"{folder}: cannot be made ({error}); make room or choose another folder with --output, "
-                "and run again to go on"
-            ) from error
+        return _Generation(plan, folder, config, tell).run()
 
 
 def plan_of(config: GenerateConfig) -> Plan:
