@@ -14,6 +14,8 @@ from hacore.machine.strict import strict_converter
 FORMAT = 1
 """Of result.json and the lines of metrics.jsonl and of predictions; files that name none are older."""
 _converter = strict_converter(forbid_extra_keys=False, detailed_validation=True)
+# Records are mappings too, which cattrs would take them for.
+_converter.register_structure_hook_factory(attrs.has, _converter.gen_structure_attrs_fromdict)
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -15,7 +15,7 @@ _DTYPES = {"kept": "int64", "valid": "bool"}
 
 def describe(trained: Trained, form: str, outputs: Mapping[str, Sequence[str | int]]) -> dict[str, Any]:
     """The description of a model in a format, see docs/exporting.md. outputs: their shapes."""
-    inputs = trained.inputs
+    inputs = trained.summary
     return {
         "hacore": __version__,
         "format": form,

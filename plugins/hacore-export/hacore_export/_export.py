@@ -58,7 +58,7 @@ def export(
     file = trained.folder.path / "export" / f"model{suffix}" if output is None else Path(output)
     if file.suffix != suffix:
         raise ExportError(f"{file}: the name of a file in the format {format!r} must end in {suffix}")
-    sizes = trained.inputs.sizes()
+    sizes = trained.summary.sizes()
     graph = Graph(trained.model).cpu()
     program = trace(graph, random_inputs(2, 3, 5, sizes), trained.spec)
     described = describe(trained, format, output_shapes(program))

@@ -134,8 +134,8 @@ def test_the_description_has_what_one_needs(exported):
     trained, made = exported
     described = json.loads(made.description.read_text(encoding="utf-8"))
     assert made.description.name == "model.onnx.json"
-    assert described["vocabulary"] == list(trained.inputs.vocabulary)
-    assert described["answers"] == list(trained.inputs.answers)
+    assert described["vocabulary"] == list(trained.summary.vocabulary)
+    assert described["answers"] == list(trained.summary.answers)
     assert described["image"]["size"] == [3, 75, 75]
     assert described["grid"] == [5, 5]
     assert (described["padding"], described["unknown"], described["step"]) == (0, 1, 7)

@@ -55,7 +55,7 @@ class Spoiled(Aggregator):
 @pytest.fixture
 def trained(make):
     made = make()
-    made.model.question_encoder = MeanWord(None, made.inputs.sizes())
+    made.model.question_encoder = MeanWord(None, made.summary.sizes())
     return made
 
 

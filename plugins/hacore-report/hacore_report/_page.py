@@ -254,7 +254,7 @@ def _render(template: str, **values: Any) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hacore.report"),
+        loader=jinja2.PackageLoader("hacore_report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -90,7 +90,7 @@ def served(runs: Sequence[Trained]) -> tuple[Served, ...]:
         name = trained.spec.name
         if names[name] > 1:
             name = f"{name}, {trained.folder.path.name}"
-        channels, height, width = trained.inputs.image_size
+        channels, height, width = trained.summary.image_size
         reply = trained.ask(np.full((height, width, channels), 127, np.uint8), "what?")
         slider = _slider(trained, reply)
         found.append(Served(trained=trained, name=name, grid=reply.grid, slider=slider))
