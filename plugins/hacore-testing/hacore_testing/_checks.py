@@ -139,7 +139,7 @@ def _held(value: Any) -> Iterator[Tensor]:
             yield from _held(part)
 
 
-class OnesForScalars(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OnesForScalars(TorchDispatchMode):
     """Lets code on the meta device, which holds no values, read single numbers: each is one."""
 
     def __init__(self) -> None:

@@ -124,7 +124,7 @@ class ModuleContract(Contract):
             if tensor.requires_grad
         ]
         if terms:
-            torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(terms).sum().backward()
         return bool(terms)
 
     def test_live_options_need_no_training(self) -> None:

@@ -7,10 +7,10 @@ import types
 
 import attrs
 import pytest
-from hacore.testing import contract
 
 from hacore.plugin import Component
 from hacore.registry import Installed
+from hacore.testing import contract
 
 
 @attrs.frozen(kw_only=True)

@@ -5,12 +5,12 @@ import types
 
 import attrs
 import pytest
-from hacore.testing import Sizes, contract
 
 from hacore.errors import PluginError
 from hacore.interfaces import Fuser, Selector
 from hacore.plugin import Component, option
 from hacore.registry import Installed, Registry
+from hacore.testing import Sizes, contract
 
 
 @attrs.frozen(kw_only=True)

@@ -3,12 +3,12 @@
 import attrs
 import pytest
 import torch
-from hacore.testing import SIZES
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hacore.interfaces import Aggregator, Fuser, Question, QuestionEncoder, Selection, Selector
 from hacore.selection import gather_cells
+from hacore.testing import SIZES
 
 
 class Pick(Selector):
