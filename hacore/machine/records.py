@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import attrs
 import cattrs
+from cattrs.gen import make_dict_structure_fn
 
 from hacore.errors import RunError
 from hacore.machine.strict import strict_converter
@@ -14,11 +15,9 @@ from hacore.machine.strict import strict_converter
 FORMAT = 1
 """Of result.json and the lines of metrics.jsonl and of predictions; files that name none are older."""
 _converter = strict_converter(forbid_extra_keys=False, detailed_validation=True)
-# Records are mappings too, which cattrs would take them for.
-_converter.register_structure_hook_factory(attrs.has, _converter.gen_structure_attrs_fromdict)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Record(Mapping[str, Any]):
     """A JSON object with known keys: ``record.key`` is typed, ``record["key"]`` is what the file has.
 
@@ -59,6 +58,13 @@ class Record(Mapping[str, Any]):
         except Exception as error:  # cattrs raises what it meets for what is not even an object
             problem = cattrs.transform_error(error, "")[0]
             raise RunError(f"{where}: is not what hacore wrote: {problem}; {way_out}") from None
+
+
+# A Record is a Mapping too, which cattrs would take for a dictionary.
+_converter.register_structure_hook_factory(
+    lambda wanted: isinstance(wanted, type) and issubclass(wanted, Record),
+    lambda wanted: make_dict_structure_fn(wanted, _converter),
+)
 
 
 def optional() -> Any:
