@@ -2,7 +2,7 @@
 # make run       train and measure an experiment: make run SPEC=experiments/han_rn.toml
 # make test      lint, types, and every test that is not slow
 # make test-slow the tests that take minutes
-# make lint      ruff and mypy
+# make lint      ruff, mypy and the order of imports
 # make format    rewrite the code as ruff wants it
 # make docs      bring generated parts up to date and build the documentation in site/
 # make bench     the programs in benchmarks/
@@ -57,6 +57,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: install
 	$(BIN)/ruff check --fix .

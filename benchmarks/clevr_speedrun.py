@@ -47,7 +47,7 @@ from hacore.spec import Spec, load_spec
 from hacore.train.augment import augment
 from hacore.train.progress import Speed
 from hacore.train.trainer import make_optimizer, make_sampler
-from hacore.workflow.run import run
+from hacore.workflow import run
 
 RUNGS = (0.936, 0.968, 0.988)
 PEAKS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.0e12)}

@@ -280,11 +280,11 @@ def resident(images: npt.NDArray[np.uint8] | StoredFeatures, device: torch.devic
     free, _ = torch.cuda.mem_get_info(device)
     if images.nbytes > free // 2:
         return images
-    held = torch.empty(images.shape, dtype=getattr(torch, images.dtype.name), device=device)
+    copy_on_device = torch.empty(images.shape, dtype=getattr(torch, images.dtype.name), device=device)
     for start in range(0, len(images), 4096):  # in parts, so that a mapped file need not fit the memory
         part = np.ascontiguousarray(images[start : start + 4096])
-        held[start : start + len(part)] = torch.from_numpy(part)
-    return held
+        copy_on_device[start : start + len(part)] = torch.from_numpy(part)
+    return copy_on_device
 
 
 def make_batch(questions: Questions, images: Images, rows: Ints, objects: Objects | None = None) -> Batch:

@@ -115,8 +115,8 @@ def _read(path: Path) -> Image.Image:
         raise DataError(f"{path}: the image cannot be read: {reason}") from None
 
 
-def _too_large(path: Path, found: str) -> str:
-    return f"{path}: has {found}; at most {MOST_PIXELS:,} are read, make it smaller"
+def _too_large(path: Path, size: str) -> str:
+    return f"{path}: has {size}; at most {MOST_PIXELS:,} are read, make it smaller"
 
 
 def _rgb(image: Image.Image) -> Image.Image:

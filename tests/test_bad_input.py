@@ -23,7 +23,7 @@ def finished(tmp_path_factory, request):
     """A whole run, made once."""
     from hacore.runs import RunFolder
     from hacore.spec import load_spec
-    from hacore.workflow.run import run
+    from hacore.workflow import run
 
     base = tmp_path_factory.mktemp("finished")
     overrides = [

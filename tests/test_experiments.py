@@ -13,8 +13,7 @@ from hacore.data_tools import Silent
 from hacore.features.make import make_features
 from hacore.machine.files import load_tensors
 from hacore.spec import dump_spec, load_spec, load_sweep, resolve, set_values
-from hacore.workflow.check import check
-from hacore.workflow.run import run
+from hacore.workflow import check, run
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SPECS = sorted(EXPERIMENTS.rglob("*.toml"))

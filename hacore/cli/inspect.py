@@ -34,7 +34,7 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
         _check_sweep(spec, load_sweep(spec, overrides), as_json)
         return
     resolved = load_spec(spec, overrides)
-    from hacore.workflow.check import check as check_spec
+    from hacore.workflow import check as check_spec
 
     found = check_spec(resolved)
     total = {
@@ -64,7 +64,7 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
     """The cost of every setting; those that cannot be composed are named, all of them."""
-    from hacore.workflow.check import check as check_spec
+    from hacore.workflow import check as check_spec
 
     settings: dict[str, list[Combination]] = {}
     for it in sweep.combinations:

@@ -70,7 +70,7 @@ def run(
     # From here on torch is needed.
     from hacore.runs import RunFolder
     from hacore.runs.folder import same_experiment
-    from hacore.workflow.run import run as run_spec
+    from hacore.workflow import run as run_spec
 
     folder = RunFolder.open(resume) if resume else None
     if folder is not None:
@@ -129,7 +129,7 @@ def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
       hacore eval runs/han_rn/20260101-120000-abc123 --split val --json
     """
     from hacore.runs import RunFolder
-    from hacore.workflow.evaluate import evaluate_run
+    from hacore.workflow import evaluate_run
 
     show_log(Console(stderr=True))
     result = evaluate_run(RunFolder.open(run), split=split, device=device)

@@ -103,12 +103,12 @@ def describe(
 
 def differences(held: Description, wanted: Description) -> list[str]:
     """What a store is of instead of what is wanted, a phrase each; more images than wanted are none."""
-    found = []
+    problems = []
     if held.encoder != wanted.encoder or held.weights != wanted.weights:
         for key in dict.fromkeys((*held.options, *wanted.options)):
             here, there = held.options.get(key), wanted.options.get(key)
             if here != there and held.encoder == wanted.encoder:
-                found.append(_option(key, here, there))
+                problems.append(_option(key, here, there))
     for field, name in (
         ("encoder", "image_encoder"),
         ("weights", "the digest of the encoder's weights"),
@@ -123,11 +123,11 @@ def differences(held: Description, wanted: Description) -> list[str]:
     ):
         here, there = getattr(held, field), getattr(wanted, field)
         if here != there:
-            found.append(f"{name} is {_shown(here)} in the store and {_shown(there)} in the spec")
+            problems.append(f"{name} is {_shown(here)} in the store and {_shown(there)} in the spec")
     for split, part in wanted.splits.items():
         if split in held.splits and held.images[held.splits[split]] < wanted.images[part]:
-            found.append(fewer_images(split, held.images[held.splits[split]], wanted.images[part]))
-    return found
+            problems.append(fewer_images(split, held.images[held.splits[split]], wanted.images[part]))
+    return problems
 
 
 def fewer_images(split: str, held: int, wanted: int) -> str:
@@ -137,7 +137,7 @@ def fewer_images(split: str, held: int, wanted: int) -> str:
 
 def other_images(store: FeatureStore, dataset: Dataset[Any], splits: Iterable[str]) -> list[str]:
     """Whether some images of the splits, spread evenly, are not those that the store was made from."""
-    found = []
+    problems = []
     for split in splits:
         images = dataset.images(split)
         rows = looked_at(len(images))
@@ -148,11 +148,11 @@ def other_images(store: FeatureStore, dataset: Dataset[Any], splits: Iterable[st
             if store.image_digest(split, row) != digest
         ]
         if other:
-            found.append(f"{len(other)} of {len(rows)} in split {split} from image {other[0]} on")
-    if not found:
+            problems.append(f"{len(other)} of {len(rows)} in split {split} from image {other[0]} on")
+    if not problems:
         return []
     return [
-        f"images that were compared are others ({', '.join(found)}), the data are "
+        f"images that were compared are others ({', '.join(problems)}), the data are "
         f"{store.description.fingerprint} in the store and {dataset.fingerprint} in the spec"
     ]
 
@@ -162,11 +162,11 @@ def looked_at(count: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, max(count - 1, 0), min(LOOKED_AT, count)).astype(np.int64))
 
 
-def refuse(root: Path, found: list[str]) -> None:
+def refuse(root: Path, problems: list[str]) -> None:
     """DataError that names all of what was found; nothing when nothing was."""
-    if found:
+    if problems:
         raise DataError(
-            f"{root}: is a feature store of something else: {'; '.join(found)}; change the spec, or make "
+            f"{root}: is a feature store of something else: {'; '.join(problems)}; change the spec, or make "
             "another store with 'hacore features SPEC --output DIR'"
         )
 

@@ -61,12 +61,12 @@ class MappedFeatures:
         shard, row = np.divmod(rows, self._rows)
         starts = np.flatnonzero(np.diff(shard, prepend=-1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
-            held, wanted = self._shards[shard[start]], row[start:stop]
+            shard_rows, wanted = self._shards[shard[start]], row[start:stop]
             if (np.diff(wanted) == 1).all():
-                out[start:stop] = held[wanted[0] : wanted[-1] + 1]
+                out[start:stop] = shard_rows[wanted[0] : wanted[-1] + 1]
             else:
                 # All rows are inside; with another mode NumPy would copy twice.
-                np.take(held, wanted, axis=0, out=out[start:stop], mode="clip")
+                np.take(shard_rows, wanted, axis=0, out=out[start:stop], mode="clip")
         return out
 
     def will_need(self, ranges: Sequence[tuple[int, int]]) -> None:
@@ -74,7 +74,7 @@ class MappedFeatures:
 
         Ranges that the last call named are not asked for again. Does nothing where the system cannot.
         """
-        new = [it for it in ranges if it not in self._asked]
+        new = [range_ for range_ in ranges if range_ not in self._asked]
         self._asked = frozenset(ranges)
         if new and hasattr(mmap.mmap, "madvise"):
             threading.Thread(target=self._read_ahead, args=(new,), daemon=True).start()

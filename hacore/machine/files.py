@@ -73,10 +73,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, 
     import safetensors.torch
 
     # Copied, because safetensors refuses tensors that share memory, as tied weights do.
-    held = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
-    metadata = {"state": text, "sha256": _digest(held, text)}
-    write_whole(path, safetensors.torch.save(held, metadata=metadata))
+    metadata = {"state": text, "sha256": _digest(copies, text)}
+    write_whole(path, safetensors.torch.save(copies, metadata=metadata))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish to stop after the current step."""
+"""SIGTERM and Ctrl-C, taken as a request to stop after the current step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hacore.machine.processes import launched
 class Interrupts:
     """While open, the first SIGTERM or Ctrl-C sets ``requested``; a second Ctrl-C stops at once.
 
-    Not under torchrun, which passes on to its processes the one Ctrl-C that the terminal sent them already.
+    Not under torchrun: it forwards Ctrl-C to processes that the terminal has sent it to already.
     """
 
     def __init__(self) -> None:

@@ -53,11 +53,11 @@ class Example:
         scale = side / max(picture.size)
         width, height = (max(1, round(scale * length)) for length in picture.size)
         best, state = self.seen.answers[0], self.state
-        said = f"{best.answer} ({best.probability:.0%}), {state}"
+        verdict = f"{best.answer} ({best.probability:.0%}), {state}"
         if state != "right" and self.answer is not None:
-            said += f": {self.answer}"
+            verdict += f": {self.answer}"
         kept = f"{len(self.seen.kept)} of {self.seen.presence.size} cells kept"
-        lines = [(self.question, "black"), (said, _COLOURS[state]), (kept, "#555555")]
+        lines = [(self.question, "black"), (verdict, _COLOURS[state]), (kept, "#555555")]
         return with_caption(draw_kept(picture.resize((width, height)), self.seen.brightness), lines)
 
 

@@ -13,7 +13,7 @@ from hacore.machine.records import FORMAT, Record, optional
 STATES = ("right", "partly right", "wrong")
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Prediction(Record):
     """What a model answered to a question.
 

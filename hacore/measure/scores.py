@@ -7,7 +7,7 @@ import attrs
 from hacore.machine.records import Record
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Part(Record):
     """Accuracy, in [0, 1], over the questions of one type or group, and how many there are."""
 
@@ -15,7 +15,7 @@ class Part(Record):
     questions: int
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Scores(Record):
     """What a number of questions gave.
 
@@ -31,7 +31,7 @@ class Scores(Record):
     by_group: dict[str, Part]
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Baseline(Record):
     """Accuracies in [0, 1] of a baseline: overall, by type and by group."""
 

@@ -73,17 +73,17 @@ class Reply:
         if not caption:
             return drawn
         best, cells = self.answers[0], self.seen.presence.size
-        said = f"{best.answer} ({best.probability:.0%}), {len(self.kept)} of {cells} cells kept"
-        return with_caption(drawn, [(self.question, "black"), (said, "#0b4f8a")])
+        verdict = f"{best.answer} ({best.probability:.0%}), {len(self.kept)} of {cells} cells kept"
+        return with_caption(drawn, [(self.question, "black"), (verdict, "#0b4f8a")])
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds it, without the picture."""
         return {
             "question": self.question,
             "unknown_words": list(self.unknown),
-            "answers": [attrs.asdict(it) for it in self.answers],
+            "answers": [attrs.asdict(item) for item in self.answers],
             "grid": list(self.grid),
-            "kept": [attrs.asdict(it) for it in self.kept],
+            "kept": [attrs.asdict(item) for item in self.kept],
         }
 
 
@@ -117,9 +117,9 @@ def ask(
         rows = {key: row for row, key in enumerate(pictures)}
         images = np.stack([fit(picture, summary.image_size[1:]) for picture in pictures.values()])
         asked = questions[start : start + batch]
-        made = _batch(images, [ids for ids, _ in asked], [rows[_key(image)] for image, _ in part])
+        example = _batch(images, [ids for ids, _ in asked], [rows[_key(image)] for image, _ in part])
         with evaluating(model):
-            output = predict(model, made.to(device), precision)
+            output = predict(model, example.to(device), precision)
         for picture in pictures.values():
             picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         replies += [

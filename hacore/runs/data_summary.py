@@ -18,7 +18,7 @@ from hacore.machine.files import read_json, write_json
 from hacore.machine.records import Record
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class DataSummary(Record):
     """Words, answers and sizes of a dataset, as in ``hacore.data.Dataset``.
 

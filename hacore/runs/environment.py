@@ -37,11 +37,11 @@ def describe_environment(spec: Spec, device: torch.device, processes: int) -> di
         "libraries": {name: number for name in _LIBRARIES if (number := installed(name))},
         "components": {
             section: {
-                "name": it.name,
-                "distribution": it.distribution,
-                "version": it.version,
+                "name": installed_component.name,
+                "distribution": installed_component.distribution,
+                "version": installed_component.version,
             }
-            for section, it in chosen.items()
+            for section, installed_component in chosen.items()
         },
         "device": str(device),
         "device_name": device_name(device),
@@ -54,7 +54,7 @@ def describe_environment(spec: Spec, device: torch.device, processes: int) -> di
 
 def _git_revision() -> str | None:
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],
             capture_output=True,
             text=True,
@@ -63,4 +63,4 @@ def _git_revision() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return described.stdout.strip() or None

@@ -48,9 +48,9 @@ class RunFolder:
         temporary = final.with_name(f".{final.name}.tmp")
         try:
             temporary.mkdir(parents=True)
-            made = cls(temporary)
-            write_whole(made.spec_file, dump_spec(spec).encode())
-            write_json(made.environment_file, environment)
+            folder = cls(temporary)
+            write_whole(folder.spec_file, dump_spec(spec).encode())
+            write_json(folder.environment_file, environment)
             (temporary / "checkpoints").mkdir()
             os.rename(temporary, final)
         except OSError as error:
@@ -99,9 +99,9 @@ class RunFolder:
 
 def same_experiment(folder: RunFolder, spec: Spec) -> None:
     """Raise RunError unless the spec is the run's own, naming the first difference."""
-    held, given = dump_spec(folder.spec()).splitlines(), dump_spec(spec).splitlines()
+    own, given = dump_spec(folder.spec()).splitlines(), dump_spec(spec).splitlines()
     table = ""
-    for mine, other in zip([*held, ""], [*given, ""], strict=False):
+    for mine, other in zip([*own, ""], [*given, ""], strict=False):
         table = mine if mine.startswith("[") else table
         if mine != other:
             raise RunError(

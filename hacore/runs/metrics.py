@@ -15,7 +15,7 @@ from hacore.measure.scores import Part
 _TAIL = 16_384  # bytes that hold the last line
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class TrainLine(Record):
     """Means over the steps since the last such line. seconds: of training, over all sessions."""
 
@@ -30,7 +30,7 @@ class TrainLine(Record):
     format: int = FORMAT
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class EvalLine(Record):
     """An evaluation on the split that chooses the weights, as in ``hacore.measure.scores.Scores``."""
 

@@ -10,7 +10,7 @@ from hacore.machine.records import FORMAT, Record, optional
 from hacore.measure.scores import Baseline, Part
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class DataRecord(Record):
     """The data that were measured. features: names the store that the images were read from."""
 
@@ -19,7 +19,7 @@ class DataRecord(Record):
     features: str | None = optional()
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Training(Record):
     """What the training cost: seconds and steps over all sessions, questions a second over all processes.
 
@@ -34,7 +34,7 @@ class Training(Record):
     device: str | None = optional()
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Measured(Record):
     """A model's scores on a split, see ``hacore.measure.scores.Scores``, and the baselines beside them.
 
@@ -52,7 +52,7 @@ class Measured(Record):
     baselines: dict[str, Baseline]
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Result(Measured):
     """The content of result.json: a run's best model on the final split.
 
@@ -71,7 +71,7 @@ class Result(Measured):
     format: int = FORMAT
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Evaluated(Measured):
     """What ``hacore eval`` gives: the model of the run folder ``run``, of training step ``step``."""
 

@@ -84,9 +84,9 @@ class Trained:
                 f"be changed: {', '.join(live) or 'none'}"
             )
         table = {**unstructure_config(use.options), **options}
-        table = {key: list(it) if isinstance(it, tuple) else it for key, it in table.items()}
+        table = {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
         config = structure_config(
-            type(use.options), {key: it for key, it in table.items() if it is not None}, "selector"
+            type(use.options), {key: value for key, value in table.items() if value is not None}, "selector"
         )
         try:
             with torch.random.fork_rng(devices=[]):
@@ -123,7 +123,7 @@ class Trained:
         """
         if isinstance(question, str):
             return self.ask_many([(image, question)], top=top, selector=selector)[0]
-        return self.ask_many([(image, it) for it in question], top=top, selector=selector)
+        return self.ask_many([(image, value) for value in question], top=top, selector=selector)
 
     def ask_many(
         self,

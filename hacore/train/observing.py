@@ -1,4 +1,4 @@
-"""The observers of a run as one: told together, kept from disturbing the training, dropped when they fail."""
+"""The observers of a run as one: called together, kept from disturbing the training, dropped on failure."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ log = logging.getLogger("hacore")
 
 
 class Observers:
-    """Tells every observer; ``with`` it, they learn of an error and are closed.
+    """Calls every observer. Used as a context manager, which tells them of an error and closes them.
 
     Their random numbers are not those of the training: torch's state is as it was after each call.
     """
 
     def __init__(self, chosen: Sequence[Chosen], device: torch.device) -> None:
         """Their modules are imported here. Raises PluginError where that fails."""
-        self._waiting = [(it, it.installed.load()) for it in chosen]
+        self._waiting = [(observer, observer.installed.load()) for observer in chosen]
         self._open: dict[str, RunObserver] = {}
         self._device = device
 
@@ -54,7 +54,7 @@ class Observers:
             self._drop(name)
 
     def start(self, folder: Path, spec: Spec, step: int, model: torch.nn.Module) -> None:
-        """Make them, for a run that begins or goes on at ``step``."""
+        """Make the observers of a run that starts, or resumes, at ``step``."""
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         observed = Observed(folder=folder, spec=spec, step=step, parameters=parameters)
         for chosen, cls in self._waiting:
@@ -89,7 +89,7 @@ class Observers:
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
-        """What the observer raises is told once, and ends it."""
+        """An observer that raises is named once, in a warning, and dropped."""
         with self._undisturbed():
             try:
                 yield
@@ -101,7 +101,7 @@ class Observers:
                     if observer is not None:
                         observer.close()
                 except Exception:
-                    log.debug("", exc_info=True)  # it has been named already
+                    log.debug("", exc_info=True)  # the warning has named it
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:

@@ -77,7 +77,8 @@ class Sampler:
         after = after[after != following[len(visits) - 1]][:1] if len(visits) else after[:0]
         names = dict.fromkeys([*following[: len(visits)].tolist(), *after.tolist()])
         return [
-            (max(0, it * self._block - self._shift), (it + 1) * self._block - self._shift) for it in names
+            (max(0, block * self._block - self._shift), (block + 1) * self._block - self._shift)
+            for block in names
         ]
 
     def count(self, step: int) -> int:

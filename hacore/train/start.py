@@ -16,7 +16,7 @@ _NAMED = 8  # tensors that a message spells out
 
 
 def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> str:
-    """Copy the best weights of the run ``train.init`` into the model; what was taken, and what did not fit.
+    """Copy the best weights of the run ``train.init`` into the model; says what fitted and what did not.
 
     summary: of the data that the model is built for. A question encoder whose words, or a head whose answers
     are not those of the run does not fit, whatever its shapes. With ``train.init_parts`` only these
@@ -37,8 +37,8 @@ def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> st
             "choose what fits with train.init_parts, or leave it out"
         )
     model.load_state_dict({**own, **fitting})
-    said = f"started from {folder.path}: {len(fitting)} of {len(own)} tensors"
-    return f"{said}; did not fit: {_listed(misfits)}" if misfits else said
+    message = f"started from {folder.path}: {len(fitting)} of {len(own)} tensors"
+    return f"{message}; did not fit: {_listed(misfits)}" if misfits else message
 
 
 def _other_names(folder: RunFolder, summary: DataSummary) -> dict[str, str]:

@@ -39,7 +39,7 @@ from hacore.train.schedule import lr_factor
 class Trainer:
     """One training of a model, from its start or from the folder's last checkpoint.
 
-    at: where it stands. finished: whether that is the end.
+    position: the steps done, and what else the training knows of itself.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Trainer:
         reporter: Reporter,
         observers: Observers,
     ) -> None:
-        """observers: told of the same as metrics.jsonl. Raises RunError for another run's checkpoint."""
+        """Raises RunError when the folder's checkpoint is of another run."""
         config = spec.train
         self.spec, self.config, self.dataset, self.folder = spec, config, dataset, folder
         self.device, self.world, self.reporter, self.observers = device, world, reporter, observers
@@ -80,21 +80,21 @@ class Trainer:
         self._judged = cast(VQAModel, self._average.module) if self._average else model
         self._forward: Any = torch.compile(model) if config.compile else model
         self._meter = Meter(dataset, device)
-        self.at = Position(identity=identity(spec, dataset))
+        self.position = Position(identity=identity(spec, dataset))
         if folder.last.is_file():
-            self.at = load_checkpoint(
-                *(folder.last, self.at.identity, model, self._optimizer, self._meter.sums, world),
+            self.position = load_checkpoint(
+                *(folder.last, self.position.identity, model, self._optimizer, self._meter.sums, world),
                 self._average,
             )
-        self._metrics = MetricsFile(folder.metrics_file, self.at.metrics_bytes) if world.leads else None
-        self._started = time.monotonic() - self.at.seconds
-        self._logged_at, self._logged_step = time.monotonic(), self.at.step
+        self._metrics = MetricsFile(folder.metrics_file, self.position.metrics_bytes) if world.leads else None
+        self._started = time.monotonic() - self.position.seconds
+        self._logged_at, self._logged_step = time.monotonic(), self.position.step
 
     @property
     def finished(self) -> bool:
         """All steps are done, or the patience is at its end."""
-        return self.at.step >= self._total or bool(
-            self.config.patience and self.at.stale >= self.config.patience
+        return self.position.step >= self._total or bool(
+            self.config.patience and self.position.stale >= self.config.patience
         )
 
     def train(self) -> None:
@@ -103,8 +103,8 @@ class Trainer:
         Raises RunError when a loss or a gradient is not finite; what is saved then is good.
         """
         if self.world.leads:
-            self.reporter.start(self.at.step, self._total, self._sampler.steps_per_epoch)
-            self.observers.start(self.folder.path, self.spec, self.at.step, self.model)
+            self.reporter.start(self.position.step, self._total, self._sampler.steps_per_epoch)
+            self.observers.start(self.folder.path, self.spec, self.position.step, self.model)
         try:
             with Interrupts() as interrupts:
                 stopping = False
@@ -117,7 +117,7 @@ class Trainer:
 
     def cost(self, device: str) -> Training:
         """What the training took so far; ``device``: the name of its device."""
-        seconds, steps = self.at.seconds, self.at.step
+        seconds, steps = self.position.seconds, self.position.step
         return Training(
             seconds=round(seconds, 1),
             steps=steps,
@@ -129,26 +129,26 @@ class Trainer:
 
     def _advance(self, interrupts: Interrupts) -> bool:
         """One step and what is due after it; whether the training is to stop here."""
-        done = self.at.step + 1
+        done = self.position.step + 1
         log = done % self.config.log_steps == 0 or done == self._total
         evaluation = done % self._evaluate_every == 0 or done == self._total
         save = evaluation or done % self.config.checkpoint_steps == 0
 
         lr = self._set_lr()
         norm = self._compute_gradient(interrupts)
-        # A look at the flags may wait for the device, so it comes every few steps only, and before anything
-        # is written.
+        # Reading the flags may wait for the device, so it is done every few steps, and before anything is
+        # written.
         stop = False
         if self._flags.due(done) or log or save:
             stop, first = self._flags.read(done)
             if first is not None:
                 raise self._stopped(first, "the loss or its gradient is not finite")
         elif self.world.rank:
-            self._flags.clear()  # rank 0 carries the sum of all until the next look
+            self._flags.clear()  # rank 0 carries the sum of all until the next reading
         self._optimizer.step()
         if self._average:
             self._average.update_parameters(self.model)
-        self.at.step = done
+        self.position.step = done
 
         if log:
             self._log(lr, norm)
@@ -163,32 +163,32 @@ class Trainer:
         return stop
 
     def _set_lr(self) -> float:
-        lr = self.config.lr * lr_factor(self.at.step, self._total, self.config)
+        lr = self.config.lr * lr_factor(self.position.step, self._total, self.config)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         return lr
 
     def _compute_gradient(self, interrupts: Interrupts) -> Tensor:
         """The gradient of the mean loss over the questions of the step, clipped; its norm before that."""
-        step = self.at.step
+        step = self.position.step
         if self._read_ahead is not None:
             self._read_ahead(self._sampler.blocks(step))
         self._optimizer.zero_grad()
         for rows in self._sampler.parts(step, self.config.accumulate):
             if len(rows):
                 self._add_gradient(rows)
-        self._flags.wish(interrupts.requested)
+        self._flags.request_stop(interrupts.requested)
         if self._gradient_sum:
             self._gradient_sum.extra.copy_(self._flags.values)
             self._gradient_sum()
             self._flags.values.copy_(self._gradient_sum.extra)
         norm = nn.utils.clip_grad_norm_(self._trained, self.config.clip_norm or math.inf)
-        self._flags.note(step, norm)
+        self._flags.check_finite(step, norm)
         return norm
 
     def _add_gradient(self, rows: Ints) -> None:
         """Add the gradient of some questions of the step."""
-        step = self.at.step
+        step = self.position.step
         batch = make_batch(self._questions, self._images, rows, self._objects).to(self.device)
         batch = augment(batch, self.config.shift, self.config.rotation)
         try:
@@ -201,12 +201,12 @@ class Trainer:
         # Divided by the questions of all parts and processes, so that their gradients just add up.
         (loss / self._sampler.count(step)).backward()
         self._meter.add(output, loss_sum, batch)
-        self._flags.note(step, loss.detach())
+        self._flags.check_finite(step, loss.detach())
 
     def _log(self, lr: float, norm: Tensor) -> None:
         scores = self._meter.read()
         self._meter.reset()
-        now, step = time.monotonic(), self.at.step
+        now, step = time.monotonic(), self.position.step
         per_step = (now - self._logged_at) / (step - self._logged_step)
         # The sums may have begun before a resumed session did.
         steps_summed = (step - 1) % self.config.log_steps + 1
@@ -242,9 +242,11 @@ class Trainer:
                 world=self.world,
             )
         except NotFiniteError as error:
-            raise self._stopped(self.at.step - 1, str(error), images=False) from error
-        better = scores.accuracy > self.at.best
-        self.at.best, self.at.stale = (scores.accuracy, 0) if better else (self.at.best, self.at.stale + 1)
+            raise self._stopped(self.position.step - 1, str(error), images=False) from error
+        better = scores.accuracy > self.position.best
+        self.position.best, self.position.stale = (
+            (scores.accuracy, 0) if better else (self.position.best, self.position.stale + 1)
+        )
         if self._metrics:
             self._tell_evaluation(scores, better)
         if better:
@@ -252,7 +254,7 @@ class Trainer:
         self._logged_at += time.monotonic() - before  # speed is that of training alone
 
     def _tell_evaluation(self, scores: Scores, better: bool) -> None:
-        split, step = self.spec.eval.split, self.at.step
+        split, step = self.spec.eval.split, self.position.step
         line = EvalLine(
             step=step,
             epoch=step / self._sampler.steps_per_epoch,
@@ -269,10 +271,10 @@ class Trainer:
 
     def _save(self, path: Path) -> None:
         """The whole state; as the best, the weights that were judged."""
-        self.at.seconds = time.monotonic() - self._started
-        self.at.metrics_bytes = self._metrics.size if self._metrics else 0
+        self.position.seconds = time.monotonic() - self._started
+        self.position.metrics_bytes = self._metrics.size if self._metrics else 0
         model, average = (self._judged, None) if path == self.folder.best else (self.model, self._average)
-        save_checkpoint(path, self.at, model, self._optimizer, self._meter.sums, self.world, average)
+        save_checkpoint(path, self.position, model, self._optimizer, self._meter.sums, self.world, average)
 
     def _stopped(self, step: int, what: str, images: bool = True) -> RunError:
         """Names the step (from 0), its images if they are to blame, and the last good checkpoint."""

@@ -1,7 +1,7 @@
 """What one does with a spec or a run: check it, run it, measure it again."""
 
-from hacore.workflow.check import Check, check
-from hacore.workflow.evaluate import evaluate_run
-from hacore.workflow.run import run
+from hacore.workflow.checking import Check, check
+from hacore.workflow.measuring import evaluate_run
+from hacore.workflow.running import run
 
 __all__ = ["Check", "check", "evaluate_run", "run"]

@@ -15,7 +15,7 @@ from hacore.features.make import make_features
 from hacore.features.store import FeatureStore
 from hacore.spec import dump_spec
 from hacore.train import trainer
-from hacore.workflow.run import run as run_spec
+from hacore.workflow import run as run_spec
 
 
 def stored(spec_or_changes, root):

@@ -144,7 +144,7 @@ def test_a_run_of_before_opens_its_data(han):
         assert trained.ask(np.zeros((75, 75, 3), np.uint8), "is the zebra red?").unknown == ("zebra",)
         han.inputs_file.write_text("{}")
         with pytest.raises(
-            RunError, match=r"inputs\.json: is not what hacore wrote; remove it, and the data"
+            RunError, match=r"inputs\.json: is not what hacore wrote: .*vocabulary.*; remove it, and the data"
         ):
             hacore.load(han, device="cpu")
     finally:
@@ -168,9 +168,9 @@ def test_a_dataset_with_a_tokenizer_of_its_own_is_asked(han, monkeypatch):
 
 def test_data_with_other_words_are_refused(han):
     trained = hacore.load(han, device="cpu")
-    other = attrs.evolve(trained.inputs, vocabulary=(*trained.inputs.vocabulary[:-1], "zebra"))
+    other = attrs.evolve(trained.summary, vocabulary=(*trained.summary.vocabulary[:-1], "zebra"))
     with pytest.raises(RunError, match="the words or answers of dataset 'sort-of-clevr' are not"):
-        _ = attrs.evolve(trained, inputs=other).dataset
+        _ = attrs.evolve(trained, summary=other).dataset
 
 
 def test_bad_questions_are_all_named(han):
@@ -203,9 +203,10 @@ def test_an_image_of_one_pixel_and_a_thread_of_pixels(han):
 
 
 def test_without_pillow_the_way_out_is_named(han, monkeypatch):
+    trained = hacore.load(han, device="cpu")
     monkeypatch.setattr(asking.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(HacoreError, match=r"needs Pillow; run 'pip install hacore\[report\]'$"):
-        hacore.load(han, device="cpu").ask(np.zeros((75, 75, 3), np.uint8), "is it red?")
+    with pytest.raises(HacoreError, match=r"needs Pillow; run 'pip install pillow'$"):
+        trained.ask(np.zeros((75, 75, 3), np.uint8), "is it red?")
 
 
 def test_words_are_joined_as_one_writes():

@@ -49,7 +49,7 @@ def contents(folder):
 def test_they_are_what_the_version_before_wrote(earlier):
     for name in FINISHED:
         folder = earlier(name)
-        assert "oracle" not in folder.result()
+        assert "oracle" not in folder.result_file.read_text()
         assert "stored_dtype" not in folder.inputs_file.read_text()
         assert "contract" not in folder.environment_file.read_text()
         assert {key for record in records(folder) for key in record}.isdisjoint({"cells", "weights"})

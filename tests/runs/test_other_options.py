@@ -71,7 +71,7 @@ def test_answers_are_those_of_a_model_composed_with_the_options(
     trained_as, spec_of, image, kind, options, overrides
 ):
     trained = trained_as(kind)
-    composed = compose(spec_of(kind, *overrides), trained.inputs.sizes()).eval()
+    composed = compose(spec_of(kind, *overrides), trained.summary.sizes()).eval()
     composed.load_state_dict(trained.model.state_dict())
     before = {name: it.clone() for name, it in trained.model.state_dict().items()}
     usual = [it.as_dict() for it in trained.ask(image, QUESTIONS)]

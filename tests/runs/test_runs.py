@@ -12,8 +12,12 @@ from hacore.registry import registry
 from hacore.runs import RunFolder
 from hacore.runs.environment import describe_environment
 from hacore.runs.folder import same_experiment
-from hacore.runs.metrics import MetricsFile
+from hacore.runs.metrics import MetricsFile, TrainLine
 from hacore.spec import dump_spec, load_spec
+
+
+def line(step):
+    return TrainLine(step=step, epoch=0.5, loss=1.0, accuracy=0.5, kept=0.2, lr=0.1, seconds=1.0)
 
 
 @pytest.fixture
@@ -101,12 +105,12 @@ def test_another_experiment_is_told_by_its_first_difference(folder, request):
 def test_metrics_go_on_where_the_checkpoint_was(tmp_path):
     path = tmp_path / "metrics.jsonl"
     metrics = MetricsFile(path, 0)
-    metrics.write(kind="train", step=1)
+    metrics.write(line(1))
     size = metrics.size
-    metrics.write(kind="train", step=2)
+    metrics.write(line(2))
     metrics.close()
     metrics = MetricsFile(path, size)
-    metrics.write(kind="train", step=3)
+    metrics.write(line(3))
     metrics.close()
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3]
     # The user may have deleted the file, or its end.

@@ -13,7 +13,7 @@ from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import load_spec, load_sweep
 from hacore.sweeps import SilentSweep, SweepFolder, run_sweep
-from hacore.workflow.run import run
+from hacore.workflow import run
 
 
 class Notes(SilentSweep):

@@ -86,7 +86,7 @@ def contents():
         metrics = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
         for line in metrics:
             del line["seconds"]
-        result = folder.result()
+        result = folder.result().as_dict()
         del result["training"]["seconds"], result["training"]["questions_per_second"]
         predictions = folder.predictions_file("test").read_bytes()
         return Contents(last, best, states, metrics, result, predictions)

@@ -18,14 +18,14 @@ from hacore.machine.files import load_tensors
 from hacore.machine.processes import World, launched, share_buffers, world
 from hacore.model.opening import open_dataset
 from hacore.spec import dump_spec
-from hacore.workflow.run import run as run_spec
+from hacore.workflow import run as run_spec
 
 # Watches what each process sees and holds.
 SPY = """
 import sys
 import torch
 import hacore.train.trainer as trainer
-import hacore.workflow as workflow
+import hacore.workflow.running as running
 from hacore.cli import main
 
 seen, evaluated = [], []
@@ -48,7 +48,7 @@ class SpyingTrainer(trainer.Trainer):
         held = {"model": state, "seen": seen, "evaluated": evaluated, "random": torch.rand(3)}
         torch.save(held, f"rank{self.world.rank}.pt")
 
-trainer.make_batch, workflow.Trainer, trainer.evaluate = spying_batch, SpyingTrainer, spying_evaluate
+trainer.make_batch, running.Trainer, trainer.evaluate = spying_batch, SpyingTrainer, spying_evaluate
 main(sys.argv[1:])
 """
 

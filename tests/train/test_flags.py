@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hacore.train.flags import LOOK_EVERY, Flags
+from hacore.train.flags import READ_EVERY, Flags
 
 CPU = torch.device("cpu")
 
@@ -17,15 +17,15 @@ def every(monkeypatch):
     """every(10): flags that are read every ten steps."""
 
     def make(steps):
-        monkeypatch.setitem(LOOK_EVERY, "cpu", steps)
+        monkeypatch.setitem(READ_EVERY, "cpu", steps)
         return Flags(CPU)
 
     return make
 
 
 def test_a_device_that_has_to_be_waited_for_is_asked_rarely():
-    assert LOOK_EVERY["cpu"] == 1
-    assert min(LOOK_EVERY["cuda"], LOOK_EVERY["mps"]) > 1
+    assert READ_EVERY["cpu"] == 1
+    assert min(READ_EVERY["cuda"], READ_EVERY["mps"]) > 1
 
 
 def test_a_look_is_due_every_few_steps(every):
@@ -37,16 +37,16 @@ def test_a_look_is_due_every_few_steps(every):
 def test_the_first_bad_step_is_named(every, value):
     flags = every(10)
     for step in range(20, 27):
-        flags.note(step, torch.tensor(1.5))
-        flags.note(step, torch.tensor(value if step in (23, 25) else 0.0))
+        flags.check_finite(step, torch.tensor(1.5))
+        flags.check_finite(step, torch.tensor(value if step in (23, 25) else 0.0))
     assert flags.read(27) == (False, 23)
 
 
 def test_numbers_that_are_finite_are_no_news(every):
     flags = every(10)
     for step in range(3):
-        flags.note(step, torch.tensor(3.0e38))
-        flags.note(step, torch.tensor(-0.0))
+        flags.check_finite(step, torch.tensor(3.0e38))
+        flags.check_finite(step, torch.tensor(-0.0))
     assert flags.read(3) == (False, None)
 
 
@@ -54,15 +54,15 @@ def test_several_bad_numbers_of_a_step_are_one_bad_step(every):
     """As of the parts of a step and of several processes, which are added up."""
     flags = every(10)
     for _ in range(3):
-        flags.note(4, torch.tensor(math.nan))
+        flags.check_finite(4, torch.tensor(math.nan))
     flags.values += flags.values.clone()
     assert flags.read(6) == (False, 4)
 
 
 def test_reading_starts_again_from_nothing(every):
     flags = every(10)
-    flags.note(2, torch.tensor(math.nan))
-    flags.wish(True)
+    flags.check_finite(2, torch.tensor(math.nan))
+    flags.request_stop(True)
     assert flags.read(3) == (True, 2)
     assert flags.read(4) == (False, None)
     assert flags.values.tolist() == [0] * 11
@@ -70,26 +70,26 @@ def test_reading_starts_again_from_nothing(every):
 
 def test_clearing_forgets(every):
     flags = every(10)
-    flags.note(2, torch.tensor(math.nan))
-    flags.wish(True)
+    flags.check_finite(2, torch.tensor(math.nan))
+    flags.request_stop(True)
     flags.clear()
     assert flags.read(3) == (False, None)
 
 
 def test_the_wish_to_stop(every):
     flags = every(10)
-    flags.wish(False)
+    flags.request_stop(False)
     assert flags.read(1) == (False, None)
-    flags.wish(False)
-    flags.wish(True)
-    flags.wish(False)
+    flags.request_stop(False)
+    flags.request_stop(True)
+    flags.request_stop(False)
     assert flags.read(2) == (True, None)
 
 
 def test_steps_before_the_first_are_not_named(every):
-    """The first look may come before ``LOOK_EVERY`` steps are done, as at a log."""
+    """The first look may come before ``READ_EVERY`` steps are done, as at a log."""
     flags = every(10)
-    flags.note(0, torch.tensor(math.nan))
+    flags.check_finite(0, torch.tensor(math.nan))
     assert flags.read(1) == (False, 0)
 
 
@@ -98,7 +98,7 @@ def test_steps_before_the_first_are_not_named(every):
 def test_however_many_steps_lie_between_two_looks(steps, first, data):
     """At most as many as the flags have places for; what was found before does not count any more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LOOK_EVERY, "cpu", steps)
+        patch.setitem(READ_EVERY, "cpu", steps)
         flags = Flags(CPU)
     done = first
     for _ in range(3):
@@ -106,7 +106,7 @@ def test_however_many_steps_lie_between_two_looks(steps, first, data):
         count = data.draw(st.integers(1, steps))
         bad = data.draw(st.sets(st.integers(0, count - 1)))
         for step in range(done, done + count):
-            flags.note(step, torch.tensor(math.nan if step - done in bad else 1.0))
+            flags.check_finite(step, torch.tensor(math.nan if step - done in bad else 1.0))
         expected = done + min(bad) if bad else None
         done += count
         assert flags.read(done) == (False, expected)

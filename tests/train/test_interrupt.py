@@ -13,7 +13,7 @@ import hacore
 from hacore.machine.files import load_tensors
 from hacore.machine.interrupts import Interrupts
 from hacore.spec import dump_spec
-from hacore.workflow.run import run as run_spec
+from hacore.workflow import run as run_spec
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

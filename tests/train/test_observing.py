@@ -11,6 +11,7 @@ import torch
 import hacore
 from hacore.errors import HacoreError, PluginError, RunError
 from hacore.machine.files import load_tensors
+from hacore.machine.records import FORMAT
 from hacore.measure.look import sample
 from hacore.train import trainer
 
@@ -108,7 +109,8 @@ def test_an_observer_is_told_what_metrics_and_result_hold_in_their_order(make_sp
         told.append({"kind": kind, "step": step, **values})
     norms = [line.pop("gradient_norm") for line in told if line["kind"] == "train"]
     speeds = [line.pop("questions_per_second") for line in told if line["kind"] == "train"]
-    assert told == [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    written = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    assert [{**line, "format": FORMAT} for line in told] == written
     assert min(norms) > 0
     assert min(speeds) > 0
     (end, told_result, trained), close = logger.calls[-2:]

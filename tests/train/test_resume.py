@@ -11,8 +11,10 @@ import pytest
 import hacore
 from hacore.errors import RunError
 from hacore.machine.files import load_tensors
+from hacore.model import opening
 from hacore.train import trainer
-from hacore.workflow.run import run as run_spec
+from hacore.workflow import run as run_spec
+from hacore.workflow import running
 
 
 class Killed(BaseException):
@@ -152,7 +154,7 @@ def test_a_run_that_was_trained_to_the_end_is_only_measured(
     make_spec, start, uninterrupted, assert_same, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        at_call(patch, hacore.workflow, "measure", 1, kill)
+        at_call(patch, running, "measure", 1, kill)
         folder, _ = start(make_spec())
     trained = load_tensors(folder.last)[1]["seconds"]
     with monkeypatch.context() as patch:
@@ -166,7 +168,7 @@ def test_a_finished_run_gives_its_result_again_at_once(make_spec, start, monkeyp
     folder, result = start(make_spec({"train.steps": 2}))
     said = []
     reporter = trainer.Reporter
-    monkeypatch.setattr(hacore.workflow, "open_dataset", lambda use: pytest.fail("opened the data again"))
+    monkeypatch.setattr(opening, "open_dataset", lambda use: pytest.fail("opened the data again"))
 
     class Notes(reporter):
         def message(self, text):

@@ -19,7 +19,7 @@ from hacore.model.compose import compose
 from hacore.model.opening import open_dataset
 from hacore.spec import TrainConfig
 from hacore.train import trainer
-from hacore.train.flags import LOOK_EVERY
+from hacore.train.flags import READ_EVERY
 
 
 def lines(folder, kind):
@@ -296,7 +296,7 @@ def test_where_looks_are_rare_the_first_bad_step_is_named_and_nothing_bad_is_wri
     make_spec, run, only_run, monkeypatch, bad, last_good
 ):
     """As on a GPU, which goes on with bad weights until the next look."""
-    monkeypatch.setitem(LOOK_EVERY, "cpu", 10)
+    monkeypatch.setitem(READ_EVERY, "cpu", 10)
     # Cells of weights that are not numbers cannot be ordered, which the CPU notices at once.
     monkeypatch.setattr("hacore.selection.check_finite", lambda presence_QN: None)
     spec = make_spec({"train.log_steps": 100, "train.checkpoint_steps": 13})

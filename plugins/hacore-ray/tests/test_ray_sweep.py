@@ -15,7 +15,7 @@ from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import load_spec
 from hacore.sweeps import SweepFolder, run_sweep
-from hacore.workflow.run import run
+from hacore.workflow import run
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from hacore_report.table_command import condition
 
 from hacore.runs import RunFolder
 from hacore.spec import load_spec
-from hacore.workflow.run import run
+from hacore.workflow import run
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from hacore.train.observing import Observers
 from hacore.train.progress import Reporter, Silent
 from hacore.train.start import start_from
 from hacore.train.trainer import Trainer
-from hacore.workflow.evaluate import measure
 from hacore.workflow.launch import run_processes
+from hacore.workflow.measuring import measure
 from hacore.workflow.setup import set_up
 
 
