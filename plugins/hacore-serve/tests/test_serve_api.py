@@ -222,10 +222,10 @@ def test_many_users_at_once_get_their_own_answers_and_memory_stays(address, mode
 
     def everybody(rounds):
         people = [threading.Thread(target=person, args=(first, rounds)) for first in range(8)]
-        for person in people:
-            person.start()
-        for person in people:
-            person.join()
+        for thread in people:
+            thread.start()
+        for thread in people:
+            thread.join()
 
     everybody(7)  # 56 to warm up
     before = resident()

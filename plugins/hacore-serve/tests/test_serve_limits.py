@@ -101,7 +101,7 @@ def test_clients_are_counted_apart():
     assert client_name("2001:db8:0:1::1") != client_name("2001:db8::1")
     for number in range(20_000):
         rates.take(str(number))
-    assert len(rates._held) == 10_000
+    assert len(rates._clients) == 10_000
 
 
 def test_too_many_requests_of_one_client(serving):
