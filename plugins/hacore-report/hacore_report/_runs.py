@@ -64,7 +64,9 @@ class Runs:
             known_key(key, self.runs)
         kept = [run for run in self.runs if all(run.get(key) == value for key, value in conditions)]
         if not kept:
-            wanted = ", ".join(f"{key} = {label(value)}" for key, value in conditions)
+            wanted = ", ".join(
+                f"{key} = {'none' if value is None else label(value)}" for key, value in conditions
+            )
             values = {
                 key: ", ".join(sorted({label(run.get(key)) for run in self.runs})) for key, _ in conditions
             }

@@ -138,11 +138,7 @@ def serve(
         _say_where(host, listening.getsockname()[1], len(models))
         # Without proxy_headers, as anybody could claim another address and so get around the rate.
         config = uvicorn.Config(
-            app,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=5,
+            app, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=5
         )
         # After Ctrl-C the server has ended in order; whether it also raises depends on the moment.
         with contextlib.suppress(KeyboardInterrupt):
