@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from hacore_export import _formats as formats
 from hacore_export._check import compare, random_inputs
-from hacore_export._describe import describe
+from hacore_export._description import description_of
 from hacore_export._graph import Graph, output_shapes, trace
 from rich.console import Console
 from rich.table import Table
@@ -60,9 +60,9 @@ def untrained(name: str) -> Trained:
 
 def programs(trained: Trained) -> dict[str, Callable[..., object]]:
     """What is compared, each a function of arrays."""
-    graph, sizes = Graph(trained.model), trained.inputs.sizes()
+    graph, sizes = Graph(trained.model), trained.summary.sizes()
     program = trace(graph, random_inputs(2, 3, 5, sizes), trained.spec)
-    described = describe(trained, "onnx", output_shapes(program))
+    described = description_of(trained, "onnx", output_shapes(program))
     runs = {
         "torch.export": formats.open_torch(formats.torch_bytes(program, described)),
         "onnxruntime": formats.open_onnx(
@@ -92,7 +92,7 @@ def main() -> None:
     for trained in models:
         compared = programs(trained)
         for images, questions, words in BATCHES:
-            arrays = [it.numpy() for it in random_inputs(images, questions, words, trained.inputs.sizes())]
+            arrays = [it.numpy() for it in random_inputs(images, questions, words, trained.summary.sizes())]
             with torch.no_grad():
                 counts_Q = trained.model(*map(torch.from_numpy, arrays)).selection.counts_Q.float()
             seconds: dict[str, list[float]] = {name: [] for name in compared}

@@ -49,7 +49,7 @@ def question_only_baseline(
         batch = make_batch(train, no_images, rows).to(device)
         loss = dataset.loss(model(batch.words_QT, batch.lengths_Q), batch) / len(batch)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     model.eval()
     score_Q = np.empty(len(asked), np.float32)

@@ -15,7 +15,7 @@ def running_mean(model: nn.Module, decay: float) -> AveragedModel:
     It starts as the weights after the first step. Averages of 1 / (1 - decay) steps are usual; see
     Polyak and Juditsky 1992, *Acceleration of stochastic approximation by averaging*.
     """
-    mean = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    mean = get_ema_multi_avg_fn(decay)
     return AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
 
 

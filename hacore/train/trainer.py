@@ -199,7 +199,7 @@ class Trainer:
         if output.selection.loss is not None:
             loss = loss + output.selection.loss.float() * len(batch)
         # Divided by the questions of all parts and processes, so that their gradients just add up.
-        (loss / self._sampler.count(step)).backward()  # type: ignore[no-untyped-call]
+        (loss / self._sampler.count(step)).backward()
         self._meter.add(output, loss_sum, batch)
         self._flags.check_finite(step, loss.detach())
 

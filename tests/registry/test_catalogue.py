@@ -1,5 +1,6 @@
 """The catalogue is what the plugins declare, and every plugin is whole."""
 
+import ast
 import importlib
 import re
 import sys
@@ -16,6 +17,11 @@ from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig
 PLUGINS = Path(__file__).parents[2] / "plugins"
 FOLDERS = sorted(path.parent for path in PLUGINS.glob("*/pyproject.toml"))
 
+LIBRARIES = ("hacore-packing", "hacore-testing")
+"""Packages without a component."""
+OTHERWISE_NAMED = {"PIL": "pillow", "mlflow": "mlflow-skinny"}
+"""{module: distribution} where the names differ."""
+
 each_plugin = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
@@ -26,10 +32,9 @@ def project(folder):
 def declared(folder):
     """What a plugin folder declares, whether it is installed or not."""
     sys.path.insert(0, str(folder))
+    points = project(folder).get("entry-points", {}).get("hacore", {})
     try:
-        modules = [
-            importlib.import_module(name) for name in project(folder)["entry-points"]["hacore"].values()
-        ]
+        modules = [importlib.import_module(name) for name in points.values()]
     finally:
         sys.path.remove(str(folder))
     return [component for module in modules for component in module.hacore_declare()]
@@ -51,22 +56,42 @@ def test_the_catalogue_is_what_the_plugins_declare():
 
 @each_plugin
 def test_a_plugin_folder_is_whole(folder):
-    held = project(folder)
-    assert held["name"] == folder.name
+    about = project(folder)
+    module = folder.name.replace("-", "_")
+    assert about["name"] == folder.name
     assert len((folder / "README.md").read_text(encoding="utf-8").splitlines()) >= 8
     assert list(folder.glob("tests/test_*.py"))
-    (module,) = held["entry-points"]["hacore"].values()
-    assert module == folder.name.replace("-", "_")
+    points = about.get("entry-points", {}).get("hacore", {})
+    assert [*points.values()] == ([] if folder.name in LIBRARIES else [module])
     assert (folder / module / "__init__.py").is_file()
-    assert "hacore" in held["dependencies"]
-    assert held["description"]
-    assert held["license"] == "Apache-2.0"
+    assert (folder / module / "py.typed").is_file()
+    assert about["description"]
+    assert about["license"] == "Apache-2.0"
+
+
+@each_plugin
+def test_a_package_requires_what_it_imports(folder):
+    required = {re.split(r"[^\w-]", words)[0]: words for words in project(folder)["dependencies"]}
+    module = folder.name.replace("-", "_")
+    used = set()
+    for file in (folder / module).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                used |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                used.add(node.module)
+    tops = {name.partition(".")[0] for name in used} - sys.stdlib_module_names - {module}
+    missing = {OTHERWISE_NAMED.get(top, top.replace("_", "-")) for top in tops} - required.keys()
+    assert missing == set()
+    for name, words in required.items():
+        if name.partition("-")[0] == "hacore":  # one of ours
+            assert words == f"{name}~=0.1.0"
 
 
 @each_plugin
 def test_the_readme_names_every_component_and_how_to_install_it(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"^ +pip install (.* )?{folder.name}$", text, re.MULTILINE)
+    assert re.search(rf"^ +pip install (.* )?(-e plugins/)?{folder.name}$", text, re.MULTILINE)
     for component in declared(folder):
         if component.kind in SECTIONS.values():
             assert re.search(rf'[`"]{component.name}[`"]', text), component.name
@@ -74,7 +99,7 @@ def test_the_readme_names_every_component_and_how_to_install_it(folder):
             assert f"--on {component.name}" in text
         if component.kind == "command":
             assert re.search(rf"^ +hacore {component.name} ", text, re.MULTILINE)
-        if component.kind == "observer":
+        if component.kind == "observer" and not component.default:
             assert f"--log {component.name}" in text
     if chosen(folder):
         assert 'use = "' in text, "give an example in TOML"

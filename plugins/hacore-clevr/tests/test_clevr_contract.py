@@ -1,4 +1,5 @@
 import pytest
+
 from hacore.testing import contract
 
 TestContract = contract("dataset", "clevr")

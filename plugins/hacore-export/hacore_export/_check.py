@@ -8,13 +8,13 @@ import torch
 
 from hacore.errors import ExportError
 from hacore.interfaces import Sizes
-from hacore_export._formats import Array, Run
-from hacore_export._graph import Graph, Inputs
+from hacore_export._formats import Array, Program
+from hacore_export._graph import ExampleInputs, Graph
 
 TOLERANCE = 1e-4
 """Of logits, presence and weights: the largest difference, as a share of the largest value if over 1."""
 MOST_OTHER = 0.02
-"""Share of questions that may keep other cells, as a cell on the edge of being kept falls either way."""
+"""Share of questions that may keep other cells, as rounding decides about cells on the edge."""
 _SHAPES = ((1, 1, 1), (2, 7, 3), (3, 40, 12), (5, 64, 25))  # images, questions, words
 
 
@@ -22,9 +22,9 @@ _SHAPES = ((1, 1, 1), (2, 7, 3), (3, 40, 12), (5, 64, 25))  # images, questions,
 class Agreement:
     """How a program compares with the model on random input of several sizes.
 
-    questions: how many were compared. logits, presence: the largest differences, and largest_logit what the
-    former is to be seen against. other_cells: questions for which the program keeps another set of
-    cells; their logits are not compared.
+    questions: how many were compared. logits, presence: the largest differences. largest_logit: the
+    largest absolute logit of the model. other_cells: questions for which the program keeps another set
+    of cells; their logits are not compared.
     """
 
     questions: int
@@ -34,7 +34,7 @@ class Agreement:
     other_cells: int
 
 
-def compare(run: Run, graph: Graph, sizes: Sizes) -> Agreement:
+def compare(program: Program, graph: Graph, sizes: Sizes) -> Agreement:
     """Run both on random images and questions. Raises ExportError when they disagree."""
     worst = {"logits": 0.0, "presence": 0.0, "weight": 0.0, "share": 0.0}
     largest = dict.fromkeys(worst, 0.0)
@@ -42,24 +42,24 @@ def compare(run: Run, graph: Graph, sizes: Sizes) -> Agreement:
     for seed, shape in enumerate(_SHAPES):
         inputs = random_inputs(*shape, sizes, seed)
         with torch.no_grad():
-            wanted = [it.numpy() for it in graph(*inputs)]
+            expected = [output.numpy() for output in graph(*inputs)]
         try:
-            found = run(*(it.numpy() for it in inputs))
+            outputs = program(*(tensor.numpy() for tensor in inputs))
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             raise ExportError(
                 "the exported program fails for {} images, {} questions and {} words: {}; a component "
                 "depends on the sizes it was traced with".format(*shape, text)
             ) from error
-        same_Q = np.array([_cells(wanted, q) == _cells(found, q) for q in range(shape[1])])
+        same_Q = np.array([_cells(expected, q) == _cells(outputs, q) for q in range(shape[1])])
         questions += len(same_Q)
         other += int((~same_Q).sum())
         for name, number, rows in (("logits", 0, same_Q), ("presence", 3, slice(None))):
-            _widen(worst, largest, name, wanted[number][rows], found[number][rows])
-        if len(wanted) > 5:  # of mixtures, what they are made of
-            _widen(worst, largest, "share", wanted[5][same_Q], found[5][same_Q])
+            _widen(worst, largest, name, expected[number][rows], outputs[number][rows])
+        if len(expected) > 5:  # the selector mixes cells
+            _widen(worst, largest, "share", expected[5][same_Q], outputs[5][same_Q])
         for q in np.flatnonzero(same_Q).tolist():
-            _widen(worst, largest, "weight", _weights(wanted, q), _weights(found, q))
+            _widen(worst, largest, "weight", _weights(expected, q), _weights(outputs, q))
     for name, difference in worst.items():
         if not difference <= TOLERANCE * max(1.0, largest[name]):
             raise ExportError(
@@ -80,7 +80,7 @@ def compare(run: Run, graph: Graph, sizes: Sizes) -> Agreement:
     )
 
 
-def random_inputs(images: int, questions: int, words: int, sizes: Sizes, seed: int = 0) -> Inputs:
+def random_inputs(images: int, questions: int, words: int, sizes: Sizes, seed: int = 0) -> ExampleInputs:
     """Images of blocks of random size and colour, questions of random words and lengths."""
     random = np.random.default_rng(seed)
     _, height, width = sizes.image
@@ -91,14 +91,14 @@ def random_inputs(images: int, questions: int, words: int, sizes: Sizes, seed: i
         image[:] = blocks.repeat(block, 1).repeat(block, 2)[:, :height, :width]
     lengths = random.integers(1, words + 1, questions)
     lengths[0] = words
-    asked = random.integers(1, max(2, sizes.words), (questions, words))
-    asked[np.arange(words) >= lengths[:, None]] = 0
-    about = random.integers(0, images, questions)
+    numbers = random.integers(1, max(2, sizes.words), (questions, words))
+    numbers[np.arange(words) >= lengths[:, None]] = 0
+    image_index = random.integers(0, images, questions)
     return (
         torch.from_numpy(pixels),
-        torch.from_numpy(asked),
+        torch.from_numpy(numbers),
         torch.from_numpy(lengths),
-        torch.from_numpy(about),
+        torch.from_numpy(image_index),
     )
 
 
@@ -117,9 +117,9 @@ def _weights(outputs: list[Array], q: int) -> Array:
 
 
 def _widen(
-    worst: dict[str, float], largest: dict[str, float], name: str, wanted: Array, found: Array
+    worst: dict[str, float], largest: dict[str, float], name: str, expected: Array, output: Array
 ) -> None:
-    if wanted.size:
-        # The maximum of NumPy keeps what is not a number, that of Python may not.
-        worst[name] = float(np.maximum(worst[name], np.abs(found - wanted).max()))
-        largest[name] = max(largest[name], float(np.abs(wanted).max()))
+    if expected.size:
+        # NumPy's maximum keeps NaN, Python's may not.
+        worst[name] = float(np.maximum(worst[name], np.abs(output - expected).max()))
+        largest[name] = max(largest[name], float(np.abs(expected).max()))

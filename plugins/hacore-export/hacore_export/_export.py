@@ -13,7 +13,7 @@ from hacore.runs import RunFolder
 from hacore.runs.trained import Trained, load
 from hacore_export import _formats as formats
 from hacore_export._check import Agreement, compare, random_inputs
-from hacore_export._describe import describe
+from hacore_export._description import description_of
 from hacore_export._graph import Graph, output_shapes, trace
 
 
@@ -49,30 +49,28 @@ def export(
     """
     if format not in formats.SUFFIX:
         raise ExportError(f"no format {format!r}; choose one of {', '.join(formats.SUFFIX)}")
-    if format == "onnx":
-        formats.needs_onnx()
-    elif opset is not None:
+    if format != "onnx" and opset is not None:
         raise ExportError(f"opset = {opset} is for ONNX; leave it out with format = {format!r}")
     trained = run if isinstance(run, Trained) else load(run, device="cpu")
     suffix = formats.SUFFIX[format]
     file = trained.folder.path / "export" / f"model{suffix}" if output is None else Path(output)
     if file.suffix != suffix:
         raise ExportError(f"{file}: the name of a file in the format {format!r} must end in {suffix}")
-    sizes = trained.inputs.sizes()
+    sizes = trained.summary.sizes()
     graph = Graph(trained.model).cpu()
     program = trace(graph, random_inputs(2, 3, 5, sizes), trained.spec)
-    described = describe(trained, format, output_shapes(program))
+    description = description_of(trained, format, output_shapes(program))
     if format == "onnx":
         model = formats.onnx_model(program, opset, trained.spec)
-        opset = described["opset"] = formats.opset_of(model)
-        data = formats.onnx_bytes(model, described)
+        opset = description["opset"] = formats.opset_of(model)
+        data = formats.onnx_bytes(model, description)
         agreement = compare(formats.open_onnx(data), graph, sizes)
     else:
-        data = formats.torch_bytes(program, described)
+        data = formats.torch_bytes(program, description)
         agreement = compare(formats.open_torch(data), graph, sizes)
     beside = file.with_name(f"{file.name}.json")
     write_whole(file, data, option="--output")
     write_whole(
-        beside, (json.dumps(described, indent=2, ensure_ascii=False) + "\n").encode(), option="--output"
+        beside, (json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode(), option="--output"
     )
     return Exported(file=file, description=beside, format=format, opset=opset, agreement=agreement)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 from collections.abc import Callable
@@ -14,26 +13,17 @@ import torch
 
 from hacore.errors import ExportError, one_line
 from hacore.spec import Spec
-from hacore_export._graph import INPUTS, output_shapes, quiet, refuse_onnx
+from hacore_export._graph import INPUTS, explain_onnx_failure, output_shapes, quiet
 
 Format = Literal["onnx", "torch"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2"}
 KEY = "hacore"
-"""Under which a file holds its own description, as JSON: a metadata entry of ONNX, an extra file of torch."""
+"""Where a file has its own description, as JSON: a metadata entry of ONNX, an extra file of torch."""
 _MOST_BYTES = 2**31 - 1  # of an ONNX file
 
 Array = npt.NDArray[Any]
-Run = Callable[..., list[Array]]
-
-
-def needs_onnx() -> None:
-    """Raise ExportError where a library of the ONNX format is not installed."""
-    missing = [it for it in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(it) is None]
-    if missing:
-        raise ExportError(
-            f"the ONNX format needs {', '.join(missing)}; run 'pip install hacore[export]', or give "
-            "--format torch, which needs nothing"
-        )
+Program = Callable[..., list[Array]]
+"""An exported program that runs on arrays."""
 
 
 def torch_bytes(program: torch.export.ExportedProgram, description: dict[str, Any]) -> bytes:
@@ -44,14 +34,14 @@ def torch_bytes(program: torch.export.ExportedProgram, description: dict[str, An
     return file.getvalue()
 
 
-def open_torch(data: bytes) -> Run:
+def open_torch(data: bytes) -> Program:
     """The function of a .pt2 file."""
     with quiet():
         module = torch.export.load(io.BytesIO(data)).module()
 
     def run(*arrays: Array) -> list[Array]:
         with torch.no_grad():
-            return [np.asarray(it) for it in module(*(torch.from_numpy(array) for array in arrays))]
+            return [np.asarray(output) for output in module(*map(torch.from_numpy, arrays))]
 
     return run
 
@@ -70,7 +60,7 @@ def onnx_model(program: torch.export.ExportedProgram, opset: int | None, spec: S
                 verbose=False,
             )
     except Exception as error:  # whatever a translation of torch.onnx raises
-        raise refuse_onnx(error, program, spec) from error
+        raise explain_onnx_failure(error, program, spec) from error
     assert exported is not None
     model = exported.model_proto
     version = opset_of(model)
@@ -103,11 +93,11 @@ def onnx_bytes(model: Any, description: dict[str, Any]) -> bytes:
 
 def opset_of(model: Any) -> int:
     """The version of the standard operators that a model asks for."""
-    version: int = next(it.version for it in model.opset_import if it.domain in ("", "ai.onnx"))
+    version: int = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     return version
 
 
-def open_onnx(data: bytes) -> Run:
+def open_onnx(data: bytes) -> Program:
     """The function of an .onnx file, by onnxruntime on the CPU."""
     import onnxruntime
 

@@ -20,9 +20,9 @@ from hacore.spec import Spec
 
 INPUTS = ("images", "words", "lengths", "image_index")
 OUTPUTS = ("logits", "kept", "valid", "presence", "weight", "share")
-"""The last one only of models whose selector mixes cells."""
+"""``share`` only for models whose selector mixes cells."""
 
-Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
+ExampleInputs = tuple[Tensor, Tensor, Tensor, Tensor]
 Outputs = tuple[Tensor, ...]
 
 
@@ -62,7 +62,7 @@ class Graph(nn.Module):
         return (*outputs, selection.share_QKN.to(torch.float32, copy=True))
 
 
-def trace(graph: Graph, example: Inputs, spec: Spec) -> torch.export.ExportedProgram:
+def trace(graph: Graph, example: ExampleInputs, spec: Spec) -> torch.export.ExportedProgram:
     """The graph as a program for any number of images, questions and words.
 
     Raises ExportError naming the component that torch.export refuses.
@@ -74,7 +74,7 @@ def trace(graph: Graph, example: Inputs, spec: Spec) -> torch.export.ExportedPro
             return torch.export.export(graph, example, dynamic_shapes=free)
     except Exception as error:  # tracing runs the components, which may raise anything
         raise ExportError(
-            f"{_culprit(error, graph, spec)} cannot be exported: torch.export says: {_said(error)}; "
+            f"{_culprit(error, graph, spec)} cannot be exported: torch.export says: {_telling_line(error)}; "
             "give it a form without what depends on the data, under torch.compiler.is_exporting()"
         ) from error
 
@@ -91,12 +91,12 @@ def output_shapes(program: torch.export.ExportedProgram) -> dict[str, list[int |
     }
 
 
-def refuse_onnx(error: Exception, program: torch.export.ExportedProgram, spec: Spec) -> ExportError:
-    """What torch.onnx made of a program that it cannot translate."""
+def explain_onnx_failure(error: Exception, program: torch.export.ExportedProgram, spec: Spec) -> ExportError:
+    """The error for a program that torch.onnx cannot translate: the component and what to do."""
     chain = list(_chain(error))
     for link in chain:
-        if found := re.search(r"OpOverload\(op='((?:\w+\.)*(\w+))'", str(link)):
-            name, bare = found.groups()
+        if operation := re.search(r"OpOverload\(op='((?:\w+\.)*(\w+))'", str(link)):
+            name, bare = operation.groups()
             where = "the model"
             for node in program.graph.nodes:
                 if bare in str(node.target):  # what was decomposed has another namespace, as in prims.NAME
@@ -107,13 +107,14 @@ def refuse_onnx(error: Exception, program: torch.export.ExportedProgram, spec: S
                 "in it under torch.compiler.is_exporting(), or --format torch"
             )
     return ExportError(
-        f"the model cannot be exported to ONNX: {_said(chain[-1])}; use --format torch, or another opset"
+        f"the model cannot be exported to ONNX: {_telling_line(chain[-1])}; use --format torch, or another "
+        "opset"
     )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what torch tells its own developers while it exports."""
+    """Silences what torch prints for its own developers while it exports."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
     before = [logger.level for logger in loggers]
     try:
@@ -128,11 +129,11 @@ def quiet() -> Iterator[None]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it came from, and so on."""
-    seen: list[BaseException] = []
+    """An error, its cause, the cause of that, and so on."""
+    earlier: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and link not in seen:
-        seen.append(link)
+    while link is not None and link not in earlier:
+        earlier.append(link)
         yield link
         link = link.__cause__ or link.__context__
 
@@ -146,8 +147,8 @@ def _culprit(error: Exception, graph: Graph, spec: Spec) -> str:
         while step is not None:
             running.append(places.get(id(step.tb_frame.f_locals.get("self")), ""))
             step = step.tb_next
-        if found := _component(running, spec):
-            return found
+        if component := _component(running, spec):
+            return component
     return "the model"
 
 
@@ -160,8 +161,8 @@ def _component(paths: list[str], spec: Spec) -> str | None:
     return None
 
 
-def _said(error: BaseException) -> str:
-    """The line of torch's message that tells most; the whole may go on for pages."""
+def _telling_line(error: BaseException) -> str:
+    """The most telling line of torch's message, which may be pages long."""
     lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "specialized" in line or "data-dependent" in line]
     return one_line((telling or lines or [type(error).__name__])[0])[:300]

@@ -11,6 +11,7 @@ from hacore.cli.tables import print_json
 
 if TYPE_CHECKING:
     from hacore_export import Exported
+    from hacore_export._formats import Format
 
 
 @click.command(no_args_is_help=True)
@@ -30,13 +31,12 @@ if TYPE_CHECKING:
 )
 @click.option("--opset", type=click.IntRange(18), help="Version of ONNX operators; default: torch's choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def export(run: str, form: str, output: str | None, opset: int | None, as_json: bool) -> None:
+def export(run: str, form: Format, output: str | None, opset: int | None, as_json: bool) -> None:
     """Write the trained model of RUN, a run folder, as one file that is used without hacore.
 
     It takes any number of images, questions and words. FILE.json beside it has what one needs to use it:
     vocabulary, answers, sizes, how questions are split into words, and the spec. What was written is
-    compared with the model; where they disagree, or a component cannot be exported, there is no file. ONNX
-    needs pip install hacore[export].
+    compared with the model; where they disagree, or a component cannot be exported, there is no file.
 
     \b
     Examples:
@@ -47,28 +47,29 @@ def export(run: str, form: str, output: str | None, opset: int | None, as_json: 
         raise click.UsageError("--opset is for --format onnx")
     from hacore_export import export as write
 
-    made = write(run, output, format=form, opset=opset)  # type: ignore[arg-type]
+    exported = write(run, output, format=form, opset=opset)
     if as_json:
         print_json(
             {
                 "run": run,
-                "file": str(made.file),
-                "description": str(made.description),
-                "format": made.format,
-                "opset": made.opset,
-                "agreement": attrs.asdict(made.agreement),
+                "file": str(exported.file),
+                "description": str(exported.description),
+                "format": exported.format,
+                "opset": exported.opset,
+                "agreement": attrs.asdict(exported.agreement),
             }
         )
     else:
-        _show(made)
+        _show(exported)
 
 
-def _show(made: Exported) -> None:
-    opset = f", opset {made.opset}" if made.opset else ""
-    click.echo(f"wrote {made.file} ({made.file.stat().st_size / 1e6:.1f} MB{opset}) and {made.description}")
-    found = made.agreement
-    other = f"{found.other_cells} keep other cells" if found.other_cells else "the same cells kept"
+def _show(exported: Exported) -> None:
+    file, opset = exported.file, f", opset {exported.opset}" if exported.opset else ""
+    click.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB{opset}) and {exported.description}")
+    agreement = exported.agreement
+    other = f"{agreement.other_cells} keep other cells" if agreement.other_cells else "the same cells kept"
     click.echo(
-        f"compared on {found.questions} random questions: {other}; logits differ by at most "
-        f"{found.logits:.1e} (the largest is {found.largest_logit:.1f}), presence by {found.presence:.1e}"
+        f"compared on {agreement.questions} random questions: {other}; logits differ by at most "
+        f"{agreement.logits:.1e} (the largest is {agreement.largest_logit:.1f}), presence by "
+        f"{agreement.presence:.1e}"
     )

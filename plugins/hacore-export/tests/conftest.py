@@ -24,7 +24,7 @@ BASE = {
 def make_trained(folder, **sections):
     """A loaded run of 25 cells whose weights, batch norm's statistics included, are random."""
     spec = hacore.resolve({**BASE, **sections})
-    inputs = DataSummary(
+    summary = DataSummary(
         vocabulary=("<pad>", "<unk>", *WORDS.split()),
         answers=ANSWERS,
         image_size=(3, 75, 75),
@@ -34,14 +34,14 @@ def make_trained(folder, **sections):
         fingerprint="made-up",
     )
     torch.manual_seed(1)
-    model = hacore.compose(spec, inputs.sizes())
+    model = hacore.compose(spec, summary.sizes())
     for name, buffer in model.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             buffer.uniform_(0.05, 0.5)
     return Trained(
         folder=hacore.RunFolder(folder),
         spec=spec,
-        inputs=inputs,
+        summary=summary,
         model=model.eval(),
         device=torch.device("cpu"),
         step=7,

@@ -11,10 +11,10 @@ def test_a_run_is_exported(cli, tiny, tmp_path, request):
     folder, _ = hacore.run(spec, runs=tmp_path, device="cpu", report=False)
     ran = cli("export", folder.path, "--format", "torch", "--json")
     assert ran.status == 0
-    told = json.loads(ran.out)
-    assert told["file"] == str(folder.path / "export" / "model.pt2")
-    assert told["description"] == str(folder.path / "export" / "model.pt2.json")
-    assert set(told["agreement"]) == {"questions", "logits", "largest_logit", "presence", "other_cells"}
+    printed = json.loads(ran.out)
+    assert printed["file"] == str(folder.path / "export" / "model.pt2")
+    assert printed["description"] == str(folder.path / "export" / "model.pt2.json")
+    assert set(printed["agreement"]) == {"questions", "logits", "largest_logit", "presence", "other_cells"}
     described = json.loads((folder.path / "export" / "model.pt2.json").read_text(encoding="utf-8"))
     assert described["fingerprint"].startswith("sort-of-clevr-")
     assert described["word_rule"] == {"replace": {}, "pattern": r"[\w'-]+|\?", "empty": []}

@@ -7,6 +7,8 @@ import sys
 import textwrap
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from hacore_export._formats import TRANSLATIONS
@@ -43,7 +45,7 @@ AGGREGATORS = (
 FUSERS = ({"use": "add"}, {"use": "concat"}, {"use": "multiply"}, {"use": "image-only"})
 
 
-def asked(images, questions, words, seed):
+def random_arrays(images, questions, words, seed):
     """Random input."""
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 256, (images, 3, 75, 75)).astype(np.uint8)
@@ -53,16 +55,16 @@ def asked(images, questions, words, seed):
     return pixels, random.integers(0, 20, (questions, words)), lengths, random.integers(0, images, questions)
 
 
-def onnx(file):
-    session = pytest.importorskip("onnxruntime").InferenceSession(file, providers=["CPUExecutionProvider"])
-    names = [it.name for it in session.get_inputs()]
+def onnx_program(file):
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
     assert names == ["images", "words", "lengths", "image_index"]
     return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))
 
 
-def program(file):
+def torch_program(file):
     module = torch.export.load(file).module()
-    return lambda arrays: [it.numpy() for it in module(*map(torch.from_numpy, arrays))]
+    return lambda arrays: [output.numpy() for output in module(*map(torch.from_numpy, arrays))]
 
 
 def assert_same(run, trained, arrays):
@@ -71,7 +73,7 @@ def assert_same(run, trained, arrays):
         output = trained.model(*map(torch.from_numpy, arrays))
     selection = output.selection
     logits, kept, valid, presence, weight = run(arrays)
-    assert [it.dtype.name for it in (logits, kept, valid, presence, weight)] == [
+    assert [array.dtype.name for array in (logits, kept, valid, presence, weight)] == [
         *("float32", "int64", "bool", "float32", "float32")
     ]
     np.testing.assert_allclose(logits, output.logits_QA, rtol=1e-4, atol=1e-4)
@@ -91,19 +93,18 @@ SIZES = [(1, 1, 1), (1, 9, 4), (4, 2, 30), (6, 33, 7)]
 @pytest.fixture(scope="module", params=QUICK)
 def exported(request, make, tmp_path_factory):
     """A model and its ONNX file."""
-    pytest.importorskip("onnxscript")
     trained = make(**QUICK[request.param])
     return trained, hacore.export(trained, tmp_path_factory.mktemp("onnx") / "model.onnx")
 
 
 def test_onnx_is_the_model(exported):
-    trained, made = exported
-    run = onnx(made.file)
+    trained, written = exported
+    run = onnx_program(written.file)
     for number, sizes in enumerate(SIZES):
-        assert_same(run, trained, asked(*sizes, seed=number))
-    assert made.agreement.questions >= 100
-    assert made.agreement.other_cells == 0
-    assert 0 <= made.agreement.logits < 1e-4 < made.agreement.largest_logit
+        assert_same(run, trained, random_arrays(*sizes, seed=number))
+    assert written.agreement.questions >= 100
+    assert written.agreement.other_cells == 0
+    assert 0 <= written.agreement.logits < 1e-4 < written.agreement.largest_logit
 
 
 def test_equal_presences_come_in_the_same_order(tmp_path):
@@ -113,48 +114,47 @@ def test_equal_presences_come_in_the_same_order(tmp_path):
         def forward(self, presence):
             return strongest_first(presence)
 
-    pytest.importorskip("onnxscript")
     example = (torch.rand(3, 7),)
     free = {"presence": {0: torch.export.Dim("questions"), 1: torch.export.Dim("cells")}}
-    made = torch.onnx.export(
+    written = torch.onnx.export(
         torch.export.export(Order(), example, dynamic_shapes=free),
         dynamo=True,
         verbose=False,
         custom_translation_table=TRANSLATIONS,
     )
-    made.save(tmp_path / "order.onnx")
-    session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "order.onnx")
+    written.save(tmp_path / "order.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "order.onnx")
     for cells in (1, 2, 7, 40, 400):
         presence = torch.randint(0, 4, (50, cells), generator=torch.Generator().manual_seed(cells)).float()
-        (found,) = session.run(None, {"presence": presence.numpy()})
-        assert found.tolist() == strongest_first(presence).tolist()
+        (order,) = session.run(None, {"presence": presence.numpy()})
+        assert order.tolist() == strongest_first(presence).tolist()
 
 
 def test_the_description_has_what_one_needs(exported):
-    trained, made = exported
-    described = json.loads(made.description.read_text(encoding="utf-8"))
-    assert made.description.name == "model.onnx.json"
-    assert described["vocabulary"] == list(trained.inputs.vocabulary)
-    assert described["answers"] == list(trained.inputs.answers)
+    trained, written = exported
+    described = json.loads(written.description.read_text(encoding="utf-8"))
+    assert written.description.name == "model.onnx.json"
+    assert described["vocabulary"] == list(trained.summary.vocabulary)
+    assert described["answers"] == list(trained.summary.answers)
     assert described["image"]["size"] == [3, 75, 75]
     assert described["grid"] == [5, 5]
     assert (described["padding"], described["unknown"], described["step"]) == (0, 1, 7)
-    assert described["opset"] == made.opset
+    assert described["opset"] == written.opset
     assert described["spec"]["selector"]["use"] == trained.spec.selector.use
-    model = pytest.importorskip("onnx").load(made.file)
-    assert json.loads({it.key: it.value for it in model.metadata_props}["hacore"]) == described
+    model = onnx.load(written.file)
+    assert json.loads({entry.key: entry.value for entry in model.metadata_props}["hacore"]) == described
     for name, values in (("inputs", model.graph.input), ("outputs", model.graph.output)):
         assert {
-            value.name: [it.dim_param or it.dim_value for it in value.type.tensor_type.shape.dim]
+            value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
             for value in values
-        } == {key: it["shape"] for key, it in described[name].items()}
+        } == {key: tensor["shape"] for key, tensor in described[name].items()}
     kept = {"l2-topk": 5, "adahan": "kept", "soft-attention": 25}[trained.spec.selector.use]
     assert described["outputs"]["kept"] == {"dtype": "int64", "shape": ["questions", kept]}
     assert described["inputs"]["words"] == {"dtype": "int64", "shape": ["questions", "words"]}
 
 
 def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
-    trained, made = exported
+    trained, written = exported
     image = np.random.default_rng(5).integers(0, 256, (75, 75, 3)).astype(np.uint8)
     questions = ["Is the RED object on the left?", "how many zebras have the same shape as it", "what?"]
     np.save(tmp_path / "image.npy", image)
@@ -178,10 +178,10 @@ def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
                 return [number.get(word, about["unknown"]) for word in words]
 
             read_words = [read(question) for question in questions]
-            lengths = np.array([len(it) for it in read_words])
+            lengths = np.array([len(numbers) for numbers in read_words])
             words = np.full((len(questions), lengths.max()), about["padding"], np.int64)
-            for row, it in enumerate(read_words):
-                words[row, : len(it)] = it
+            for row, numbers in enumerate(read_words):
+                words[row, : len(numbers)] = numbers
             images = np.load("image.npy").transpose(2, 0, 1)[None]
             logits, kept, valid, presence, weight = session.run(
                 None,
@@ -197,43 +197,45 @@ def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
         )
     )
     ran = subprocess.run(
-        [sys.executable, "use.py", str(made.file), *questions],
+        [sys.executable, "use.py", str(written.file), *questions],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
     replies = trained.ask(image, questions)
-    assert json.loads(ran.stdout) == [[it.answer, [cell.index for cell in it.kept]] for it in replies]
+    assert json.loads(ran.stdout) == [
+        [reply.answer, [cell.index for cell in reply.kept]] for reply in replies
+    ]
     assert replies[1].unknown == ("zebras", "have", "as")
 
 
 def test_a_torch_program_is_the_model_and_needs_no_hacore(make, tmp_path):
     trained = make(selector={"use": "adahan"})
-    made = hacore.export(trained, format="torch")
-    assert made.file == trained.folder.path / "export" / "model.pt2"
-    run = program(made.file)
+    written = hacore.export(trained, format="torch")
+    assert written.file == trained.folder.path / "export" / "model.pt2"
+    run = torch_program(written.file)
     for number, sizes in enumerate(SIZES):
-        assert_same(run, trained, asked(*sizes, seed=number))
-    arrays = asked(2, 5, 6, seed=9)
+        assert_same(run, trained, random_arrays(*sizes, seed=number))
+    arrays = random_arrays(2, 5, 6, seed=9)
     np.savez(tmp_path / "in.npz", *arrays)
     code = (
         "import sys, json, numpy as np, torch\n"
-        "held = {'hacore.json': ''}\n"
-        "module = torch.export.load(sys.argv[1], extra_files=held).module()\n"
-        "found = module(*(torch.from_numpy(it) for it in np.load(sys.argv[2]).values()))\n"
+        "files = {'hacore.json': ''}\n"
+        "module = torch.export.load(sys.argv[1], extra_files=files).module()\n"
+        "outputs = module(*map(torch.from_numpy, np.load(sys.argv[2]).values()))\n"
         "assert 'hacore' not in sys.modules\n"
-        "json.dump([found[0].tolist(), json.loads(held['hacore.json'])], sys.stdout)"
+        "json.dump([outputs[0].tolist(), json.loads(files['hacore.json'])], sys.stdout)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, str(made.file), str(tmp_path / "in.npz")],
+        [sys.executable, "-c", code, str(written.file), str(tmp_path / "in.npz")],
         capture_output=True,
         text=True,
         check=True,
     )
     logits, described = json.loads(ran.stdout)
     np.testing.assert_allclose(logits, run(arrays)[0], rtol=1e-5, atol=1e-6)
-    assert described == json.loads(made.description.read_text(encoding="utf-8"))
+    assert described == json.loads(written.description.read_text(encoding="utf-8"))
     assert described["format"] == "torch"
     assert "opset" not in described
 
@@ -243,23 +245,20 @@ def test_a_torch_program_is_the_model_and_needs_no_hacore(make, tmp_path):
 @pytest.mark.parametrize(
     ("selector", "aggregator", "fuser"),
     list(itertools.product(SELECTORS, AGGREGATORS, FUSERS)),
-    ids=lambda it: "-".join(map(str, it.values())),
+    ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_every_combination_is_the_model(make, selector, aggregator, fuser, format, tmp_path):
-    if format == "onnx":
-        pytest.importorskip("onnxscript")
     trained = make(selector=selector, aggregator=aggregator, fuser=fuser)
     file = tmp_path / ("model.onnx" if format == "onnx" else "model.pt2")
     hacore.export(trained, file, format=format)
-    run = (onnx if format == "onnx" else program)(file)
+    run = (onnx_program if format == "onnx" else torch_program)(file)
     for number, sizes in enumerate(SIZES):
-        assert_same(run, trained, asked(*sizes, seed=number))
+        assert_same(run, trained, random_arrays(*sizes, seed=number))
 
 
 @pytest.mark.slow
 def test_other_encoders_and_a_pooled_grid(make, tmp_path):
     pytest.importorskip("torchvision")
-    pytest.importorskip("onnxscript")
     trained = make(
         image_encoder={"use": "resnet", "depth": 18, "stage": 2, "pool": [4, 3], "frozen": False},
         question_encoder={"use": "lstm", "layers": 2, "bidirectional": True, "reverse": True},
@@ -267,12 +266,11 @@ def test_other_encoders_and_a_pooled_grid(make, tmp_path):
     )
     file = tmp_path / "model.onnx"
     hacore.export(trained, file, opset=18)
-    assert_same(onnx(file), trained, asked(3, 8, 6, seed=0))
+    assert_same(onnx_program(file), trained, random_arrays(3, 8, 6, seed=0))
 
 
 @pytest.mark.slow
 def test_the_benchmark_times_all_three(request):
-    pytest.importorskip("onnxscript")
     program = request.config.rootpath / "benchmarks" / "export.py"
     ran = subprocess.run([sys.executable, program, "--repeats", "1"], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr

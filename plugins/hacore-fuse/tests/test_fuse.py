@@ -4,7 +4,6 @@ import sys
 import attrs
 import pytest
 import torch
-from hacore.testing import contract
 from hacore_fuse import Config, ImageOnlyConfig, MultiplyConfig
 from hacore_fuse.fusers import Add, Concat, ImageOnly, Multiply
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hacore.interfaces import Cells, Question, Sizes, build, grid_positions
+from hacore.testing import contract
 
 TestContractAdd = contract("fuser", "add", width=8)
 TestContractConcat = contract("fuser", "concat", width=8, layers=2)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hacore.testing import contract
 from hacore_lstm import Config
 from hacore_lstm.encoder import LSTM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hacore.interfaces import Sizes, build
+from hacore.testing import contract
 
 TestContract = contract("question_encoder", "lstm", embedding=6, hidden=8)
 TestContractDeep = contract(

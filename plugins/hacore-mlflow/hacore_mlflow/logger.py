@@ -24,6 +24,7 @@ from hacore.observers import Observed, RunObserver
 from hacore_mlflow import Config
 
 if TYPE_CHECKING:
+    from hacore.runs import Result
     from hacore.runs.trained import Trained
 
 _RUN = "hacore.run"
@@ -40,8 +41,8 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 class MLflowLogger(RunObserver):
     """Logs to a server, or to a database in a folder.
 
-    A run that goes on is the same one in MLflow, found by its tag ``hacore.run``, the name of the run folder.
-    MLflow takes nothing back; so what it has of steps that are trained again is left, and not logged again.
+    A resumed run continues the same run of MLflow, found by its tag ``hacore.run``, the run folder's name.
+    MLflow takes nothing back, so steps that it has are not logged again when they are trained again.
     """
 
     def __init__(self, config: Config, observed: Observed) -> None:
@@ -68,7 +69,7 @@ class MLflowLogger(RunObserver):
                 self._client.delete_tag(self._run, _ERROR)
         self._step = observed.step
         self._ended = False
-        # Of a metric of each kind, as those of one kind are logged together or not at all.
+        # One metric of each kind is enough: those of one kind are logged together or not at all.
         self._trained = self._last("train/loss")
         self._evaluated = self._last(f"{observed.spec.eval.split}/loss")
 
@@ -87,10 +88,11 @@ class MLflowLogger(RunObserver):
             self._client.log_image(self._run, example.draw(), key=name, step=step)
         self._log(_scores(split, values), step)
 
-    def end(self, result: Mapping[str, Any], trained: Trained) -> None:
-        scores = _scores(result["split"], result)
-        scores[f"{result['split']}/training_seconds"] = result["training"]["seconds"]
-        self._client.log_dict(self._run, dict(result), "result.json")
+    def end(self, result: Result, trained: Trained) -> None:
+        scores = _scores(result.split, result)
+        if result.training is not None:
+            scores[f"{result.split}/training_seconds"] = result.training.seconds
+        self._client.log_dict(self._run, result.as_dict(), "result.json")
         self._log(scores, self._step)
         self._finish("FINISHED")
 
@@ -110,7 +112,8 @@ class MLflowLogger(RunObserver):
         """The last step that MLflow has of a metric, or -1."""
         if self._new:
             return -1
-        return max((it.step for it in self._client.get_metric_history(self._run, key)), default=-1)
+        history = self._client.get_metric_history(self._run, key)
+        return max((metric.step for metric in history), default=-1)
 
     def _log(self, values: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
@@ -133,31 +136,29 @@ def _client(config: Config) -> tuple[MlflowClient, str | None]:
 
 
 def _experiment(client: MlflowClient, config: Config, artifacts: str | None) -> str:
-    held = client.get_experiment_by_name(config.experiment)
-    if held is None:
+    experiment = client.get_experiment_by_name(config.experiment)
+    if experiment is None:
         try:
-            made: str = client.create_experiment(config.experiment, artifact_location=artifacts)
-            return made
-        except Exception:  # made by another run since
-            held = client.get_experiment_by_name(config.experiment)
-            if held is None:
+            return str(client.create_experiment(config.experiment, artifact_location=artifacts))
+        except Exception:  # another run has created it since
+            experiment = client.get_experiment_by_name(config.experiment)
+            if experiment is None:
                 raise
-    found: str = held.experiment_id
-    return found
+    return str(experiment.experiment_id)
 
 
 def _find(client: MlflowClient, experiment: str, name: str) -> Run | None:
-    found = client.search_runs([experiment], filter_string=f"tags.`{_RUN}` = '{name}'", max_results=1)
-    return found[0] if found else None
+    runs = client.search_runs([experiment], filter_string=f"tags.`{_RUN}` = '{name}'", max_results=1)
+    return runs[0] if runs else None
 
 
 def _scores(split: str, values: Mapping[str, Any]) -> dict[str, float]:
     """What is known of a split; where its answers are not public, that is little."""
-    found = {f"{split}/{key}": values[key] for key in _MEASURED if values.get(key) is not None}
+    scores = {f"{split}/{key}": values[key] for key in _MEASURED if values.get(key) is not None}
     for kind in ("by_type", "by_group"):
         for name, part in values[kind].items():
-            found[f"{split}_{kind}/{_clean(name)}"] = part["accuracy"]
-    return found
+            scores[f"{split}_{kind}/{_clean(name)}"] = part["accuracy"]
+    return scores
 
 
 def _clean(name: str) -> str:

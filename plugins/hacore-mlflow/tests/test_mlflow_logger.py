@@ -4,14 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from mlflow.tracking import MlflowClient
 from PIL import Image
 
 import hacore
 from hacore.train import trainer
-
-pytest.importorskip("mlflow", reason="needs MLflow: pip install mlflow-skinny sqlalchemy alembic")
-pytest.importorskip("sqlalchemy")
-from mlflow.tracking import MlflowClient
 
 TABLE = {
     "name": "tiny",
@@ -58,48 +55,48 @@ def client(place):
     return MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
 
 
-def held(client, folder):
+def run_of(client, folder):
     """The only run of that folder."""
     experiment = client.get_experiment_by_name("hacore").experiment_id
-    (found,) = client.search_runs([experiment], filter_string=f"tags.`hacore.run` = '{folder.path.name}'")
-    return found
+    (logged,) = client.search_runs([experiment], filter_string=f"tags.`hacore.run` = '{folder.path.name}'")
+    return logged
 
 
 def lines(folder, kind):
-    found = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
-    return [line for line in found if line["kind"] == kind]
+    every = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    return [line for line in every if line["kind"] == kind]
 
 
-def assert_held(client, folder):
+def assert_run_of(client, folder):
     """All that metrics.jsonl and result.json hold, every step once."""
-    run = held(client, folder)
+    run = run_of(client, folder)
     result = folder.result()
 
     def history(key):
-        found = client.get_metric_history(run.info.run_id, key)
-        assert len({it.step for it in found}) == len(found), key
-        return {it.step: it.value for it in found}
+        points = client.get_metric_history(run.info.run_id, key)
+        assert len({point.step for point in points}) == len(points), key
+        return {point.step: point.value for point in points}
 
     for key in TRAINED:
         assert history(f"train/{key}") == {line["step"]: line[key] for line in lines(folder, "train")}
     assert min(history("train/questions_per_second").values()) > 0
     assert min(history("train/gradient_norm").values()) > 0
     for key in ("loss", "accuracy", "kept"):
-        told = {line["step"]: line[key] for line in lines(folder, "eval")}
-        assert history(f"val/{key}") == told
-        assert history(f"test/{key}") == {max(told): result[key]}
-    for name in result["by_type"]:
-        told = {line["step"]: line["by_type"][name]["accuracy"] for line in lines(folder, "eval")}
-        assert history(f"val_by_type/{name}") == told
-        assert history(f"test_by_type/{name}") == {max(told): result["by_type"][name]["accuracy"]}
-    assert run.data.metrics["test/training_seconds"] == result["training"]["seconds"]
+        measured = {line["step"]: line[key] for line in lines(folder, "eval")}
+        assert history(f"val/{key}") == measured
+        assert history(f"test/{key}") == {max(measured): result[key]}
+    for name in result.by_type:
+        measured = {line["step"]: line["by_type"][name]["accuracy"] for line in lines(folder, "eval")}
+        assert history(f"val_by_type/{name}") == measured
+        assert history(f"test_by_type/{name}") == {max(measured): result.by_type[name].accuracy}
+    assert run.data.metrics["test/training_seconds"] == result.training.seconds
     assert run.info.status == "FINISHED"
     assert "hacore.error" not in run.data.tags
 
 
 def test_a_run_has_its_metrics_options_and_files(client, whole, tmp_path):
-    assert_held(client, whole)
-    run = held(client, whole)
+    assert_run_of(client, whole)
+    run = run_of(client, whole)
     assert run.info.run_name == "tiny"
     assert run.data.tags["hacore.folder"] == str(whole.path)
     assert run.data.params["selector.k"] == "6"
@@ -107,7 +104,7 @@ def test_a_run_has_its_metrics_options_and_files(client, whole, tmp_path):
     assert run.data.params["image_encoder.channels"] == "[4, 6]"
     files = client.download_artifacts(run.info.run_id, "", str(tmp_path))
     assert (tmp_path / "spec.toml").read_text() == whole.spec_file.read_text(), files
-    assert json.loads((tmp_path / "result.json").read_text()) == whole.result()
+    assert json.loads((tmp_path / "result.json").read_text()) == whole.result().as_dict()
     pictures = sorted((tmp_path / "images").glob("*.png"))
     assert len(pictures) == 2 * len(lines(whole, "eval"))
     for path in pictures:
@@ -129,15 +126,15 @@ def test_a_run_that_failed_and_goes_on_is_the_same_run(client, run, whole, monke
         return make_batch(*arguments)
 
     monkeypatch.setattr(trainer, "make_batch", failing)
-    found = []
+    folders = []
     with pytest.raises(RuntimeError):
-        run(created=found.append)
-    (folder,) = found
-    assert held(client, folder).info.status == "FAILED"
-    assert held(client, folder).data.tags["hacore.error"] == "RuntimeError: a bug"
+        run(created=folders.append)
+    (folder,) = folders
+    assert run_of(client, folder).info.status == "FAILED"
+    assert run_of(client, folder).data.tags["hacore.error"] == "RuntimeError: a bug"
     run(resume=folder)
-    assert_held(client, folder)
-    first, second = (held(client, it).data.metrics for it in (folder, whole))
+    assert_run_of(client, folder)
+    first, second = (run_of(client, each).data.metrics for each in (folder, whole))
     times = [key for key in first if key.endswith(("per_second", "seconds"))]
     assert {**first, **dict.fromkeys(times)} == {**second, **dict.fromkeys(times)}
 
@@ -146,11 +143,11 @@ def test_an_interrupted_run_is_marked_as_such(client, run, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    found = []
+    folders = []
     monkeypatch.setattr(trainer, "make_batch", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(created=found.append)
-    assert held(client, found[0]).info.status == "KILLED"
+        run(created=folders.append)
+    assert run_of(client, folders[0]).info.status == "KILLED"
 
 
 def test_a_server_that_does_not_answer_stops_no_run(tmp_path, place, monkeypatch, caplog):
@@ -160,7 +157,9 @@ def test_a_server_that_does_not_answer_stops_no_run(tmp_path, place, monkeypatch
     _, result = hacore.run(spec, runs=tmp_path, device="cpu", report=False, log=log)
     assert result is not None
     (warned,) = [
-        it.getMessage() for it in caplog.records if it.name == "hacore" and it.levelname == "WARNING"
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "hacore" and record.levelname == "WARNING"
     ]
     assert warned.startswith("observer 'mlflow' is dropped, the run goes on: ")
     assert "127.0.0.1" in warned

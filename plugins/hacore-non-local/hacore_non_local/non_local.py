@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,6 +60,7 @@ class NonLocal(Aggregator[Config]):
         if valid_QK is None or not valid_QK.is_cpu or torch.compiler.is_exporting():
             return self._aggregate(features_QKC, positions_QK2, weight_QK)
 
+        assert weight_QK is not None  # as there are invalid cells
         order_Q = selection.counts_Q.argsort()
         groups = []
         for questions in order_Q.split(_GROUP):
@@ -80,13 +84,13 @@ class NonLocal(Aggregator[Config]):
 
     def _aggregate(self, features_QKC: Tensor, positions_QK2: Tensor, weight_QK: Tensor | None) -> Tensor:
         bias_Q11K = None if weight_QK is None else _log_weight(weight_QK)[:, None, None]
-        *first, last = self.blocks
+        *first, last = cast("Iterable[_Block]", self.blocks)
         for block in first:
             attended_QKD = block(features_QKC, positions_QK2, bias_Q11K)
             features_QKC = features_QKC + block.out(attended_QKD)
         # The last projection is linear, so it is applied once, after the sum over the cells.
         attended_QKD = last(features_QKC, positions_QK2, bias_Q11K)
-        projected_QC = last.out(_weighted_sum(attended_QKD, weight_QK))
+        projected_QC: Tensor = last.out(_weighted_sum(attended_QKD, weight_QK))
         return _weighted_sum(features_QKC, weight_QK) + projected_QC
 
 

@@ -42,10 +42,10 @@ def main(command: list[str]) -> int:
             print(f"hacore: the sweep's file system has no locks: {error.strerror}", flush=True)
             return 1
     process = subprocess.Popen(command, preexec_fn=_die_with_parent)
-    told = False
+    asked = False
     while process.poll() is None:
-        if not told and (stopped or os.getppid() != parent):
-            told = True
+        if not asked and (stopped or os.getppid() != parent):
+            asked = True
             process.send_signal(signal.SIGTERM)
         time.sleep(_LOOK_SECONDS)
     return process.returncode

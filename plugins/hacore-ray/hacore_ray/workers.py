@@ -16,7 +16,7 @@ from hacore_ray.trainer import Task, Trainer
 
 # Ray would send statistics of its use to its makers.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Told by Ray for every actor that is given no GPU, on every start.
+# Ray would warn of every actor without a GPU, on every start.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
@@ -31,7 +31,7 @@ class RayWorkers:
     """Gives every run to Ray, which starts it where its CPUs and GPUs are free.
 
     Variables of the environment that change what a run does (HACORE_*, PYTHONPATH, TORCH_HOME, numbers of
-    threads) go with it. Raises HacoreError when there is no cluster, or the device is none it can choose.
+    threads) go with it. Raises HacoreError when there is no cluster, or for a device that it cannot choose.
     """
 
     def __init__(self, config: Config, demand: Demand) -> None:
@@ -44,12 +44,12 @@ class RayWorkers:
         if self._connected:
             _connect(config.address)
         try:
-            machines = [it["Resources"] for it in ray.nodes() if it["Alive"]]
-            gpus = any(it.get("GPU") for it in machines)
+            machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            gpus = any(resources.get("GPU") for resources in machines)
             if demand.device == "cuda" and not gpus:
                 raise HacoreError("--device cuda: the Ray cluster has no GPU; use auto or cpu")
             self._device = "cuda" if gpus and demand.device != "cpu" else "cpu"
-            largest = max((self._needs(spec) for spec in demand.specs), key=lambda it: (it[1], it[0]))
+            largest = max((self._needs(spec) for spec in demand.specs), key=lambda need: (need[1], need[0]))
             room = sum(_room(machine, *largest) for machine in machines)
         except BaseException:
             self.close()
@@ -62,7 +62,7 @@ class RayWorkers:
             )
 
     def room(self) -> bool:
-        self._running = [it for it in self._running if it.ended() is None]
+        self._running = [process for process in self._running if process.ended() is None]
         return self._limit is None or len(self._running) < self._limit
 
     def start(self, work: Work) -> RayProcess:
@@ -140,31 +140,30 @@ class RayProcess:
 
 
 def _connect(address: str) -> None:
-    local = address == "local"
     try:
         ray.init(
             address=address,
+            include_dashboard=False if address == "local" else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **({"include_dashboard": False} if local else {}),
         )
     except Exception as error:  # Ray raises errors of many kinds
         text = one_line(" ".join(str(error).split())).rstrip(".")
-        found = "no Ray cluster is found" if address == "auto" else f"no Ray cluster at '{address}': {text}"
+        problem = "no Ray cluster is found" if address == "auto" else f"no Ray cluster at '{address}': {text}"
         raise HacoreError(
-            f"{found}; start one with 'ray start --head', name another as in --with address=10.0.0.1:6379, "
+            f"{problem}; start one with 'ray start --head', name another as in --with address=10.0.0.1:6379, "
             "or use this machine alone with --with address=local"
         ) from error
 
 
 def _environment() -> dict[str, str]:
-    """What the training is told of this process's environment."""
-    held = {
+    """The variables of this process that the training gets."""
+    passed_on = {
         name: value
         for name, value in os.environ.items()
         if name in _PASSED_ON or (name.startswith("HACORE_") and value)
     }
-    return {**held, **{name: os.environ.get(name, "1") for name in _THREADS}}
+    return {**passed_on, **{name: os.environ.get(name, "1") for name in _THREADS}}
 
 
 def _room(machine: dict[str, float], cpus: float, gpus: float) -> int:
@@ -183,6 +182,6 @@ def _ready(reference: Any) -> bool:
 
 
 def _lost(error: RayError) -> Ended:
-    what = "its machine, or Ray's process there, was lost" if isinstance(error, RayActorError) else "Ray"
+    loss = "its machine, or Ray's process there, was lost" if isinstance(error, RayActorError) else "Ray"
     lines = str(error).strip().splitlines() or [""]
-    return Ended(status=None, cause=one_line(f"{what}: {lines[-1].strip()}"))
+    return Ended(status=None, cause=one_line(f"{loss}: {lines[-1].strip()}"))

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 
 from hacore.machine.files import load_tensors
@@ -59,11 +60,11 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.second = made.add_node(num_cpus=1)
-    made.wait_for_nodes()
-    yield made
-    made.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture
@@ -93,18 +94,18 @@ def start(cluster):
 
 def wait_for(what, seconds=180):
     deadline = time.monotonic() + seconds
-    while not (found := what()):
+    while not (value := what()):
         assert time.monotonic() < deadline, "took too long"
         time.sleep(0.05)
-    return found
+    return value
 
 
 def trained(count, steps=1):
     """The runs of which so many have been trained for some steps, once they have."""
 
     def look():
-        found = [it for it in Path("sweeps").rglob("metrics.jsonl") if len(lines(it)) >= steps]
-        return found if len(found) >= count else None
+        files = [file for file in Path("sweeps").rglob("metrics.jsonl") if len(lines(file)) >= steps]
+        return files if len(files) >= count else None
 
     return look
 
@@ -116,20 +117,20 @@ def lines(path):
 def nodes():
     """The nodes that each run was on, in order, by its name."""
     logs = Path("sweeps/small/logs").glob("*.log")
-    return {it.stem: re.findall(r"^on \S+, node (\w+) of Ray$", it.read_text(), re.MULTILINE) for it in logs}
+    return {
+        log.stem: re.findall(r"^on \S+, node (\w+) of Ray$", log.read_text(), re.MULTILINE) for log in logs
+    }
 
 
 def result(entry):
-    found = RunFolder(Path("sweeps/small", entry["run"])).result()
-    del found["training"]
-    return found
+    result = RunFolder(Path("sweeps/small", entry["run"])).result()
+    return attrs.evolve(result, training=None)
 
 
 def alone(name):
     """The result of a run of the sweep that nothing interrupted."""
-    _, found = run(load_spec(Path("sweeps/small/specs", f"{name}.toml")), runs="alone", device="cpu")
-    del found["training"]
-    return found
+    _, result = run(load_spec(Path("sweeps/small/specs", f"{name}.toml")), runs="alone", device="cpu")
+    return attrs.evolve(result, training=None)
 
 
 def test_a_failed_run_does_not_stop_the_rest_on_two_nodes(start):
@@ -137,12 +138,12 @@ def test_a_failed_run_does_not_stop_the_rest_on_two_nodes(start):
     out, error = process.communicate(timeout=300)
     assert process.returncode == 1, error
     assert "4 runs; 2 at a time" in error
-    entries = {it["name"]: it for it in SweepFolder.open("sweeps/small").index()["runs"]}
-    assert {it["status"] for name, it in entries.items() if "k26" in name} == {"failed"}
+    entries = {entry["name"]: entry for entry in SweepFolder.open("sweeps/small").index()["runs"]}
+    assert {entry["status"] for name, entry in entries.items() if "k26" in name} == {"failed"}
     assert "k = 26 is more than the 25 cells" in entries["small-k26-seed1"]["error"]
     assert result(entries["small-k4-seed1"]) == alone("small-k4-seed1")
     assert entries["small-k4-seed0"]["status"] == "finished"
-    assert len({node for them in nodes().values() for node in them}) == 2
+    assert len({node for each in nodes().values() for node in each}) == 2
     assert "resume with: hacore sweep sweeps/small --on ray --with address=" in error
     assert out.count("finished") == 2
 
@@ -157,10 +158,10 @@ def test_ctrl_c_has_all_runs_save_their_state_and_the_sweep_goes_on(start):
     folder = SweepFolder.open("sweeps/small")
     assert [entry["status"] for entry in folder.index()["runs"]] == ["interrupted", "interrupted"]
     for entry in folder.index()["runs"]:
-        it = RunFolder(folder.path / entry["run"])
+        run_folder = RunFolder(folder.path / entry["run"])
         # The state is that of the step at which the run was stopped, not of the last one due.
-        assert load_tensors(it.last)[1]["step"] == len(lines(it.metrics_file)) > 0
-    # On whatever machines it goes on.
+        assert load_tensors(run_folder.last)[1]["step"] == len(lines(run_folder.metrics_file)) > 0
+    # It may continue on other machines.
     run_sweep(folder.sweep(), jobs=2, device="cpu")
     for entry in folder.index()["runs"]:
         assert result(entry) == alone(entry["name"])
@@ -169,14 +170,14 @@ def test_ctrl_c_has_all_runs_save_their_state_and_the_sweep_goes_on(start):
 def test_a_run_whose_machine_is_lost_goes_on_at_another(start, cluster):
     process = start(LONG)
     wait_for(trained(2, steps=25))
-    (lost,) = [name for name, them in nodes().items() if them == [cluster.second.node_id]]
+    (lost,) = [name for name, each in nodes().items() if each == [cluster.second.node_id]]
     cluster.remove_node(cluster.second, allow_graceful=False)
     _, error = process.communicate(timeout=400)
     assert process.returncode == 0, error
     assert "lost" in error
     assert "\ngo on " in error
     assert len(nodes()[lost]) == 2
-    entries = {it["name"]: it for it in SweepFolder.open("sweeps/small").index()["runs"]}
+    entries = {entry["name"]: entry for entry in SweepFolder.open("sweeps/small").index()["runs"]}
     assert result(entries[lost]) == alone(lost)
     assert len(list(Path("sweeps/small/runs").glob("*/*"))) == 2
 
@@ -188,10 +189,11 @@ def test_trainings_leave_when_the_sweep_is_killed(start):
     process.wait()
 
     def left():
-        states = [RunFolder(it.parent).last for it in files]
+        states = [RunFolder(file.parent).last for file in files]
         return all(
-            it.is_file() and load_tensors(it)[1]["step"] == len(lines(it.parents[1] / "metrics.jsonl"))
-            for it in states
+            state.is_file()
+            and load_tensors(state)[1]["step"] == len(lines(state.parents[1] / "metrics.jsonl"))
+            for state in states
         )
 
     wait_for(left)
@@ -200,5 +202,7 @@ def test_trainings_leave_when_the_sweep_is_killed(start):
     assert again.returncode == 0, error
     for entry in SweepFolder.open("sweeps/small").index()["runs"]:
         assert result(entry) == alone(entry["name"])
-        steps = [json.loads(it)["step"] for it in lines(Path("sweeps/small", entry["run"], "metrics.jsonl"))]
+        steps = [
+            json.loads(line)["step"] for line in lines(Path("sweeps/small", entry["run"], "metrics.jsonl"))
+        ]
         assert steps == sorted(steps)

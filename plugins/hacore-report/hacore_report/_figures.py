@@ -13,8 +13,9 @@ import numpy as np
 from hacore.measure.predictions import Prediction
 from hacore.runs.metrics import EvalLine, TrainLine
 from hacore_report._plot import COLOURS, MARKERS, SETTINGS
+from hacore_report._predictions import Compared
 
-# An SVG in an <img> uses the fonts of the reader's machine; so letters stay letters, and the file small.
+# Letters stay letters: an SVG in an <img> uses the reader's fonts, and the file stays small.
 _SETTINGS = {**SETTINGS, "font.size": 10, "axes.labelsize": 10, "legend.fontsize": 9, "svg.fonttype": "none"}
 
 
@@ -36,19 +37,14 @@ def curves(metrics: Sequence[TrainLine | EvalLine]) -> Figure | None:
         return None
 
     def draw(axes: Any) -> None:
-        for ax, key, factor, label in zip(
-            axes, ("loss", "accuracy"), (1, 100), ("loss", "accuracy (%)"), strict=True
-        ):
-            for number, (name, lines) in enumerate(kinds.items()):
-                drawn = [(line.epoch, factor * line[key]) for line in lines]
-                if drawn:
-                    ax.plot(
-                        *zip(*drawn, strict=True),
-                        label=name,
-                        color=COLOURS[2 - number],
-                        marker="o" if len(drawn) < 50 and number else None,
-                        markersize=3,
-                    )
+        for number, (name, lines) in enumerate(kinds.items()):
+            if lines:
+                epochs = [line.epoch for line in lines]
+                marker = "o" if len(lines) < 50 and number else None
+                style = {"label": name, "color": COLOURS[2 - number], "marker": marker, "markersize": 3}
+                axes[0].plot(epochs, [line.loss for line in lines], **style)
+                axes[1].plot(epochs, [100 * line.accuracy for line in lines], **style)
+        for ax, label in zip(axes, ("loss", "accuracy (%)"), strict=True):
             ax.set_xlabel("epoch")
             ax.set_ylabel(label)
             ax.grid(color="#DDDDDD", linewidth=0.5)
@@ -65,10 +61,10 @@ def curves(metrics: Sequence[TrainLine | EvalLine]) -> Figure | None:
 
 def kept_cells(predictions: Sequence[Prediction], cells: int) -> Figure | None:
     """How many cells questions keep, and which types keep more; None where all keep the same number."""
-    counts = np.array([it.kept for it in predictions])
+    counts = np.array([prediction.kept for prediction in predictions])
     if counts.min() == counts.max():
         return None
-    types = np.array([it.type for it in predictions])
+    types = np.array([prediction.type for prediction in predictions])
     parts = {name: counts[types == name] for name in np.unique(types)}
     ordered = sorted(parts, key=lambda name: parts[name].mean())
 
@@ -94,45 +90,45 @@ def kept_cells(predictions: Sequence[Prediction], cells: int) -> Figure | None:
     return _figure(draw, 2, (8.4, max(2.9, 0.6 + 0.22 * len(ordered))), alt)
 
 
-def against_cost(rows: Sequence[Any]) -> Figure | None:
-    """Accuracy of runs against multiply-adds and the share of kept cells.
-
-    rows: with ``name``, ``accuracy``, ``low``, ``high``, ``multiply_adds`` and ``kept`` (a share).
-    """
-    drawn = [it for it in rows if it.accuracy is not None]
-    if not drawn:
+def against_cost(runs: Sequence[Compared]) -> Figure | None:
+    """Accuracy of runs, with its interval, against multiply-adds and the share of kept cells."""
+    points = [
+        (run, 100 * row.accuracy, [[100 * (row.accuracy - row.low)], [100 * (row.high - row.accuracy)]])
+        for run in runs
+        if (row := run.all).accuracy is not None and row.low is not None and row.high is not None
+    ]
+    if not points:
         return None
+    costs = {
+        "multiply-adds a question (millions)": [1e-6 * (run.result.multiply_adds or 0) for run, *_ in points],
+        "cells kept (%)": [100 * run.result.kept for run, *_ in points],
+    }
 
     def draw(axes: Any) -> None:
-        for ax, label, key, factor in (
-            (axes[0], "multiply-adds a question (millions)", "multiply_adds", 1e-6),
-            (axes[1], "cells kept (%)", "kept", 100),
-        ):
-            for number, it in enumerate(drawn):
+        for ax, (label, values) in zip(axes, costs.items(), strict=True):
+            for number, (cost, (run, accuracy, bars)) in enumerate(zip(values, points, strict=True)):
                 ax.errorbar(
-                    factor * (getattr(it, key) or 0),
-                    100 * it.accuracy,
-                    yerr=[[100 * (it.accuracy - it.low)], [100 * (it.high - it.accuracy)]],
+                    cost,
+                    accuracy,
+                    yerr=bars,
                     marker=MARKERS[number % len(MARKERS)],
                     color=COLOURS[(number + 1) % len(COLOURS)],
                     linestyle="none",
                     capsize=2,
-                    label=it.name,
+                    label=run.name,
                 )
             ax.set_xlabel(label)
             ax.set_ylabel("accuracy (%)")
-            # Far enough that a marker is not cut.
-            ax.set_xlim(0, 1.08 * max(factor * (getattr(it, key) or 0) for it in drawn) or 1)
+            ax.set_xlim(0, 1.08 * max(values) or 1)  # beyond the last marker, so that it is not cut
             ax.grid(color="#DDDDDD", linewidth=0.5)
         axes[0].figure.legend(
-            *axes[0].get_legend_handles_labels(),
-            loc="outside upper center",
-            ncols=3,
-            frameon=False,
+            *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False
         )
 
-    said = "; ".join(f"{it.name} {it.accuracy:.1%}, {it.kept:.0%} of the cells" for it in drawn)
-    return _figure(draw, 2, (8.4, 3.2), f"Accuracy against cost: {said}")
+    numbers = "; ".join(
+        f"{run.name} {accuracy:.1f}%, {run.result.kept:.0%} of the cells" for run, accuracy, _ in points
+    )
+    return _figure(draw, 2, (8.4, 3.2), f"Accuracy against cost: {numbers}")
 
 
 def heat(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -152,6 +148,6 @@ def _figure(draw: Any, panels: int, size: tuple[float, float], alt: str) -> Figu
     with matplotlib.rc_context(_SETTINGS):
         figure = Canvas(figsize=size, layout="constrained")
         draw(figure.subplots(1, panels))
-        held = io.BytesIO()
-        figure.savefig(held, format="svg", metadata={"Date": None})
-    return Figure(uri=f"data:image/svg+xml;base64,{base64.b64encode(held.getvalue()).decode()}", alt=alt)
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return Figure(uri=f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}", alt=alt)

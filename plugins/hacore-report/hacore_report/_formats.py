@@ -40,7 +40,7 @@ def as_text(table: Table, digits: int | None = None) -> tuple[str, list[str], li
     pairs = [(column, value) for column in table.columns for value in table.values]
     counts = {len(cell.seeds) for cell in table.cells.values()}
     bodies: list[list[str]] = []
-    extra = {name: [told] + [""] * (len(table.row_keys) - 1) for name, told in BASELINES.items()}
+    extra = {name: [words] + [""] * (len(table.row_keys) - 1) for name, words in BASELINES.items()}
     for column, value in pairs:
         cells = [table.cells.get((row, column, value.name)) for row in table.rows]
         number = decimals(value, cells, digits)
@@ -48,7 +48,7 @@ def as_text(table: Table, digits: int | None = None) -> tuple[str, list[str], li
         for name, line in extra.items():
             cell = table.baselines.get((name, column, value.name))
             line.append(_shown(value, cell, number) if cell else "")
-    rows = [[label(it) for it in row] for row in table.rows]
+    rows = [[label(value) for value in row] for row in table.rows]
     rows = [[*row, *cells] for row, cells in zip(rows, zip(*bodies, strict=True), strict=True)]
     rows += [line for line in extra.values() if any(line[len(table.row_keys) :])]
     return _title(table, counts), [*table.row_keys, *(_head(table, *pair) for pair in pairs)], rows
@@ -57,7 +57,7 @@ def as_text(table: Table, digits: int | None = None) -> tuple[str, list[str], li
 def as_json(table: Table) -> dict[str, Any]:
     """Cells with mean, deviation, seeds and run folders; shares in [0, 1]."""
 
-    def held(cell: Cell) -> dict[str, Any]:
+    def numbers(cell: Cell) -> dict[str, Any]:
         return {
             "mean": cell.mean,
             "deviation": cell.deviation,
@@ -77,7 +77,7 @@ def as_json(table: Table) -> dict[str, Any]:
                 "row": named(table.row_keys, row),
                 "column": named(table.column_keys, column),
                 "value": value.name,
-                **held(table.cells[row, column, value.name]),
+                **numbers(table.cells[row, column, value.name]),
             }
             for row in table.rows
             for column in table.columns
@@ -85,7 +85,7 @@ def as_json(table: Table) -> dict[str, Any]:
             if (row, column, value.name) in table.cells
         ],
         "baselines": [
-            {"baseline": name, "column": named(table.column_keys, column), "value": value, **held(cell)}
+            {"baseline": name, "column": named(table.column_keys, column), "value": value, **numbers(cell)}
             for (name, column, value), cell in table.baselines.items()
         ],
         "notes": list(table.notes),
@@ -105,7 +105,7 @@ def _title(table: Table, counts: set[int]) -> str:
 
 
 def _head(table: Table, column: Labels, value: Value) -> str:
-    place = ", ".join(label(it) for it in column)
+    place = ", ".join(map(label, column))
     if not place:
         return value.title
     return f"{place} {value.title}" if len(table.values) > 1 else place
@@ -180,15 +180,15 @@ def _escaped(text: str) -> str:
 
 
 def _csv(table: Table) -> str:
-    """One line a row; for each column the mean, the deviation and the number of runs."""
+    """A line for each row; of each column the mean, the deviation and the number of runs."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     pairs = [(column, value) for column in table.columns for value in table.values]
-    names = [" ".join([*(label(it) for it in column), value.name]) for column, value in pairs]
-    what = ("mean", "deviation", "runs")
-    writer.writerow([*table.row_keys, *(f"{name} {it}" for name in names for it in what)])
+    names = [" ".join([*map(label, column), value.name]) for column, value in pairs]
+    parts = ("mean", "deviation", "runs")
+    writer.writerow([*table.row_keys, *(f"{name} {part}" for name in names for part in parts)])
     for row in table.rows:
-        line: list[Any] = [label(it) for it in row]
+        line: list[Any] = [*map(label, row)]
         for column, value in pairs:
             cell = table.cells.get((row, column, value.name))
             numbers = (cell.mean, cell.deviation) if cell else (None, None)

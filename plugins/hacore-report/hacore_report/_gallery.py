@@ -25,8 +25,8 @@ _LARGEST = 256  # pixels: what a page shows is no larger
 
 
 @attrs.frozen(kw_only=True)
-class Look:
-    """What one run made of a question. answers: of (answer, probability), the best first.
+class Shown:
+    """What one run made of a question. answers: (answer, probability), the likeliest first.
 
     darkness, presence: data URIs of one pixel a cell.
     """
@@ -49,20 +49,20 @@ class Item:
     type: str
     question: str
     answer: str | None
-    looks: tuple[Look, ...]
+    shown: tuple[Shown, ...]
 
     @property
     def state(self) -> str:
-        """Of the one run; of several whether all agree."""
-        first = self.looks[0].state
-        if len(self.looks) == 1:
+        """Of the one run, or whether several agree."""
+        first = self.shown[0].state
+        if len(self.shown) == 1:
             return first
-        return f"all {first}" if {look.state for look in self.looks} == {first} else "they differ"
+        return f"all {first}" if {shown.state for shown in self.shown} == {first} else "they differ"
 
 
 @attrs.frozen(kw_only=True)
 class Gallery:
-    """images: {key: (data URI, width, height)}. chosen: how the questions were."""
+    """images: {key: (data URI, width, height)}. chosen: how the questions were chosen."""
 
     items: tuple[Item, ...]
     images: dict[str, tuple[str, int, int]]
@@ -70,26 +70,26 @@ class Gallery:
     chosen: str
 
 
-def choose(
+def choose_questions(
     tables: Sequence[Sequence[Prediction]], most: int, each: int = 8, seed: int = 0
 ) -> tuple[list[int], str]:
-    """Ids of at most ``most`` random questions, as many of every type and outcome as there are, and a note.
+    """Ids of at most ``most`` random questions, balanced over types and outcomes, and a note on the choice.
 
-    tables: the predictions of one run, or of several on the same questions, whose outcome is then
-    whether they agree. each: at most so many of a type and outcome.
+    tables: the predictions of one run, or of several on the same questions; the outcome of several is
+    the outcome of each. each: the most questions of one type and outcome.
     """
     random = np.random.default_rng(seed)
     outcomes: dict[int, list[str]] = defaultdict(list)
     types: dict[int, str] = {}
     for table in tables:
-        for it in table:
-            outcomes[it.id].append(it.state)
-            types[it.id] = it.type
-    cells: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
+        for prediction in table:
+            outcomes[prediction.id].append(prediction.state)
+            types[prediction.id] = prediction.type
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for number, states in outcomes.items():
-        cells[types[number], tuple(states) if len(set(states)) > 1 else (states[0],)].append(number)
-    shuffled = [[them[i] for i in random.permutation(len(them))] for _, them in sorted(cells.items())]
-    turns = [them[turn] for turn in range(each) for them in shuffled if turn < len(them)]
+        groups[types[number], tuple(states) if len(set(states)) > 1 else (states[0],)].append(number)
+    shuffled = [[ids[i] for i in random.permutation(len(ids))] for _, ids in sorted(groups.items())]
+    turns = [ids[turn] for turn in range(each) for ids in shuffled if turn < len(ids)]
     note = (
         f"{min(len(turns), most):,} of {len(outcomes):,} questions, drawn at random: up to {each} of each "
         "type and outcome, so that the share of right answers here is not the accuracy."
@@ -103,74 +103,77 @@ def gallery(runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *,
     from hacore.measure.reading import question_text
 
     dataset = runs[0][0].dataset
-    ids, note = choose([predictions for _, predictions in runs], most)
-    asked = dataset.questions(split)
-    row_of = {number: row for row, number in enumerate(asked.ids.tolist())}
+    ids, note = choose_questions([predictions for _, predictions in runs], most)
+    questions = dataset.questions(split)
+    row_of = {number: row for row, number in enumerate(questions.ids.tolist())}
     missing = [number for number in ids if number not in row_of]
     if missing:
         raise RunError(f"split '{split}' has no question {missing[0]}; the data are not those of the run")
     rows = np.array([row_of[number] for number in ids], np.int64)
-    seen = [_look(trained, split, rows) for trained, _ in runs]
-    recorded = [{it.id: it for it in predictions} for _, predictions in runs]
+    outputs = [_predict(trained, split, rows) for trained, _ in runs]
+    recorded = [{prediction.id: prediction for prediction in predictions} for _, predictions in runs]
     items = []
     for place, (number, row) in enumerate(zip(ids, rows.tolist(), strict=True)):
-        words = asked.words[asked.offsets[row] : asked.offsets[row + 1]].tolist()
-        right = recorded[0][number].answer
+        words = questions.words[questions.offsets[row] : questions.offsets[row + 1]].tolist()
         items.append(
             Item(
                 id=number,
-                image=str(int(asked.image[row])),
+                image=str(int(questions.image[row])),
                 type=recorded[0][number].type,
                 question=question_text([dataset.vocabulary[word] for word in words]),
-                answer=right,
-                looks=tuple(
-                    _picture(looks[place], predictions[number])
-                    for looks, predictions in zip(seen, recorded, strict=True)
+                answer=recorded[0][number].answer,
+                shown=tuple(
+                    _picture(output[place], predictions[number])
+                    for output, predictions in zip(outputs, recorded, strict=True)
                 ),
             )
         )
     images = dataset.images(split)
-    used = {item.image: _encoded(images[int(item.image)]) for item in items}
-    grids = tuple(looks[0].presence.shape for looks in seen)
-    return Gallery(items=tuple(items), images=used, grids=grids, chosen=note)
+    encoded = {item.image: _encoded(images[int(item.image)]) for item in items}
+    grids = tuple(output[0].presence.shape for output in outputs)
+    return Gallery(items=tuple(items), images=encoded, grids=grids, chosen=note)
 
 
-def _look(trained: Trained, split: str, rows: np.ndarray[Any, Any]) -> list[Seen]:
-    """What was not recorded of some questions: the presence of the cells and the next likely answers."""
+def _predict(trained: Trained, split: str, rows: np.ndarray[Any, Any]) -> list[Seen]:
+    """What predictions do not record: the presence of the cells and the next likely answers."""
     from hacore.data import make_batch
     from hacore.measure.predict import evaluating, predict
     from hacore.measure.reading import read_output
 
     dataset, model = trained.dataset, trained.model
-    asked, inputs = dataset.questions(split), dataset.inputs(split)
+    questions, inputs = dataset.questions(split), dataset.inputs(split)
     objects = dataset.objects(split) if model.oracle else None
-    seen: list[Seen] = []
+    outputs: list[Seen] = []
     with evaluating(model):
         for start in range(0, len(rows), _BATCH):
-            batch = make_batch(asked, inputs, rows[start : start + _BATCH], objects).to(trained.device)
-            seen += read_output(predict(model, batch, trained.precision), dataset.answers, _TOP + 1)
-    return seen
+            batch = make_batch(questions, inputs, rows[start : start + _BATCH], objects).to(trained.device)
+            outputs += read_output(predict(model, batch, trained.precision), dataset.answers, _TOP + 1)
+    return outputs
 
 
-def _picture(seen: Seen, recorded: Prediction) -> Look:
-    """What was recorded counts: the same question in another batch may be rounded to another answer."""
+def _picture(output: Seen, recorded: Prediction) -> Shown:
+    """What was recorded wins: in another batch, rounding may give the same question another answer."""
     from hacore.measure.reading import brightness
 
-    bright = seen.brightness
-    if recorded.cells is not None:  # runs of contract 1 have none
+    bright = output.brightness
+    if recorded.cells is not None:  # runs of contract 1 recorded none
         bright = brightness(recorded.cells, recorded.weights, bright.shape)
     dark = np.zeros((*bright.shape, 4), np.uint8)
     dark[..., 3] = (255 * 0.7 * (1 - bright)).round()
     likeliest = (recorded.prediction, recorded.probability)
-    others = [(it.answer, it.probability) for it in seen.answers if it.answer != recorded.prediction]
-    return Look(
+    others = [
+        (answer.answer, answer.probability)
+        for answer in output.answers
+        if answer.answer != recorded.prediction
+    ]
+    return Shown(
         state=recorded.state,
         prediction=recorded.prediction,
         answers=(likeliest, *others[: _TOP - 1]),
         kept=recorded.kept,
-        cells=seen.presence.size,
+        cells=output.presence.size,
         darkness=_uri(dark, "PNG"),
-        presence=_uri(heat(seen.presence), "PNG"),
+        presence=_uri(heat(output.presence), "PNG"),
     )
 
 

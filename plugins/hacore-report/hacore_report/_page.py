@@ -1,8 +1,7 @@
-"""Pages about runs: one file each, which fetches nothing. Needs jinja2, matplotlib and Pillow."""
+"""Pages about runs: one file each, which fetches nothing."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from hacore.measure.scores import Baseline
 from hacore.runs import Result, RunFolder
 from hacore.runs.metrics import read_metrics
 from hacore.runs.result import Training
-from hacore_report._predictions import Row, by_type, confusion
+from hacore_report._predictions import Compared, by_type, confusion
 from hacore_report._runs import Run, label, read_runs
 from hacore_report._table import distinguishing
 from hacore_report._values import BASELINES
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from hacore.runs.trained import Trained
     from hacore_report._gallery import Gallery
 
-_NEEDED = {"jinja2": "jinja2", "matplotlib": "matplotlib", "PIL": "pillow"}
 MOST_RUNS = 8
 
 
@@ -37,10 +35,8 @@ def write_report(
     """Write the page about a finished run, ``report/index.html`` in its folder; returns its path.
 
     trained: its model, where it is loaded already. Where the model or its data cannot be opened the page
-    has no gallery and says why. Raises RunError when the run is not finished, HacoreError when a library
-    is missing.
+    has no gallery and says why. Raises RunError when the run is not finished.
     """
-    _need_libraries()
     from hacore_report import _figures
 
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
@@ -58,7 +54,7 @@ def write_report(
         curves=_figures.curves(read_metrics(folder.metrics_file)),
         rows=rows,
         cells=cells,
-        baselines=[(BASELINES[name], held) for name, held in result.baselines.items()],
+        baselines=_baselines(result),
         baseline_of=_baseline_of,
         kept=_figures.kept_cells(predictions, cells),
         confusion=confusion(predictions),
@@ -69,24 +65,6 @@ def write_report(
     return folder.report_file
 
 
-@attrs.frozen(kw_only=True)
-class Compared:
-    """A row of a comparison. kept: share of the cells."""
-
-    name: str
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    kept: float
-    result: Result
-    types: dict[str, Row]
-
-    @property
-    def multiply_adds(self) -> int | None:
-        """Of one question; None in runs of before they were counted."""
-        return self.result.multiply_adds
-
-
 def write_comparison(
     runs: Sequence[str | Path], output: str | Path, *, device: str = "auto"
 ) -> tuple[Path, tuple[str, ...]]:
@@ -95,44 +73,33 @@ def write_comparison(
     runs: run folders, sweep folders, folders of runs; at most ``MOST_RUNS`` runs, measured on the same
     split of the same data, or HacoreError.
     """
-    _need_libraries()
     from hacore_report import _figures
 
-    found = read_runs(runs)
-    _comparable(found.runs)
-    folders = [RunFolder(run.path) for run in found.runs]
-    results = [folder.result() for folder in folders]
-    split = results[0].split
+    finished = read_runs(runs)
+    _require_same_data(finished.runs)
+    folders = [RunFolder(run.path) for run in finished.runs]
+    first = finished.runs[0].result
+    split = first.split
     tables = [read_predictions(folder.predictions_file(split)) for folder in folders]
     for folder, table in zip(folders, tables, strict=True):
-        if {it.id for it in table} != {it.id for it in tables[0]}:
+        if {line.id for line in table} != {line.id for line in tables[0]}:
             raise HacoreError(
                 f"{folder.path}: its predictions are on other questions than those of {folders[0].path}; "
                 "measure both again with 'hacore eval'"
             )
-    compared = []
-    for name, result, table in zip(_names(found.runs), results, tables, strict=True):
-        rows = by_type(table)
-        compared.append(
-            Compared(
-                name=name,
-                accuracy=rows[-1].accuracy,
-                low=rows[-1].low,
-                high=rows[-1].high,
-                kept=result.kept,
-                result=result,
-                types={it.name: it for it in rows},
-            )
-        )
+    compared = [
+        Compared(name=name, result=run.result, types={row.name: row for row in by_type(table)})
+        for name, run, table in zip(_names(finished.runs), finished.runs, tables, strict=True)
+    ]
     gallery, problem = _gallery(folders, [None] * len(folders), tables, split, device)
     page = _render(
         "comparison.html.jinja",
-        title="Comparison of " + ", ".join(it.name for it in compared),
+        title="Comparison of " + ", ".join(row.name for row in compared),
         split=split,
-        data=results[0].data,
+        data=first.data,
         questions=len(tables[0]),
         compared=compared,
-        baselines=[(BASELINES[name], held) for name, held in results[0].baselines.items()],
+        baselines=_baselines(first),
         baseline_of=_baseline_of,
         figure=_figures.against_cost(compared),
         gallery=gallery,
@@ -140,16 +107,10 @@ def write_comparison(
     )
     path = Path(output)
     write_whole(path, page.encode(), option="--output")
-    return path, found.notes
+    return path, finished.notes
 
 
-def _need_libraries() -> None:
-    missing = [name for module, name in _NEEDED.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise HacoreError(f"a report needs {', '.join(missing)}; run 'pip install hacore[report]'")
-
-
-def _comparable(runs: Sequence[Run]) -> None:
+def _require_same_data(runs: Sequence[Run]) -> None:
     if len(runs) > MOST_RUNS:
         raise HacoreError(f"{len(runs)} runs are too many for one page; compare at most {MOST_RUNS}")
     first = runs[0]
@@ -163,13 +124,13 @@ def _comparable(runs: Sequence[Run]) -> None:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """The names of the specs, with what tells apart those of the same name."""
-    names = [str(run.spec["name"]) for run in runs]
+    """The names of the specs; those that are the same get what tells them apart."""
+    names = [run.name for run in runs]
     for keys in (distinguishing(runs), ("seed",)):
-        twice = {name for name, count in Counter(names).items() if count > 1}
+        repeated = {name for name, count in Counter(names).items() if count > 1}
         names = [
             f"{name} ({', '.join(f'{key} = {label(run.get(key))}' for key in keys)})"
-            if name in twice
+            if name in repeated
             else name
             for name, run in zip(names, runs, strict=True)
         ]
@@ -190,24 +151,24 @@ def _gallery(
     try:
         loaded: list[Trained] = []
         for folder, model in zip(folders, models, strict=True):
-            it = model or load(folder, device=device)
-            if loaded and it.opened is None:
-                it = attrs.evolve(it, opened=loaded[0].dataset.reading(None))  # of the same fingerprint
-            loaded.append(_reading(it))
+            trained = model or load(folder, device=device)
+            if loaded and trained.opened is None:  # the data have the same fingerprint
+                trained = attrs.evolve(trained, opened=loaded[0].dataset.reading(None))
+            loaded.append(_with_features(trained))
         return gallery(list(zip(loaded, tables, strict=True)), split, most=240 // len(folders)), None
     except HacoreError as error:
         return None, str(error)
 
 
-def _reading(trained: Trained) -> Trained:
-    """The model with its data, read as they were when it was measured: from a store of features, if any."""
+def _with_features(trained: Trained) -> Trained:
+    """The model with its data read as when it was measured: from a store of features, if any."""
     from hacore.features.describe import with_features
 
     if trained.opened is not None and trained.opened.store is not None:
         return trained
     try:
         return attrs.evolve(trained, opened=with_features(trained.dataset, trained.spec, trained.model))
-    except DataError:  # the store is gone or another one: the images give the same up to rounding
+    except DataError:  # without the store: the images give the same up to rounding
         return trained
 
 
@@ -245,6 +206,11 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def _baselines(result: Result) -> list[tuple[str, Baseline]]:
+    """The baselines with their names in words."""
+    return [(BASELINES[name], baseline) for name, baseline in result.baselines.items()]
+
+
 def _baseline_of(baseline: Baseline, name: str) -> float | None:
     """A baseline's accuracy of a type of question, or of "all"."""
     return baseline.accuracy if name == "all" else baseline.by_type.get(name)
@@ -260,6 +226,7 @@ def _render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["number"] = lambda value: _number(value) or "–"
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
     text: str = environment.get_template(template).render(**values)
     return text

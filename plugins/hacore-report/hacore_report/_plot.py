@@ -1,23 +1,26 @@
 """Accuracy, time and multiply-adds against the share of cells that are kept.
 
-Series differ in colour, marker and line style, so that they are told apart in grey and by readers who
-see colours differently; the colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/).
+Series differ in colour, marker and line style, so that they can be told apart in grey and by readers who
+are colour-blind; the colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/).
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hacore.errors import HacoreError
 from hacore_report._runs import Run, Runs, known_key, label
-from hacore_report._table import differing, distinguishing, explained, machine, values_of
-from hacore_report._values import BASELINES, Cell, Value, baseline, order, summary, value_named
+from hacore_report._table import differing, differing_machines, distinguishing, explained, values_of
+from hacore_report._values import BASELINES, Cell, Value, baseline, sort_key, summary, value_named
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".svg", ".png", ".pdf")
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -66,88 +69,96 @@ def plot(
     each combination of their values; by default selector and aggregator, where they differ. Points are
     means over seeds, with the sample standard deviation as error bars. time: ``training.seconds`` or
     ``training.questions_per_second``. Returns notes for the reader.
-    Raises HacoreError when matplotlib is missing.
+    Raises HacoreError for a file of another format, an unknown key, and when there is nothing to draw.
     """
+    import matplotlib
+
     path = Path(output)
     if path.suffix.lower() not in SUFFIXES:
         raise HacoreError(f"{output}: the name of a picture ends in {', '.join(SUFFIXES)}")
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise HacoreError("a plot needs matplotlib; run 'pip install hacore[plot]'") from None
     for key in series or ():
         known_key(key, runs.runs)
     if series is None:
         varied = differing(runs.runs)
         series = [key for key in ("selector.use", "aggregator.use") if key in varied]
     panels = [value_named(name, runs.runs) for name in (value, time)]
-    if any("multiply_adds" in run.result for run in runs.runs):
+    if any(run.result.multiply_adds is not None for run in runs.runs):
         panels.append(Value(name="multiply-adds", key="multiply_adds"))
     lines = _lines(runs.runs, series, panels)
     if not any(point.cells[0] for points in lines.values() for point in points):
         raise HacoreError(f"no run has a number for '{value}', so there is nothing to draw")
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(2.35 * len(panels), 2.5), layout="constrained")
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for index, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
-            points = [point for them in lines.values() for point in them]
-            factor, words = _unit(panel, [cell.mean for it in points if (cell := it.cells[index])])
-            for number, (name, them) in enumerate(lines.items()):
-                _draw(ax, name, them, index, number, factor)
-            _scale(ax.set_xscale, ax.xaxis, [100 * point.kept.mean for point in points], 8)
-            ax.set_xlabel("cells kept (%)")
-            ax.set_ylabel(words)
-            if panel.share:
-                _baseline(ax, panel, runs.runs)
-            else:
-                heights = [factor * cell.mean for it in points if (cell := it.cells[index])]
-                if not _scale(ax.set_yscale, ax.yaxis, heights, 5):
-                    ax.set_ylim(bottom=0)
-            ax.grid(axis="y", color="#DDDDDD", linewidth=0.5)
-            ax.set_axisbelow(True)
-        if len(lines) > 1 or title:
-            handles, names = axes[0].get_legend_handles_labels()
-            figure.legend(
-                handles,
-                names,
-                loc="outside upper center",
-                ncols=min(len(lines), 4),
-                frameon=False,
-                title=title,
-                handlelength=3.2,
-            )
-        _save(figure, path)
+        _save(_figure(runs.runs, lines, panels, title), path)
     return (*runs.notes, *_notes(runs.runs, series, panels))
+
+
+def _figure(
+    runs: Sequence[Run], lines: Mapping[str, Sequence[Point]], panels: Sequence[Value], title: str | None
+) -> Figure:
+    """Panels side by side, one legend above them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.35 * len(panels), 2.5), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for index, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
+        _draw_panel(ax, panel, index, lines, runs)
+    if len(lines) > 1 or title:
+        figure.legend(
+            *axes[0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=min(len(lines), 4),
+            frameon=False,
+            title=title,
+            handlelength=3.2,
+        )
+    return figure
+
+
+def _draw_panel(
+    ax: Any, panel: Value, index: int, lines: Mapping[str, Sequence[Point]], runs: Sequence[Run]
+) -> None:
+    points = [point for line in lines.values() for point in line]
+    means = [cell.mean for point in points if (cell := point.cells[index])]
+    factor, words = _unit(panel, means)
+    for number, (name, line) in enumerate(lines.items()):
+        _draw_line(ax, name, line, index, number, factor)
+    _scale(ax.set_xscale, ax.xaxis, [100 * point.kept.mean for point in points], 8)
+    ax.set_xlabel("cells kept (%)")
+    ax.set_ylabel(words)
+    if panel.share:
+        _draw_baseline(ax, panel, runs)
+    elif not _scale(ax.set_yscale, ax.yaxis, [factor * mean for mean in means], 5):
+        ax.set_ylim(bottom=0)
+    ax.grid(axis="y", color="#DDDDDD", linewidth=0.5)
+    ax.set_axisbelow(True)
 
 
 def _lines(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) -> dict[str, list[Point]]:
     """The points of each series, by their share of kept cells."""
     experiments: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    came = sorted(runs, key=lambda run: [order(run.get(key)) for key in series])
-    for run in came:
+    for run in sorted(runs, key=lambda run: [sort_key(run.get(key)) for key in series]):
         name = ", ".join(label(run.get(key)) for key in series)
         experiments[name, json.dumps(run.options(), sort_keys=True)].append(run)
     lines: dict[str, list[Point]] = defaultdict(list)
     kept = Value(name="kept", key="kept")
-    for (name, _), them in experiments.items():
-        share = summary(kept, them)
+    for (name, _), group in experiments.items():
+        share = summary(kept, group)
         if share is not None:
-            lines[name].append(Point(kept=share, cells=tuple(summary(it, them) for it in panels)))
+            lines[name].append(Point(kept=share, cells=tuple(summary(panel, group) for panel in panels)))
     return {name: sorted(points, key=lambda point: point.kept.mean) for name, points in lines.items()}
 
 
-def _draw(ax: Any, name: str, points: Sequence[Point], panel: int, number: int, factor: float) -> None:
-    having = [(point.kept, cell) for point in points if (cell := point.cells[panel]) is not None]
+def _draw_line(ax: Any, name: str, points: Sequence[Point], panel: int, number: int, factor: float) -> None:
+    pairs = [(point.kept, cell) for point in points if (cell := point.cells[panel]) is not None]
     colour = COLOURS[number % len(COLOURS)]
     ax.errorbar(
-        [100 * kept.mean for kept, _ in having],
-        [factor * cell.mean for _, cell in having],
-        xerr=_bars([kept for kept, _ in having], 100),
-        yerr=_bars([cell for _, cell in having], factor),
+        [100 * kept.mean for kept, _ in pairs],
+        [factor * cell.mean for _, cell in pairs],
+        xerr=_bars([kept for kept, _ in pairs], 100),
+        yerr=_bars([cell for _, cell in pairs], factor),
         label=name or "all runs",
         color=colour,
-        linestyle=DASHES[number % len(DASHES)] if len(having) > 1 else "none",
+        linestyle=DASHES[number % len(DASHES)] if len(pairs) > 1 else "none",
         marker=MARKERS[number % len(MARKERS)],
         markersize=4.2,
         markerfacecolor="white" if number % 2 else colour,
@@ -165,7 +176,7 @@ def _bars(cells: Sequence[Cell], factor: float) -> list[float] | None:
 
 
 def _unit(panel: Value, heights: Sequence[float]) -> tuple[float, str]:
-    """The factor from what was measured to what is shown, and the words for it with their unit."""
+    """The factor from what was measured to what is shown, and the axis label with its unit."""
     if panel.key == "multiply_adds":
         power = 9 if max(heights, default=0) >= 1e10 else 6
         return 10.0**-power, f"multiply-adds ($10^{power}$)"
@@ -180,25 +191,25 @@ def _scale(set_scale: Any, axis: Any, numbers: Sequence[float], ratio: float) ->
     """Logarithmic where the numbers span more than the ratio, with ticks at 1, 2 and 5; says whether."""
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-    far = bool(numbers) and min(numbers) > 0 and max(numbers) > ratio * min(numbers)
-    if far:
+    wide = bool(numbers) and min(numbers) > 0 and max(numbers) > ratio * min(numbers)
+    if wide:
         set_scale("log")
         few = max(numbers) < 300 * min(numbers)
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=20))
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(lambda number, _: f"{number:,.0f}" if number >= 1000 else f"{number:g}")
-    return far
+    return wide
 
 
-def _baseline(ax: Any, panel: Value, runs: Sequence[Run]) -> None:
-    cells = {told: cell for name, told in BASELINES.items() if (cell := baseline(panel, name, runs))}
+def _draw_baseline(ax: Any, panel: Value, runs: Sequence[Run]) -> None:
+    cells = {words: cell for name, words in BASELINES.items() if (cell := baseline(panel, name, runs))}
     if not cells:
         return
-    told, cell = max(cells.items(), key=lambda it: it[1].mean)
+    words, cell = max(cells.items(), key=lambda pair: pair[1].mean)
     ax.axhline(100 * cell.mean, color="#777777", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     ax.annotate(
-        told,
+        words,
         (1, 100 * cell.mean),
         xycoords=("axes fraction", "data"),
         xytext=(0, 2),
@@ -226,8 +237,8 @@ def _notes(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
     others = [key for key in differing(runs) if key not in (*series, *along)]
     others = [key for key in others if not explained(key, runs, (*series, *along))]
     if any(panel.timed for panel in panels):
-        others += machine(runs)
+        others += differing_machines(runs)
     if others:
-        found = "; ".join(f"{key}: {values_of(key, runs)}" for key in others)
-        notes.append(f"the runs also differ in {found}")
+        differences = "; ".join(f"{key}: {values_of(key, runs)}" for key in others)
+        notes.append(f"the runs also differ in {differences}")
     return notes

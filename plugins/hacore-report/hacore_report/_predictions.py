@@ -10,18 +10,19 @@ from statistics import fmean
 import attrs
 
 from hacore.measure.predictions import Prediction
+from hacore.runs import Result
 
 
 def wilson(right: float, questions: int, z: float = 1.959964) -> tuple[float, float]:
-    """The score interval of a share, at 95%; unlike p +- z s it stays in [0, 1] and is no point at 0 or 1.
+    """The score interval of a share, at 95%; unlike p +- z s it stays in [0, 1] and has a width at 0 and 1.
 
-    Exactly meant for scores of 0 and 1; of scores in between, as VQA's, it is too wide, never too narrow,
-    as their variance is smaller. Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
+    Exact for scores of 0 and 1. For scores in between, as VQA's, it is never too narrow, as their variance
+    is smaller. Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
     """
     share, z2 = right / questions, z * z
     centre = (share + z2 / (2 * questions)) / (1 + z2 / questions)
     half = z / (1 + z2 / questions) * math.sqrt(share * (1 - share) / questions + z2 / (4 * questions**2))
-    # Rounding must not part a bound from the share that it is equal to.
+    # Rounding must not separate a bound from the share that it equals.
     low = max(0.0, centre - half) if right > 0 else 0.0
     return low, min(1.0, centre + half) if right < questions else 1.0
 
@@ -40,16 +41,15 @@ class Row:
 
 
 def by_type(predictions: Sequence[Prediction]) -> list[Row]:
-    """A row for each type of question in the order of first appearance by name, the last one for all."""
+    """A row for each type of question, by name, and a last one for all."""
     parts: dict[str, list[Prediction]] = defaultdict(list)
-    for it in predictions:
-        parts[it.type].append(it)
-    return [row(name, parts[name]) for name in sorted(parts)] + [row("all", predictions)]
+    for prediction in predictions:
+        parts[prediction.type].append(prediction)
+    return [_row(name, parts[name]) for name in sorted(parts)] + [_row("all", predictions)]
 
 
-def row(name: str, predictions: Sequence[Prediction]) -> Row:
-    """The row of some questions."""
-    scores = [it.score for it in predictions if it.score is not None]
+def _row(name: str, predictions: Sequence[Prediction]) -> Row:
+    scores = [prediction.score for prediction in predictions if prediction.score is not None]
     low, high = wilson(sum(scores), len(scores)) if scores else (None, None)
     return Row(
         name=name,
@@ -57,8 +57,22 @@ def row(name: str, predictions: Sequence[Prediction]) -> Row:
         accuracy=fmean(scores) if scores else None,
         low=low,
         high=high,
-        kept=fmean(it.kept for it in predictions),
+        kept=fmean(prediction.kept for prediction in predictions),
     )
+
+
+@attrs.frozen(kw_only=True)
+class Compared:
+    """A run of a comparison. types: its rows by type of question, the last one of all questions."""
+
+    name: str
+    result: Result
+    types: dict[str, Row]
+
+    @property
+    def all(self) -> Row:
+        """Over all questions."""
+        return self.types["all"]
 
 
 @attrs.frozen(kw_only=True)
@@ -76,15 +90,17 @@ class Confusion:
 
 def confusion(predictions: Sequence[Prediction], most: int = 30) -> Confusion | None:
     """Of the answers that are most frequent, right or given; None where no right answer is known."""
-    known = [it for it in predictions if it.answer is not None]
-    if not known:
+    pairs = [(line.answer, line.prediction) for line in predictions if line.answer is not None]
+    if not pairs:
         return None
-    frequent = Counter(answer for it in known for answer in (str(it.answer), it.prediction))
-    labels = sorted((it for it, _ in frequent.most_common(most)), key=lambda it: (-frequent[it], it))
-    if len(frequent) > most:
+    frequency = Counter(answer for pair in pairs for answer in pair)
+    labels = sorted(
+        (answer for answer, _ in frequency.most_common(most)), key=lambda answer: (-frequency[answer], answer)
+    )
+    if len(frequency) > most:
         labels.append(Confusion.OTHER)
     place = {label: number for number, label in enumerate(labels)}
     counts = [[0] * len(labels) for _ in labels]
-    for it in known:
-        counts[place.get(str(it.answer), -1)][place.get(it.prediction, -1)] += 1
+    for right, given in pairs:
+        counts[place.get(right, -1)][place.get(given, -1)] += 1
     return Confusion(labels=tuple(labels), counts=tuple(map(tuple, counts)))

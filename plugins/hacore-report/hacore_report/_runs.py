@@ -1,4 +1,4 @@
-"""Finished runs as flat records: what their specs say and what was measured, by dotted keys."""
+"""Finished runs: what their specs say and what was measured, by dotted keys."""
 
 from __future__ import annotations
 
@@ -11,21 +11,30 @@ from typing import Any
 import attrs
 
 from hacore.errors import HacoreError, RunError, did_you_mean
-from hacore.runs import RunFolder
-from hacore.spec._structure import shown
+from hacore.runs import Result, RunFolder
 from hacore.sweeps import SweepFolder
 
 NOT_AN_OPTION = ("name", "seed")
 """Keys of a spec in which runs of one experiment differ."""
+_LONGEST = 60  # characters of a value that is shown
 
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """A finished run. spec: its resolved spec; result: its result.json; both {dotted key: value}."""
+    """A finished run.
+
+    spec: its resolved spec, {dotted key: value}. measured: its result, {dotted key: value}.
+    """
 
     path: Path
     spec: dict[str, Any]
-    result: dict[str, Any]
+    result: Result
+    measured: dict[str, Any] = attrs.field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The name of its spec."""
+        return str(self.spec["name"])
 
     @property
     def seed(self) -> int:
@@ -34,33 +43,35 @@ class Run:
 
     def get(self, key: str) -> Any:
         """The value of a dotted key of the spec or of result.json; None where there is none."""
-        return self.spec[key] if key in self.spec else self.result.get(key)
+        return self.spec[key] if key in self.spec else self.measured.get(key)
 
     def options(self) -> dict[str, Any]:
-        """All that makes the experiment but its name and seed, and on what it was measured."""
-        data = {key: self.result.get(key) for key in ("data.fingerprint", "split")}
+        """What the experiment is, except for name and seed, and on what data it was measured."""
+        data = {"data.fingerprint": self.result.data.fingerprint, "split": self.result.split}
         return {**{key: value for key, value in self.spec.items() if key not in NOT_AN_OPTION}, **data}
 
 
 @attrs.frozen(kw_only=True)
 class Runs:
-    """Runs to report on. notes: a line on each thing that was left out, or has to be known."""
+    """Runs to report on. notes: a line on each thing that was left out or that a reader must know."""
 
     runs: tuple[Run, ...]
     notes: tuple[str, ...] = ()
 
     def where(self, conditions: Sequence[tuple[str, Any]]) -> Runs:
-        """Those whose values of some keys are these; numbers equal whatever their type."""
+        """The runs that have these values. Raises HacoreError where no run has them."""
         for key, _ in conditions:
             known_key(key, self.runs)
         kept = [run for run in self.runs if all(run.get(key) == value for key, value in conditions)]
         if not kept:
-            asked = ", ".join(f"{key} = {shown(value)}" for key, value in conditions)
-            had = {
+            wanted = ", ".join(
+                f"{key} = {'none' if value is None else label(value)}" for key, value in conditions
+            )
+            values = {
                 key: ", ".join(sorted({label(run.get(key)) for run in self.runs})) for key, _ in conditions
             }
-            found = "; ".join(f"{key} has {values}" for key, values in had.items())
-            raise HacoreError(f"no run has {asked}; {found}")
+            there = "; ".join(f"{key} has {labels}" for key, labels in values.items())
+            raise HacoreError(f"no run has {wanted}; {there}")
         return Runs(runs=tuple(kept), notes=self.notes)
 
 
@@ -71,27 +82,25 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     Raises HacoreError when a path is none of these, or when no run is finished.
     """
     notes: list[str] = []
-    found: dict[Path, Run] = {}
+    finished: dict[Path, Run] = {}
     for path in paths:
         for folder in _folders(Path(path), notes):
             if not folder.result_file.is_file():
                 notes.append(f"{folder.path}: has no result yet and is left out")
             else:
-                found.setdefault(folder.path.resolve(), _read(folder))
-    if not found:
+                finished.setdefault(folder.path.resolve(), _read(folder))
+    if not finished:
         raise HacoreError("\n".join([*notes, "no finished run; give run folders or sweep folders"]))
-    newest = _newest(found.values(), notes)
-    if oracles := sorted({str(run.spec["name"]) for run in newest if run.get("oracle")}):
-        notes.append(
-            f"{', '.join(oracles)}: an oracle, which was told the objects that each question is about"
-        )
+    newest = _newest(finished.values(), notes)
+    if oracles := sorted({run.name for run in newest if run.result.oracle}):
+        notes.append(f"{', '.join(oracles)}: an oracle, which was told the objects of each question")
     return Runs(runs=tuple(newest), notes=tuple(notes))
 
 
 def known_key(key: str, runs: Sequence[Run]) -> None:
     """Raise HacoreError unless some run has a value under the key."""
-    if not any(key in run.spec or key in run.result for run in runs):
-        known = [*runs[0].spec, *runs[0].result]
+    if not any(key in run.spec or key in run.measured for run in runs):
+        known = [*runs[0].spec, *runs[0].measured]
         raise HacoreError(
             f"no run has a value '{key}'{did_you_mean(key, known)}; keys are those of spec.toml and of "
             "result.json, as in selector.k or training.seconds"
@@ -99,21 +108,24 @@ def known_key(key: str, runs: Sequence[Run]) -> None:
 
 
 def label(value: Any) -> str:
-    """A value as a table shows it: strings bare, ``-`` for none."""
+    """A value as a table shows it: strings bare, ``-`` for none, others as in TOML, cut when long."""
     if value is None:
         return "-"
-    return value if isinstance(value, str) else shown(value)
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
+def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
     """{dotted key: value that is not a table}."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, dict):
-            found.update(flat(value, f"{above}{key}."))
+            values.update(_flat(value, f"{above}{key}."))
         else:
-            found[f"{above}{key}"] = value
-    return found
+            values[f"{above}{key}"] = value
+    return values
 
 
 def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
@@ -131,7 +143,7 @@ def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
         if not inner:
             raise RunError(
                 f"{path}: is neither a run folder (it has no spec.toml) nor a sweep folder "
-                "(it has no sweep.json)"
+                "(it has no sweep.json); give one that 'hacore run' or 'hacore sweep' wrote"
             )
         yield from (RunFolder(file.parent) for file in inner)
 
@@ -142,8 +154,9 @@ def _read(folder: RunFolder) -> Run:
     except (OSError, ValueError) as error:
         raise RunError(f"{folder.spec_file}: cannot be read: {error}") from None
     if "seed" not in spec:
-        raise RunError(f"{folder.path}: is not a run folder of hacore")
-    return Run(path=folder.path, spec=flat(spec), result=flat(folder.result().as_dict()))
+        raise RunError(f"{folder.path}: is not a run folder of hacore: its spec.toml has no seed")
+    result = folder.result()
+    return Run(path=folder.path, spec=_flat(spec), result=result, measured=_flat(result.as_dict()))
 
 
 def _newest(runs: Iterable[Run], notes: list[str]) -> list[Run]:
@@ -155,7 +168,7 @@ def _newest(runs: Iterable[Run], notes: list[str]) -> list[Run]:
         if other is None:
             newest[key] = run
             continue
-        left, kept = sorted((other, run), key=lambda it: it.path.name)
-        newest[key] = kept
-        notes.append(f"{left.path}: the same spec, seed and data as {kept.path}, and left out")
+        older, newer = sorted((other, run), key=lambda each: each.path.name)
+        newest[key] = newer
+        notes.append(f"{older.path}: the same spec, seed and data as {newer.path}, and left out")
     return list(newest.values())

@@ -11,11 +11,11 @@ import attrs
 
 from hacore.errors import HacoreError
 from hacore_report._runs import Run, Runs, known_key, label
-from hacore_report._values import BASELINES, Cell, Value, baseline, order, summary, value_named
+from hacore_report._values import BASELINES, Cell, Value, baseline, sort_key, summary, value_named
 
 Labels = tuple[Any, ...]
 _MACHINE = ("training.device", "training.threads", "training.processes")
-"""What times depend on beside the spec."""
+"""What times depend on besides the spec."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,54 +59,54 @@ def tabulate(
         raise HacoreError(f"'{both[0]}' is given for both rows and columns")
     if rows is None:
         rows = distinguishing(runs.runs, without=(*columns, *over))
-    found = [value_named(name, runs.runs) for name in values]
+    shown = [value_named(name, runs.runs) for name in values]
     cells: dict[tuple[Labels, Labels], list[Run]] = defaultdict(list)
     for run in runs.runs:
         cells[_labels(run, rows), _labels(run, columns)].append(run)
-    timed = any(value.timed for value in found)
-    _refuse_mixed(cells, rows, columns, over, timed)
-    row_labels = _sorted({where[0] for where in cells}, cells, 0)
-    column_labels = _sorted({where[1] for where in cells}, cells, 1)
+    timed = any(value.timed for value in shown)
+    _require_one_experiment_a_cell(cells, rows, columns, over, timed)
+    row_labels = _sorted([row for row, _ in cells])
+    column_labels = _sorted([column for _, column in cells])
     by_column = {
-        column: [run for (_, other), them in cells.items() if other == column for run in them]
+        column: [run for (_, other), group in cells.items() if other == column for run in group]
         for column in column_labels
     }
     baselines = {
         (name, column, value.name): cell
         for name in BASELINES
-        for column, them in by_column.items()
-        for value in found
-        if (cell := baseline(value, name, them))
+        for column, group in by_column.items()
+        for value in shown
+        if (cell := baseline(value, name, group))
     }
     return Table(
         row_keys=tuple(rows),
         column_keys=tuple(columns),
-        values=tuple(found),
+        values=tuple(shown),
         rows=tuple(row_labels),
         columns=tuple(column_labels),
         cells={
             (*where, value.name): cell
-            for where, them in cells.items()
-            for value in found
-            if (cell := summary(value, them))
+            for where, group in cells.items()
+            for value in shown
+            if (cell := summary(value, group))
         },
         baselines=baselines,
-        splits=tuple(sorted({str(run.get("split")) for run in runs.runs})),
+        splits=tuple(sorted({run.result.split for run in runs.runs})),
         notes=(*runs.notes, *_also(runs.runs, (*rows, *columns), over, timed)),
     )
 
 
 def distinguishing(runs: Sequence[Run], without: Sequence[str] = ()) -> tuple[str, ...]:
-    """As few options as tell all experiments apart, components before their options."""
+    """A few options that tell all experiments apart, components before their options."""
     keys = [key for key in differing(runs) if key not in without]
     keys.sort(key=lambda key: not key.endswith(".use"))
     chosen: list[str] = []
     for key in keys:
         groups: dict[str, set[str]] = defaultdict(set)
         for run in runs:
-            groups[_text([run.options().get(it) for it in (*chosen, *without)])].add(
-                _text(run.options().get(key))
-            )
+            options = run.options()
+            group = _text([options.get(other) for other in (*chosen, *without)])
+            groups[group].add(_text(options.get(key)))
         if any(len(values) > 1 for values in groups.values()):
             chosen.append(key)
     return tuple(chosen) or ("name",)
@@ -124,24 +124,24 @@ def explained(key: str, runs: Sequence[Run], by: Sequence[str]) -> bool:
     use = f"{key.partition('.')[0]}.use"
     if key == use or use not in by:
         return False
-    held: dict[str, set[str]] = defaultdict(set)
+    by_component: dict[str, set[str]] = defaultdict(set)
     for run in runs:
-        held[_text(run.get(use))].add(_text(run.get(key)))
-    return all(len(values) == 1 for values in held.values())
+        by_component[_text(run.get(use))].add(_text(run.get(key)))
+    return all(len(values) == 1 for values in by_component.values())
 
 
-def machine(runs: Sequence[Run]) -> list[str]:
-    """What times depend on beside the spec, where it differs."""
+def differing_machines(runs: Sequence[Run]) -> list[str]:
+    """The keys in which the machines of runs differ."""
     return [key for key in _MACHINE if len({_text(run.get(key)) for run in runs}) > 1]
 
 
 def values_of(key: str, runs: Sequence[Run]) -> str:
     """The values that runs have under a key, as text."""
-    found = sorted({_text(run.get(key)): run.get(key) for run in runs}.values(), key=order)
-    return ", ".join(label(value) for value in found)
+    distinct = sorted({_text(run.get(key)): run.get(key) for run in runs}.values(), key=sort_key)
+    return ", ".join(label(value) for value in distinct)
 
 
-def _refuse_mixed(
+def _require_one_experiment_a_cell(
     cells: Mapping[tuple[Labels, Labels], list[Run]],
     rows: Sequence[str],
     columns: Sequence[str],
@@ -149,20 +149,21 @@ def _refuse_mixed(
     timed: bool,
 ) -> None:
     mixed: dict[str, list[Run]] = {}
-    for them in cells.values():
-        keys = differing(them) + (machine(them) if timed else [])
+    for group in cells.values():
+        keys = differing(group) + (differing_machines(group) if timed else [])
         for key in keys:
-            if key not in over and not explained(key, them, (*keys, *over)):
-                mixed.setdefault(key, them)
+            if key not in over and not explained(key, group, (*keys, *over)):
+                mixed.setdefault(key, group)
     if not mixed:
         return
     first = next(iter(mixed.values()))[0]
     where = ", ".join(f"{key} = {label(first.get(key))}" for key in (*rows, *columns))
-    found = "; ".join(f"{key}: {values_of(key, them)}" for key, them in mixed.items())
+    differences = "; ".join(f"{key}: {values_of(key, group)}" for key, group in mixed.items())
     key = next(iter(mixed))
     raise HacoreError(
-        f"runs of one cell (the first has {where}) differ in more than the seed: {found}; make it a row or "
-        f"column (--rows {key}), choose (--where {key}=...), or say that it may be averaged (--over {key})"
+        f"runs of one cell (the first has {where}) differ in more than the seed: {differences}; make it a "
+        f"row or column (--rows {key}), choose (--where {key}=...), or say that it may be "
+        f"averaged (--over {key})"
     )
 
 
@@ -170,11 +171,11 @@ def _also(runs: Sequence[Run], shown_keys: Sequence[str], over: Sequence[str], t
     """A note on options that differ between cells without being rows or columns."""
     others = [key for key in differing(runs) if key not in (*shown_keys, *over)]
     others = [key for key in others if not explained(key, runs, (*shown_keys, *over))]
-    others += machine(runs) if timed else []
+    others += differing_machines(runs) if timed else []
     notes = []
     if others:
-        found = "; ".join(f"{key}: {values_of(key, runs)}" for key in others)
-        notes.append(f"between cells the runs also differ in {found}")
+        differences = "; ".join(f"{key}: {values_of(key, runs)}" for key in others)
+        notes.append(f"between cells the runs also differ in {differences}")
     if over:
         notes.append(f"means are over seeds and over {', '.join(over)}")
     return notes
@@ -185,21 +186,22 @@ def _labels(run: Run, keys: Sequence[str]) -> Labels:
     return tuple(label(value) if isinstance(value := run.get(key), list) else value for key in keys)
 
 
-def _sorted(found: set[Labels], cells: Mapping[tuple[Labels, Labels], Any], side: int) -> list[Labels]:
-    came = list(dict.fromkeys(where[side] for where in cells))
+def _sorted(labels_of_cells: Sequence[Labels]) -> list[Labels]:
+    """Each once, numbers by size, everything else in the order of first appearance."""
+    distinct = list(dict.fromkeys(labels_of_cells))
     first = {
         (position, _text(value)): rank
-        for rank, labels in reversed(list(enumerate(came)))
+        for rank, labels in reversed(list(enumerate(distinct)))
         for position, value in enumerate(labels)
     }
 
     def key(labels: Labels) -> list[Any]:
         return [
-            (*order(value), first[position, _text(value)] if order(value)[0] == 1 else 0)
+            (*sort_key(value), first[position, _text(value)] if sort_key(value)[0] == 1 else 0)
             for position, value in enumerate(labels)
         ]
 
-    return sorted(came, key=key)
+    return sorted(distinct, key=key)
 
 
 def _text(value: Any) -> str:

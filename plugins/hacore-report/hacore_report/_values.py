@@ -1,4 +1,4 @@
-"""Names and looks of what was measured."""
+"""What was measured: its names, means over seeds, and how it is shown."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Value:
         return f"{self.name} (%)" if self.share else self.name
 
     def of(self, run: Run) -> float | None:
-        """The number of a run, None where it has none. Raises HacoreError when it is no number."""
+        """The number of a run, None where it has none. Raises HacoreError when it is not a number."""
         value = run.get(self.key)
         if value is None:
             return None
@@ -77,17 +77,15 @@ def value_named(name: str, runs: Sequence[Run]) -> Value:
 
     Raises HacoreError when no run has it, or when the name may stand for several.
     """
-    held = {key for run in runs for key in (*run.result, *run.spec)}
-    if name in held:
+    known = {key for run in runs for key in (*run.measured, *run.spec)}
+    if name in known:
         return Value(name=name, key=name)
-    keys = [key for key in (pattern.format(name) for pattern in SHORT) if key in held]
+    keys = [key for key in (pattern.format(name) for pattern in SHORT) if key in known]
     if len(keys) == 1:
         return Value(name=name, key=keys[0])
     if keys:
         raise HacoreError(f"value '{name}' may be {' or '.join(keys)}; give one of these")
-    numbers = sorted(
-        key for run in runs[:1] for key, it in run.result.items() if isinstance(it, (int, float))
-    )
+    numbers = sorted(key for key, value in runs[0].measured.items() if isinstance(value, (int, float)))
     short = list(
         dict.fromkeys(key.split(".")[1] for key in numbers if key.startswith(("by_group.", "by_type.")))
     )
@@ -99,15 +97,15 @@ def value_named(name: str, runs: Sequence[Run]) -> Value:
 
 def summary(value: Value, runs: Sequence[Run]) -> Cell | None:
     """Mean and deviation of a value; None where no run has it."""
-    having = [(run, number) for run in runs if (number := value.of(run)) is not None]
-    if not having:
+    pairs = [(run, number) for run in runs if (number := value.of(run)) is not None]
+    if not pairs:
         return None
-    numbers = [number for _, number in having]
+    numbers = [number for _, number in pairs]
     return Cell(
         mean=statistics.fmean(numbers),
         deviation=statistics.stdev(numbers) if len(numbers) > 1 else None,
-        seeds=tuple(run.seed for run, _ in having),
-        runs=tuple(str(run.path) for run, _ in having),
+        seeds=tuple(run.seed for run, _ in pairs),
+        runs=tuple(str(run.path) for run, _ in pairs),
     )
 
 
@@ -117,7 +115,7 @@ def baseline(value: Value, name: str, runs: Sequence[Run]) -> Cell | None:
     None where there is no such thing, or where the runs are not of the same data.
     """
     base = value.baseline(name)
-    if base is None or len({(run.get("data.fingerprint"), run.get("split")) for run in runs}) > 1:
+    if base is None or len({(run.result.data.fingerprint, run.result.split) for run in runs}) > 1:
         return None
     seeds = sorted({run.seed for run in runs})
     cells = [summary(base, [run for run in runs if run.seed == seed]) for seed in seeds]
@@ -132,10 +130,10 @@ def baseline(value: Value, name: str, runs: Sequence[Run]) -> Cell | None:
     )
 
 
-def decimals(value: Value, cells: Sequence[Cell | None], asked: int | None) -> int:
-    """Digits after the point that suit all cells of a column."""
-    if asked is not None:
-        return asked
+def decimals(value: Value, cells: Sequence[Cell | None], wanted: int | None) -> int:
+    """Digits after the point that suit all cells of a column, or those that are wanted."""
+    if wanted is not None:
+        return wanted
     if value.share:
         return 1
     largest = max((abs(cell.mean) for cell in cells if cell), default=0.0)
@@ -144,7 +142,7 @@ def decimals(value: Value, cells: Sequence[Cell | None], asked: int | None) -> i
     return max(0, 2 - math.floor(math.log10(largest))) if largest else 0
 
 
-def order(value: Any) -> tuple[Any, ...]:
+def sort_key(value: Any) -> tuple[Any, ...]:
     """A sort key: numbers by size, then everything else as it came, then what is missing."""
     if isinstance(value, (int, float)):
         return (0, value)
@@ -152,5 +150,5 @@ def order(value: Any) -> tuple[Any, ...]:
 
 
 def _examples(numbers: list[str], short: list[str]) -> list[str]:
-    wanted = ("accuracy", "kept", "training.seconds", "training.questions_per_second", "multiply_adds")
-    return [key for key in wanted if key in numbers] + short[:_MOST]
+    usual = ("accuracy", "kept", "training.seconds", "training.questions_per_second", "multiply_adds")
+    return [key for key in usual if key in numbers] + short[:_MOST]

@@ -41,7 +41,7 @@ def plot(
     """Draw accuracy, time and multiply-adds of RUNS against the share of cells that they keep.
 
     RUNS are run folders and sweep folders. A point is the mean over seeds, its error bars the sample
-    standard deviation; the best baseline is dotted. Needs matplotlib: pip install hacore[plot].
+    standard deviation; the best baseline is dotted.
 
     \b
     Examples:
@@ -51,11 +51,11 @@ def plot(
     from hacore_report import plot as draw
     from hacore_report import read_runs
 
-    found = read_runs(runs).where([condition(words) for words in conditions])
-    notes = draw(found, output, series=series or None, value=value, time=time, title=title)
+    finished = read_runs(runs).where([condition(words) for words in conditions])
+    notes = draw(finished, output, series=series or None, value=value, time=time, title=title)
     for note in notes:
         click.echo(f"note: {note}", err=True)
     if as_json:
-        print_json({"output": output, "runs": len(found.runs), "notes": list(notes)})
+        print_json({"output": output, "runs": len(finished.runs), "notes": list(notes)})
     else:
-        click.echo(f"wrote {output}: {len(found.runs)} runs")
+        click.echo(f"wrote {output}: {len(finished.runs)} runs")

@@ -24,7 +24,7 @@ def report(runs: tuple[str, ...], output: str | None, device: str, as_json: bool
 
     Of one run folder, its report/index.html: spec and cost, curves, accuracy by type, confusions, kept cells
     and a gallery. Several run folders, or a sweep folder, are shown side by side on the same questions.
-    A page is one file, which fetches nothing. Needs pip install hacore[report].
+    A page is one file, which fetches nothing.
 
     \b
     Examples:

@@ -39,7 +39,7 @@ where_option = click.option(
 )
 @where_option
 @click.option(
-    "--over", multiple=True, metavar="KEY", help="Average over this key beside the seed. May be repeated."
+    "--over", multiple=True, metavar="KEY", help="Average over this key besides the seed. May be repeated."
 )
 @click.option(
     "--format",
@@ -75,10 +75,12 @@ def table(
     """
     from hacore_report import read_runs, tabulate, write_table
 
-    found = read_runs(runs).where([condition(words) for words in conditions])
-    made = tabulate(found, rows=rows or None, columns=columns, values=values or ("accuracy",), over=over)
-    click.echo(write_table(made, "json" if as_json else form, digits=digits), nl=False)
-    for note in made.notes:
+    finished = read_runs(runs).where([condition(words) for words in conditions])
+    content = tabulate(
+        finished, rows=rows or None, columns=columns, values=values or ("accuracy",), over=over
+    )
+    click.echo(write_table(content, "json" if as_json else form, digits=digits), nl=False)
+    for note in content.notes:
         click.echo(f"note: {note}", err=True)
 
 

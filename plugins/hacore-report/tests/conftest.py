@@ -18,11 +18,11 @@ TABLE = {
 
 
 @pytest.fixture
-def made(tmp_path):
-    """made("selector.k=4", seed=1, accuracy=0.9, ...) writes a run folder and returns its path.
+def write_run(tmp_path):
+    """write_run("selector.k=4", seed=1, accuracy=0.9, ...) writes a run folder and returns its path.
 
-    Words are overrides of a spec; what is named otherwise replaces a value of result.json, with ``__``
-    for the dots, and None leaves it out.
+    Arguments are overrides of a spec; named ones replace a value of result.json, with ``__`` for the
+    dots, and None leaves it out.
     """
     count = 0
 
@@ -40,6 +40,7 @@ def made(tmp_path):
             "data": {"dataset": "sort-of-clevr", "fingerprint": "f"},
             "seed": seed,
             "questions": 400,
+            "loss": 0.7,
             "accuracy": 0.5,
             "kept": 0.1,
             "by_type": {"shape": {"accuracy": 0.25, "questions": 100}},

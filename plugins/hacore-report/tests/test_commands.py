@@ -28,11 +28,8 @@ def runs(request, tmp_path_factory):
 
 
 def results(runs, k):
-    return [
-        it.result()
-        for path in sorted(runs.iterdir())
-        if (it := RunFolder(path)).spec().selector.options.k == k
-    ]
+    folders = [RunFolder(path) for path in sorted(runs.iterdir())]
+    return [folder.result() for folder in folders if folder.spec().selector.options.k == k]
 
 
 def test_a_table_of_real_runs(cli, runs):
@@ -40,13 +37,13 @@ def test_a_table_of_real_runs(cli, runs):
         "table", runs, "--rows", "selector.k", "--value", "relational", "--value", "multiply_adds", "--json"
     )
     assert ran.err == ""
-    cells = {(it["row"]["selector.k"], it["value"]): it for it in json.loads(ran.out)["cells"]}
+    cells = {(cell["row"]["selector.k"], cell["value"]): cell for cell in json.loads(ran.out)["cells"]}
     for k in (3, 9):
-        held = results(runs, k)
-        one, two = (it["by_group"]["relational"]["accuracy"] for it in held)
+        first, second = results(runs, k)
+        one, two = (result.by_group["relational"].accuracy for result in (first, second))
         assert cells[k, "relational"]["mean"] == pytest.approx((one + two) / 2)
         assert cells[k, "relational"]["deviation"] == pytest.approx(abs(one - two) / 2**0.5)
-        assert cells[k, "multiply_adds"]["mean"] == held[0]["multiply_adds"]
+        assert cells[k, "multiply_adds"]["mean"] == first.multiply_adds
     assert cells[3, "multiply_adds"]["mean"] < cells[9, "multiply_adds"]["mean"]
 
 
@@ -76,7 +73,6 @@ def test_notes_and_errors_go_to_standard_error(cli, runs, tmp_path):
 
 
 def test_a_plot(cli, runs, tmp_path):
-    pytest.importorskip("matplotlib")
     ran = cli("plot", runs, "--output", tmp_path / "a.svg", "--time", "questions_per_second")
     assert ran.out == f"wrote {tmp_path / 'a.svg'}: 4 runs\n"
     assert ran.err == "note: points of a line differ in selector.k\n"

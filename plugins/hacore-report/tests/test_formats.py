@@ -12,9 +12,9 @@ from hacore.errors import HacoreError
 
 
 @pytest.fixture
-def table(made):
+def table(write_run):
     paths = [
-        made(f"selector.k={k}", f"aggregator.use={use}", seed=seed, accuracy=0.5 + k / 100 + seed / 10)
+        write_run(f"selector.k={k}", f"aggregator.use={use}", seed=seed, accuracy=0.5 + k / 100 + seed / 10)
         for k in (4, 10)
         for use in ("rn", "sum-pool")
         for seed in (0, 1)
@@ -60,9 +60,9 @@ def test_latex(table):
     ]
 
 
-def test_latex_escapes_what_it_would_read_as_commands(made):
+def test_latex_escapes_what_it_would_read_as_commands(write_run):
     table = tabulate(
-        read_runs([made()]), rows=["data.use"], values=["multiply_adds", "checkpoint.val_accuracy"]
+        read_runs([write_run()]), rows=["data.use"], values=["multiply_adds", "checkpoint.val_accuracy"]
     )
     text = write_table(table, "latex")
     assert r"data.use & multiply\_adds & checkpoint.val\_accuracy (\%) \\" in text
@@ -79,23 +79,23 @@ def test_csv_has_the_numbers_unrounded(table):
 
 
 def test_json_names_seeds_and_runs(table):
-    found = json.loads(write_table(table, "json"))
-    assert (found["rows"], found["columns"], found["values"]) == (
+    content = json.loads(write_table(table, "json"))
+    assert (content["rows"], content["columns"], content["values"]) == (
         ["selector.k"],
         ["aggregator.use"],
         ["accuracy"],
     )
-    assert len(found["cells"]) == 3
-    first = found["cells"][0]
+    assert len(content["cells"]) == 3
+    first = content["cells"][0]
     assert (first["row"], first["column"]) == ({"selector.k": 4}, {"aggregator.use": "rn"})
     assert first["seeds"] == [0, 1]
     assert len(first["runs"]) == 2
     assert first["mean"] == pytest.approx(0.59)
-    assert found["baselines"][0]["baseline"] == "majority"
+    assert content["baselines"][0]["baseline"] == "majority"
 
 
-def test_numbers_of_runs_are_shown_where_they_differ(made):
-    paths = [made(), made(seed=1), made("selector.k=4")]
+def test_numbers_of_runs_are_shown_where_they_differ(write_run):
+    paths = [write_run(), write_run(seed=1), write_run("selector.k=4")]
     text = write_table(tabulate(read_runs(paths), rows=["selector.k"]), "text")
     assert text.splitlines()[0].endswith("mean ± sample standard deviation (number of runs)")
     assert re.search(r"^4 +50\.0 \(1\)$", text, re.MULTILINE)
@@ -105,8 +105,8 @@ def test_numbers_of_runs_are_shown_where_they_differ(made):
     )
 
 
-def test_several_values_have_columns_of_their_own_and_fitting_digits(made):
-    runs = read_runs([made(training__seconds=98.26, multiply_adds=12345678, kept=0.1234)])
+def test_several_values_have_columns_of_their_own_and_fitting_digits(write_run):
+    runs = read_runs([write_run(training__seconds=98.26, multiply_adds=12345678, kept=0.1234)])
     names = ["kept", "seconds", "multiply_adds", "checkpoint.step", "train.lr"]
     text = write_table(tabulate(runs, rows=["selector.k"], values=names), "markdown").splitlines()
     assert text[2] == "| selector.k | kept (%) | seconds (s) | multiply_adds | checkpoint.step | train.lr |"

@@ -7,14 +7,10 @@ import shutil
 import subprocess
 
 import pytest
-from hacore_report import _page
 
 import hacore
 from hacore.errors import HacoreError, RunError
 from hacore.spec import load_spec
-
-for needed in ("jinja2", "matplotlib", "PIL"):
-    pytest.importorskip(needed)
 
 SELECTORS = {
     "han": ["selector.k=7"],
@@ -32,12 +28,12 @@ SMALL = [
 def runs(request, tmp_path_factory):
     """{selector: folder of a run of a second}; every one wrote its report."""
     base = tmp_path_factory.mktemp("runs")
-    made = {}
+    folders = {}
     for name, chosen in SELECTORS.items():
         overrides = [*SMALL, *chosen, f"name={name}"]
         spec = load_spec(request.config.rootpath / "experiments" / "han_rn.toml", overrides)
-        made[name], _ = hacore.run(spec, runs=base, device="cpu")
-    return made
+        folders[name], _ = hacore.run(spec, runs=base, device="cpu")
+    return folders
 
 
 @pytest.fixture
@@ -71,23 +67,23 @@ class Page(html.parser.HTMLParser):
 
     def all(self, tag, **wanted):
         return [
-            held
-            for name, held in self.tags
-            if name == tag and all(held.get(key.rstrip("_")) == value for key, value in wanted.items())
+            attributes
+            for name, attributes in self.tags
+            if name == tag and all(attributes.get(key.rstrip("_")) == value for key, value in wanted.items())
         ]
 
     def check(self):
         """It fetches nothing, names pictures, and ids and references agree."""
-        for _, held in self.tags:
+        for _, attributes in self.tags:
             for key in ("src", "href"):
-                assert held.get(key, "#").startswith(("#", "data:")), held
+                assert attributes.get(key, "#").startswith(("#", "data:")), attributes
         assert "url(" not in self.source
         assert "@import" not in self.source
-        ids = [held["id"] for _, held in self.tags if "id" in held]
+        ids = [attributes["id"] for _, attributes in self.tags if "id" in attributes]
         assert len(ids) == len(set(ids))
-        assert {held["href"][1:] for held in self.all("use")} <= set(ids)
-        assert all(held["alt"] for held in self.all("img"))
-        assert all(held["aria-label"] for held in self.all("svg") if "role" in held)
+        assert {use["href"][1:] for use in self.all("use")} <= set(ids)
+        assert all(image["alt"] for image in self.all("img"))
+        assert all(svg["aria-label"] for svg in self.all("svg") if "role" in svg)
         return self
 
 
@@ -95,13 +91,13 @@ def test_every_run_writes_a_page_about_itself(runs):
     for name, folder in runs.items():
         result = folder.result()
         page = Page(folder.report_file).check()
-        assert f"{100 * result['accuracy']:.1f}% of 100 questions right" in page.text
-        assert f"{result['parameters']:,}" in page.text
-        assert f"{result['multiply_adds']:,}" in page.text
-        assert f"Majority answer: {100 * result['baselines']['majority']['accuracy']:.1f}%" in page.text
+        assert f"{100 * result.accuracy:.1f}% of 100 questions right" in page.text
+        assert f"{result.parameters:,}" in page.text
+        assert f"{result.multiply_adds:,}" in page.text
+        assert f"Majority answer: {100 * result.baselines['majority'].accuracy:.1f}%" in page.text
         assert folder.spec_file.read_text().splitlines()[0] in page.source.replace("&#34;", '"')
-        for kind, part in result["by_type"].items():
-            assert re.search(rf" {kind} {part['questions']} {100 * part['accuracy']:.1f} ", page.text)
+        for kind, part in result.by_type.items():
+            assert re.search(rf" {kind} {part.questions} {100 * part.accuracy:.1f} ", page.text)
         kept_differ = name == "adahan"
         assert ("Distribution of the number of kept cells" in page.source) == kept_differ
         assert page.all("option") != []
@@ -111,7 +107,7 @@ def test_every_run_writes_a_page_about_itself(runs):
 def test_the_gallery_shows_questions_as_they_were_answered(runs):
     folder = runs["han"]
     lines = folder.predictions_file("test").read_text().splitlines()
-    predictions = {it["id"]: it for it in map(json.loads, lines)}
+    predictions = {line["id"]: line for line in map(json.loads, lines)}
     source = folder.report_file.read_text()
     cards = re.findall(
         r'<li class="card" .*?data-type="(\w+)" data-state="(\w+)">(.*?)question (\d+)</p>', source, re.S
@@ -119,10 +115,10 @@ def test_the_gallery_shows_questions_as_they_were_answered(runs):
     assert len(cards) == min(len(cards), 96) > 20
     assert {state for _, state, _, _ in cards} == {"right", "wrong"}
     for kind, state, body, number in cards:
-        held = predictions[int(number)]
-        assert (kind, state) == (held["type"], "right" if held["score"] == 1 else "wrong")
-        assert re.search(rf"{state}:</span> {held['prediction']}", body)
-        assert (f"(right: {held['answer']})" in body) == (state == "wrong")
+        line = predictions[int(number)]
+        assert (kind, state) == (line["type"], "right" if line["score"] == 1 else "wrong")
+        assert re.search(rf"{state}:</span> {line['prediction']}", body)
+        assert (f"(right: {line['answer']})" in body) == (state == "wrong")
         assert "7 of 25 cells kept" in body
 
 
@@ -133,8 +129,8 @@ def test_runs_side_by_side(runs, cli, tmp_path):
     page = Page(output).check()
     for name, folder in runs.items():
         result = folder.result()
-        assert f" {name} {100 * result['accuracy']:.1f} " in page.text
-        assert f"{result['multiply_adds']:,} {result['parameters']:,}" in page.text
+        assert f" {name} {100 * result.accuracy:.1f} " in page.text
+        assert f"{result.multiply_adds:,} {result.parameters:,}" in page.text
     cards = re.findall(r'<li class="card" .*?data-state="([\w ]+)">(.*?)question \d+</p>', page.source, re.S)
     assert {state for state, _ in cards} <= {"all right", "all wrong", "they differ"}
     for state, body in cards:
@@ -144,7 +140,7 @@ def test_runs_side_by_side(runs, cli, tmp_path):
 
 
 def test_runs_on_other_questions_are_not_compared(runs, copied):
-    result = copied.result()
+    result = copied.result().as_dict()
     result["data"]["fingerprint"] = "other"
     copied.result_file.write_text(json.dumps(result))
     with pytest.raises(HacoreError, match=r"data.fingerprint is .*; runs are compared on the same questions"):
@@ -154,7 +150,9 @@ def test_runs_on_other_questions_are_not_compared(runs, copied):
 def test_runs_of_one_name_are_told_apart(runs, copied, tmp_path):
     text = copied.spec_file.read_text().replace("\nk = 7\n", "\nk = 5\n")
     copied.spec_file.write_text(text)
-    page, notes = hacore.write_comparison([runs["han"].path, copied.path], tmp_path / "it.html", device="cpu")
+    page, notes = hacore.write_comparison(
+        [runs["han"].path, copied.path], tmp_path / "page.html", device="cpu"
+    )
     assert notes == ()
     assert {"han (selector.k = 7)", "han (selector.k = 5)"} <= set(
         re.findall(r"<h3>(.*?)</h3>", page.read_text())
@@ -171,7 +169,7 @@ def test_without_a_model_the_page_has_no_gallery_and_says_why(copied, cli):
 
 
 def test_a_result_of_before_has_a_page(copied):
-    result = copied.result()
+    result = copied.result().as_dict()
     for key in ("multiply_adds", "multiply_adds_by_stage", "parameters"):
         del result[key]
     result["training"] = {"seconds": 3725.0}
@@ -184,10 +182,9 @@ def test_what_cannot_be_reported_is_one_line(copied, cli, tmp_path):
     assert cli("report", tmp_path / "none").error.startswith(f"{tmp_path / 'none'}: no such run folder; ")
     predictions = copied.predictions_file("test")
     predictions.write_text("{}\n")
-    assert (
-        cli("report", copied.path).error
-        == f"{predictions}: holds no predictions; write it again with 'hacore eval'"
-    )
+    error = cli("report", copied.path).error
+    assert error.startswith(f"{predictions}: ")
+    assert "write it again with 'hacore eval'" in error
     predictions.write_text("{")
     assert cli("report", copied.path).error.startswith(f"{predictions}: cannot be read: ")
     copied.result_file.unlink()
@@ -196,17 +193,6 @@ def test_what_cannot_be_reported_is_one_line(copied, cli, tmp_path):
     )
     with pytest.raises(RunError, match="missing; finish the run"):
         hacore.write_report(copied)
-
-
-def test_without_its_libraries_a_run_ends_well(request, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(_page.importlib.util, "find_spec", lambda name: None)
-    spec = load_spec(request.config.rootpath / "experiments" / "han_rn.toml", SMALL)
-    folder, result = hacore.run(spec, runs=tmp_path, device="cpu")
-    assert result == folder.result()
-    (warned,) = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
-    assert "observer 'report'" in warned
-    assert "a report needs jinja2, matplotlib, pillow; run 'pip install hacore[report]'" in warned
-    assert not folder.report_file.parent.exists()
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")

@@ -1,7 +1,5 @@
 """Pictures of runs: the right points, readable in grey, the same file for the same runs."""
 
-import builtins
-import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -9,13 +7,11 @@ from hacore_report import plot, read_runs
 
 from hacore.errors import HacoreError
 
-matplotlib = pytest.importorskip("matplotlib")
-
 
 @pytest.fixture
-def runs(made):
+def runs(write_run):
     return read_runs(
-        made(
+        write_run(
             f"selector.k={k}",
             f"aggregator.use={use}",
             seed=seed,
@@ -71,11 +67,11 @@ def test_points_are_means_over_seeds_in_every_panel(runs, drawn, tmp_path):
     assert "majority answer" in [text.get_text() for text in accuracy.texts]
 
 
-def test_series_differ_in_more_than_colour(made, drawn, tmp_path):
+def test_series_differ_in_more_than_colour(write_run, drawn, tmp_path):
     names = ["rn", "sum-pool", "non-local"]
     selectors = ["l2-topk", "all-cells"]
     paths = [
-        made(f'selector={{use="{selector}"}}', f"aggregator.use={name}", "train.lr=0.1", kept=share)
+        write_run(f'selector={{use="{selector}"}}', f"aggregator.use={name}", "train.lr=0.1", kept=share)
         for name in names
         for selector in selectors
         for share in (0.1,)
@@ -83,9 +79,9 @@ def test_series_differ_in_more_than_colour(made, drawn, tmp_path):
     plot(read_runs(paths), tmp_path / "a.png")
     containers = drawn[0].axes[0].containers
     assert len(containers) == 6
-    looks = [(it.lines[0].get_marker(), it.lines[0].get_markerfacecolor() == "white") for it in containers]
-    assert len(set(looks)) == 6
-    assert len({it.lines[0].get_color() for it in containers}) == 6
+    lines = [container.lines[0] for container in containers]
+    assert len({(line.get_marker(), line.get_markerfacecolor() == "white") for line in lines}) == 6
+    assert len({line.get_color() for line in lines}) == 6
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG"), ("a.pdf", b"%PDF")])
@@ -99,16 +95,16 @@ def test_the_name_says_the_format(runs, tmp_path, name, start):
         assert ET.fromstring(first).tag.endswith("svg")
 
 
-def test_a_single_run_without_multiply_adds_has_two_panels(made, drawn, tmp_path):
-    path = made(multiply_adds=None)
+def test_a_single_run_without_multiply_adds_has_two_panels(write_run, drawn, tmp_path):
+    path = write_run(multiply_adds=None)
     assert plot(read_runs([path]), tmp_path / "a.png", time="training.questions_per_second") == ()
     assert [ax.get_ylabel() for ax in drawn[0].axes] == ["accuracy (%)", "questions/s in training"]
 
 
-def test_what_else_differs_is_noted(made, tmp_path):
+def test_what_else_differs_is_noted(write_run, tmp_path):
     paths = [
-        made("selector.k=4", kept=0.04),
-        made("train.lr=0.5", "train.epochs=3", kept=0.1, training__device="another"),
+        write_run("selector.k=4", kept=0.04),
+        write_run("train.lr=0.5", "train.epochs=3", kept=0.1, training__device="another"),
     ]
     assert plot(read_runs(paths), tmp_path / "a.png") == (
         "points of a line differ in selector.k",
@@ -117,22 +113,12 @@ def test_what_else_differs_is_noted(made, tmp_path):
     )
 
 
-def test_what_cannot_be_drawn(runs, made, tmp_path, monkeypatch):
+def test_what_cannot_be_drawn(runs, write_run, tmp_path):
     with pytest.raises(HacoreError, match="no run has a number for 'accuracy', so there is nothing to draw"):
-        plot(read_runs([made(accuracy=None, baselines={})]), tmp_path / "a.png")
+        plot(read_runs([write_run(accuracy=None, baselines={})]), tmp_path / "a.png")
     with pytest.raises(HacoreError, match=r"a\.gif: the name of a picture ends in \.svg, \.png, \.pdf"):
         plot(runs, tmp_path / "a.gif")
     with pytest.raises(HacoreError, match=r"no run has a value 'x\.y'"):
         plot(runs, tmp_path / "a.png", series=["x.y"])
     with pytest.raises(HacoreError, match=r"none/a\.png: cannot be written: No such file or directory"):
         plot(runs, tmp_path / "none" / "a.png")
-    plain = builtins.__import__
-
-    def without(name, *arguments):
-        if re.match(r"matplotlib\b", name):
-            raise ImportError(name)
-        return plain(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(HacoreError, match=r"^a plot needs matplotlib; run 'pip install hacore\[plot\]'$"):
-        plot(runs, tmp_path / "a.png")

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 import pytest
-from hacore_report._gallery import choose
+from hacore_report._gallery import choose_questions
 from hacore_report._predictions import by_type, confusion, wilson
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +37,7 @@ def line(number, kind, answer, prediction, kept=3):
 def test_rows_by_type_and_of_all():
     lines = [line(0, "b", "x", "x", 2), line(1, "a", "x", "y", 4), line(2, "b", "y", "x", 6)]
     rows = by_type(lines)
-    assert [(it.name, it.questions, it.accuracy, it.kept) for it in rows] == [
+    assert [(row.name, row.questions, row.accuracy, row.kept) for row in rows] == [
         ("a", 1, 0.0, 4.0),
         ("b", 2, 0.5, 4.0),
         ("all", 3, pytest.approx(1 / 3), 4.0),
@@ -51,14 +51,14 @@ def test_rows_by_type_and_of_all():
     st.integers(1, 7),
 )
 def test_confusions_count_every_question_once(pairs, most):
-    found = confusion([line(i, "t", right, given) for i, (right, given) in enumerate(pairs)], most)
-    assert sum(map(sum, found.counts)) == len(pairs)
-    named = [label for label in found.labels if label != found.OTHER]
+    table = confusion([line(i, "t", right, given) for i, (right, given) in enumerate(pairs)], most)
+    assert sum(map(sum, table.counts)) == len(pairs)
+    named = [label for label in table.labels if label != table.OTHER]
     assert len(named) <= most
     counted = Counter(pairs)
     for i, right in enumerate(named):
         for j, chosen in enumerate(named):
-            assert found.counts[i][j] == counted[right, chosen]
+            assert table.counts[i][j] == counted[right, chosen]
 
 
 def test_without_answers_there_are_no_confusions():
@@ -74,15 +74,15 @@ def test_states():
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=1, max_size=80), st.integers(1, 30)
 )
-def test_every_type_and_outcome_is_in_a_gallery_before_any_has_many(made, most):
-    lines = [line(i, kind, "x", "x" if right else "y") for i, (kind, right) in enumerate(made)]
-    ids, _ = choose([lines], most, each=8)
+def test_every_type_and_outcome_is_in_a_gallery_before_any_has_many(questions, most):
+    lines = [line(i, kind, "x", "x" if right else "y") for i, (kind, right) in enumerate(questions)]
+    ids, _ = choose_questions([lines], most, each=8)
     assert len(ids) == len(set(ids)) <= most
-    assert ids == choose([lines], most, each=8)[0]
-    held, there = Counter(made[i] for i in ids), Counter(made)
+    assert ids == choose_questions([lines], most, each=8)[0]
+    shown, there = Counter(questions[i] for i in ids), Counter(questions)
     for kind, count in there.items():
         fair = min(count, 8)
-        assert held[kind] <= fair
-        if held[kind] < fair:  # then the page is full, and no other has got two more
+        assert shown[kind] <= fair
+        if shown[kind] < fair:  # then the page is full, and no other has got two more
             assert len(ids) == most
-            assert max(held.values()) <= held[kind] + 1
+            assert max(shown.values()) <= shown[kind] + 1

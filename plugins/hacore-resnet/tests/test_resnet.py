@@ -9,13 +9,13 @@ import attrs
 import pytest
 import torch
 import torchvision
-from hacore.testing import contract
 from hacore_resnet import Config
 from hacore_resnet.encoder import IMAGENET_MEAN, IMAGENET_STD, ResNet
 from safetensors.torch import save_file
 
 from hacore.errors import DataError
 from hacore.interfaces import Sizes, build, grid_positions
+from hacore.testing import contract
 
 pytestmark = pytest.mark.filterwarnings("ignore:the resnet is frozen with random weights")
 

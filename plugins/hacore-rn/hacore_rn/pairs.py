@@ -7,7 +7,7 @@ step over large tensors is bound by page faults and memory traffic, this is also
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -50,7 +50,7 @@ def pair_sum(
     is the same each time for the same input and number of threads. Differentiable once.
     """
     if torch.compiler.is_compiling():  # blocks written in place are not for the compiler: a graph break
-        eager = torch.compiler.disable(pair_sum)
+        eager: Callable[..., Tensor] = torch.compiler.disable(pair_sum)
         return eager(a_TW, b_TW, groups, weights, biases, factor_T, pairs_per_block, recompute)
     device = a_TW.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
@@ -66,9 +66,10 @@ def pair_sum(
     limit = {"auto": CPU_KEPT if device == "cpu" else GPU_KEPT, "always": -1, "never": kept_bytes}[recompute]
     keeps = trains and kept_bytes <= limit
     with _no_autocast(a_TW):
-        return _PairSum.apply(
+        out_QW: Tensor = _PairSum.apply(
             a_TW.contiguous(), b_TW.contiguous(), factor_T, questions, pairs, plan, trains, keeps, *layers
         )
+    return out_QW
 
 
 class _PairSum(torch.autograd.Function):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,13 @@ class RN(Aggregator[Config]):
         self.out_channels = config.width
         self._object_channels = sizes.cell_channels + 2 * config.coordinates
         self.first = nn.Linear(2 * self._object_channels + sizes.question_channels, config.width)
-        self.rest = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.layers - 1))
+        rest = [nn.Linear(config.width, config.width) for _ in range(config.layers - 1)]
         # torch's own start shrinks what passes a layer and its ReLU to about 0.4 of its size; after
         # three layers the question and the cells hardly show in the sum.
-        for layer in (self.first, *self.rest):
+        for layer in (self.first, *rest):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+        self.rest = nn.ModuleList(rest)
 
     def forward(self, selection: Selection, question: Question) -> Tensor:
         o_QKC = selection.features_QKC
@@ -61,12 +63,13 @@ class RN(Aggregator[Config]):
             a_TW = (a_TW.view(*o_QKC.shape[:2], -1) + q_QW.unsqueeze(1)).flatten(0, 1)
         else:
             a_TW = a_TW + q_QW.index_select(0, packed.question_T)
+        rest = cast("Sequence[nn.Linear]", self.rest)
         out_QW = pair_sum(
             a_TW,
             F.linear(o_TC, w_j),
             packed.groups,
-            [layer.weight for layer in self.rest],
-            [layer.bias for layer in self.rest],
+            [layer.weight for layer in rest],
+            [layer.bias for layer in rest],
             factor_T,
             self.config.pairs_per_block,
             self.config.recompute,
@@ -90,7 +93,10 @@ class RN(Aggregator[Config]):
     def _first_weights(self) -> tuple[Tensor, ...]:
         """The first layer's parts for o_i, o_j and q."""
         channels = self._object_channels
-        return self.first.weight.split([channels, channels, self.first.in_features - 2 * channels], dim=1)
+        parts: tuple[Tensor, ...] = self.first.weight.split(
+            [channels, channels, self.first.in_features - 2 * channels], dim=1
+        )
+        return parts
 
     def _reduced(self, sum_QW: Tensor, selection: Selection) -> Tensor:
         if self.config.reduce == "mean":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.resources import files
@@ -23,7 +23,7 @@ from hacore.runs.trained import Trained
 from hacore_serve.examples import Example
 from hacore_serve.gate import Gate
 from hacore_serve.limits import Hosts, Limits, Refused, Turns
-from hacore_serve.served import Served, served
+from hacore_serve.served import Served, serve_runs
 from hacore_serve.uploads import as_png, open_upload
 
 T = TypeVar("T")
@@ -67,87 +67,101 @@ def make_app(
     by which it may be called.
     """
     limits = limits or Limits()
-    models = served(runs)
-    told = [it.as_dict() for it in models]
     turns = Turns(limits)
-    # Its own threads, so that as many are at work as may be.
-    workers = ThreadPoolExecutor(limits.at_once, thread_name_prefix="hacore-serve")
     # No pages of documentation: they would fetch scripts from elsewhere.
     app = FastAPI(title="hacore serve", docs_url=None, redoc_url=None, openapi_url=None)
+    _add_page(app)
+    api = _Api(serve_runs(runs), examples, limits, turns)
+    app.add_api_route("/api/info", api.info, methods=["GET"])
+    app.add_api_route("/api/examples/{number}.png", api.example, methods=["GET"])
+    app.add_api_route("/api/picture", api.preview, methods=["POST"])
+    app.add_api_route("/api/ask", api.ask, methods=["POST"])
+    _add_errors(app)
+    return Gate(app, limits, Hosts(hosts), turns)
 
-    async def work(function: Callable[[], T]) -> T:
-        async with turns.turn():
-            return await asyncio.get_running_loop().run_in_executor(workers, function)
 
-    def picture(shown: Shown) -> Image.Image:
+class _Api:
+    """The routes under /api/."""
+
+    def __init__(
+        self, models: Sequence[Served], examples: Sequence[Example], limits: Limits, turns: Turns
+    ) -> None:
+        self._models, self._examples, self._limits, self._turns = models, examples, limits, turns
+        self._runs = [model.as_dict() for model in models]
+        # Its own threads, so that exactly as many are at work as may be.
+        self._workers = ThreadPoolExecutor(limits.at_once, thread_name_prefix="hacore-serve")
+
+    def info(self) -> dict[str, Any]:
+        """What the page needs to know."""
+        limits = self._limits
+        return {
+            "runs": self._runs,
+            "examples": [
+                {"questions": [{"question": text, "answer": answer} for text, answer in example.questions]}
+                for example in self._examples
+            ],
+            "limits": {"upload": limits.upload, "pixels": limits.pixels, "question": limits.question},
+        }
+
+    def example(self, number: int) -> Response:
+        """The picture of an example, a PNG."""
+        return Response(_numbered(self._examples, number, "example").png, media_type="image/png")
+
+    async def preview(self, shown: Shown) -> Response:
+        """The image as the models see it, except for its size: a PNG."""
+        return Response(await self._work(lambda: as_png(self._picture(shown))), media_type="image/png")
+
+    async def ask(self, asked: Asked) -> dict[str, Any]:
+        """The answer of a run to a question."""
+        model, length = _numbered(self._models, asked.run, "run"), len(asked.question)
+        if length > self._limits.question:
+            raise Refused(
+                422,
+                f"the question has {length:,} characters; "
+                f"at most {self._limits.question:,} are taken, shorten it",
+            )
+        return await self._work(lambda: _answer(model, self._picture(asked), asked))
+
+    async def _work(self, function: Callable[[], T]) -> T:
+        async with self._turns.turn():
+            return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+
+    def _picture(self, shown: Shown) -> Image.Image:
         if (shown.image is None) == (shown.example is None):
             raise Refused(422, "give an image or the number of an example")
         if shown.image is not None:
-            return open_upload(shown.image, limits)
-        return _numbered(examples, shown.example, "example").picture
+            return open_upload(shown.image, self._limits)
+        return _numbered(self._examples, shown.example, "example").picture
 
-    _add_page(app)
 
-    @app.get("/api/info")
-    def info() -> dict[str, Any]:
-        return {
-            "runs": told,
-            "examples": [
-                {"questions": [{"question": text, "answer": answer} for text, answer in it.questions]}
-                for it in examples
-            ],
-            "limits": {
-                "upload": limits.upload,
-                "pixels": limits.pixels,
-                "question": limits.question,
-            },
-        }
-
-    @app.get("/api/examples/{number}.png")
-    def example(number: int) -> Response:
-        return Response(_numbered(examples, number, "example").png, media_type="image/png")
-
-    @app.post("/api/picture")
-    async def preview(shown: Shown) -> Response:
-        """The image as the models see it, but for its size: a PNG."""
-        return Response(await work(lambda: as_png(picture(shown))), media_type="image/png")
-
-    @app.post("/api/ask")
-    async def ask(asked: Asked) -> dict[str, Any]:
-        model = _numbered(models, asked.run, "run")
-        if len(asked.question) > limits.question:
-            raise Refused(
-                422,
-                f"the question has {len(asked.question):,} characters; "
-                f"at most {limits.question:,} are taken, shorten it",
-            )
-        return await work(lambda: _answer(model, picture(asked), asked))
+def _add_errors(app: FastAPI) -> None:
+    """Every error is one line of JSON."""
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
         headers = None if error.retry_after is None else {"retry-after": str(error.retry_after)}
-        return JSONResponse({"error": error.text}, error.status, headers)
+        return _error(error.text, error.status, headers)
 
     @app.exception_handler(HacoreError)
     async def mistaken(_: Request, error: HacoreError) -> Response:
-        return JSONResponse({"error": str(error)}, 422)
+        return _error(str(error), 422)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"error": _malformed(error)}, 422)
+        return _error(_first_problem(error), 422)
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> Response:
-        text = {404: "there is no such page", 405: "that page does not take such requests"}
-        said = text.get(error.status_code, str(error.detail))
-        return JSONResponse({"error": said}, error.status_code, error.headers)
+        texts = {404: "there is no such page", 405: "that page does not take such requests"}
+        return _error(texts.get(error.status_code, str(error.detail)), error.status_code, error.headers)
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> Response:
-        said = "something went wrong here; the terminal of 'hacore serve' says what"
-        return JSONResponse({"error": said}, 500)
+        return _error("something went wrong here; the terminal of 'hacore serve' says what", 500)
 
-    return Gate(app, limits, Hosts(hosts), turns)
+
+def _error(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"error": text}, status, headers)
 
 
 def _add_page(app: FastAPI) -> None:
@@ -172,20 +186,20 @@ def _answer(model: Served, picture: Image.Image, asked: Asked) -> dict[str, Any]
     }
 
 
-def _numbered(held: Sequence[T], number: int | None, what: str) -> T:
-    if number is None or not 0 <= number < len(held):
-        raise Refused(404, f"{what}: found {number}; there are {len(held)}, counted from 0")
-    return held[number]
+def _numbered(items: Sequence[T], number: int | None, name: str) -> T:
+    if number is None or not 0 <= number < len(items):
+        raise Refused(404, f"{name}: found {number}; there are {len(items)}, counted from 0")
+    return items[number]
 
 
-def _malformed(error: RequestValidationError) -> str:
-    """The first thing that is wrong with a request; its content is not repeated."""
+def _first_problem(error: RequestValidationError) -> str:
+    """The first problem of a request, without its content."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return "the request is not valid JSON"
-    place = ".".join(str(it) for it in first["loc"][1:])
+    place = ".".join(map(str, first["loc"][1:]))
     return (
         f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
         if place
-        else "the request is not as it must be"
+        else "the request must be a JSON object"
     )

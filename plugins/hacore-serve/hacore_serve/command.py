@@ -136,29 +136,25 @@ def serve(
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         app = make_app(models, examples=offered, limits=limits, hosts=[*names, host])
         _say_where(host, listening.getsockname()[1], len(models))
-        # Without proxy_headers: else anybody could claim another address, and with it another rate.
+        # Without proxy_headers, as anybody could claim another address and so get around the rate.
         config = uvicorn.Config(
-            app,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=5,
+            app, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=5
         )
-        # After a Ctrl-C it has ended in order; whether it raises too depends on when the signal came.
+        # After Ctrl-C the server has ended in order; whether it also raises depends on the moment.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
         click.echo("stopped", err=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Before the models are loaded, which takes longer than to see that a port is taken."""
+    """Called before the models are loaded, so that a port in use is reported at once."""
     try:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listening = socket.create_server(address[:2], family=family, backlog=128)
-        # Else the second part of each answer waits up to 40 ms for the first to be confirmed: asyncio does
-        # this only for sockets that it made itself.
+        # Without this the second part of each answer waits up to 40 ms for the first to be confirmed;
+        # asyncio sets it only for sockets of its own.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except OSError as error:
@@ -170,10 +166,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _load(runs: tuple[str, ...], device: str) -> list[Trained]:
     """The models of the runs. Raises HacoreError with everything that is wrong with them."""
-    from hacore.runs.asking import needs_pillow
     from hacore.runs.trained import load
 
-    needs_pillow()
     models, problems = [], []
     for run in runs:
         try:
@@ -186,12 +180,12 @@ def _load(runs: tuple[str, ...], device: str) -> list[Trained]:
 
 
 def _examples(trained: Trained, count: int) -> tuple[Example, ...]:
-    """None, and a line that says why, where the data are not at hand."""
+    """Images to offer; none, and a line that says why, where the data cannot be opened."""
     from hacore_serve.examples import examples_of
 
     if not count:
         return ()
-    # Which takes a while where the data are not made or packed yet.
+    # It takes a while where the data are not generated or packed yet.
     click.echo(f"opening the data '{trained.spec.data.use}' for images to offer", err=True)
     try:
         return examples_of(trained, count)

@@ -25,38 +25,39 @@ class Example:
 
 
 def examples_of(trained: Trained, count: int) -> tuple[Example, ...]:
-    """``count`` images of the split that a model is chosen by, from all over it.
+    """``count`` images of the split that chooses the weights, evenly spread over it.
 
     Opens the data, which may prepare or generate them. Raises HacoreError where they are not at hand.
     """
     dataset = trained.dataset
     split = trained.spec.eval.split
-    asked, images = dataset.questions(split), dataset.images(split)
-    used = np.unique(asked.image)
+    questions, images = dataset.questions(split), dataset.images(split)
+    used = np.unique(questions.image)
     chosen = used[np.unique(np.linspace(0, len(used) - 1, min(count, len(used))).round().astype(int))]
-    found = []
+    examples = []
     for image in chosen:
         picture = open_picture(np.asarray(images[image]))
-        rows = np.flatnonzero(asked.image == image)
-        found.append(
+        rows = np.flatnonzero(questions.image == image)
+        examples.append(
             Example(picture=picture, png=as_png(picture), questions=_questions(dataset, split, rows))
         )
-    return tuple(found)
+    return tuple(examples)
 
 
 def _questions(
     dataset: Dataset[object], split: str, rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 ) -> tuple[tuple[str, str | None], ...]:
-    """Some questions about an image, of as many types as there are."""
-    asked = dataset.questions(split)
-    found: dict[str, str | None] = {}
-    _, first = np.unique(asked.type[rows], return_index=True)
+    """Some questions about an image, of different types first."""
+    questions = dataset.questions(split)
+    answers: dict[str, str | None] = {}
+    _, first = np.unique(questions.type[rows], return_index=True)
     for row in [*rows[first], *np.delete(rows, first)]:
-        words = asked.words[asked.offsets[row] : asked.offsets[row + 1]]
-        if len(found) == _QUESTIONS:
+        words = questions.words[questions.offsets[row] : questions.offsets[row + 1]]
+        if len(answers) == _QUESTIONS:
             break
         if UNKNOWN in words:
             continue
         text = question_text([dataset.vocabulary[word] for word in words])
-        found[text] = dataset.answers[asked.answer[row]] if asked.answer[row] >= 0 else None
-    return tuple(found.items())
+        answer = questions.answer[row]
+        answers[text] = dataset.answers[answer] if answer >= 0 else None
+    return tuple(answers.items())

@@ -43,7 +43,9 @@ class Gate:
             await send(message)
 
         try:
-            headers = {key.decode("latin-1").lower(): it.decode("latin-1") for key, it in scope["headers"]}
+            headers = {
+                key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]
+            }
             self._hosts.check(headers.get("host"))
             if scope["method"] in ("GET", "HEAD"):
                 await self._app(scope, _nothing, guarded)
@@ -54,7 +56,7 @@ class Gate:
                 body = await self._read(receive)
                 await self._app(scope, _once(body), guarded)
         except Refused as refused:
-            await refuse(refused, guarded)
+            await send_refusal(refused, guarded)
 
     def _check_head(self, headers: dict[str, str]) -> None:
         # A page elsewhere cannot send this type without asking first, and is not allowed to.
@@ -92,8 +94,8 @@ class Gate:
         )
 
 
-async def refuse(refused: Refused, send: Send) -> None:
-    """Send what was refused as one line in JSON."""
+async def send_refusal(refused: Refused, send: Send) -> None:
+    """Answer a refused request with one line in JSON."""
     body = json.dumps({"error": refused.text}, ensure_ascii=False).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if refused.retry_after is not None:
@@ -107,7 +109,7 @@ async def _nothing() -> Message:
 
 
 def _once(body: bytes) -> Receive:
-    """The body as the application receives it, and then nothing more for as long as it likes to wait."""
+    """Gives the body once, and then nothing, however long the application waits."""
     given = False
 
     async def receive() -> Message:

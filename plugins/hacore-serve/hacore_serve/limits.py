@@ -1,4 +1,4 @@
-"""How much the page does for whom: limits, and who is let in."""
+"""Limits on requests, and the names by which the server may be called."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ class Rates:
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
-        self._held: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client: tokens, and when
+        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client: tokens, and when
 
     def take(self, client: str) -> None:
         """Count a request. Raises Refused (429) when the client has used up what it may."""
         if not self._rate:
             return
         now = self._clock()
-        tokens, since = self._held.pop(client, (float(self._burst), now))
+        tokens, since = self._clients.pop(client, (float(self._burst), now))
         tokens = min(self._burst, tokens + self._rate * (now - since))
-        self._held[client] = (max(0.0, tokens - 1), now) if tokens >= 1 else (tokens, now)
-        if len(self._held) > _MOST_CLIENTS:
-            self._held.popitem(last=False)
+        self._clients[client] = (max(0.0, tokens - 1), now) if tokens >= 1 else (tokens, now)
+        if len(self._clients) > _MOST_CLIENTS:
+            self._clients.popitem(last=False)
         if tokens < 1:
             seconds = math.ceil((1 - tokens) / self._rate)
             unit = "second" if seconds == 1 else "seconds"
@@ -77,16 +77,16 @@ class Rates:
 def client_name(address: str) -> str:
     """Whose rate a request counts for: an address, of IPv6 the network of 64 bits that one household has."""
     try:
-        held = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(held, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((held, 64), strict=False))
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
     return address
 
 
 class Turns:
-    """At most ``at_once`` at work, and at most ``queue`` that wait for it."""
+    """At most ``at_once`` requests at work, and at most ``queue`` waiting."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -95,7 +95,7 @@ class Turns:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Being in the house, at work or in the queue. Raises Refused (503) when it is full."""
+        """A place at work or in the queue. Raises Refused (503) when all are taken."""
         if self._inside >= self._limits.at_once + self._limits.queue:
             raise self._busy()
         self._inside += 1
@@ -106,7 +106,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Being at work. Raises Refused (503) when that took too long to begin."""
+        """A turn at work. Raises Refused (503) when none comes in time."""
         try:
             async with asyncio.timeout(self._limits.wait):
                 await self._free.acquire()
@@ -130,10 +130,10 @@ class Hosts:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = {"localhost", *(it.lower().rstrip(".") for it in names)}
+        self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
 
     def check(self, header: str | None) -> None:
-        """Raises Refused (400) for another name than those."""
+        """Raises Refused (400) for any other name."""
         name = _without_port(header or "").lower().rstrip(".")
         if name in self._names:
             return

@@ -63,11 +63,11 @@ class Served:
         return self.trained.ask(picture, question, top=top, selector=options)
 
     def as_dict(self) -> dict[str, Any]:
-        """What the page is told; no path of this machine."""
+        """What the page shows of it; no path of this machine."""
         selector, result = self.trained.spec.selector, _result(self.trained)
-        usual = unstructure_config(type(selector.options)())
-        held = unstructure_config(selector.options)
-        options = ", ".join(f"{key} = {it}" for key, it in held.items() if usual.get(key) != it)
+        defaults = unstructure_config(type(selector.options)())
+        values = unstructure_config(selector.options)
+        options = ", ".join(f"{key} = {value}" for key, value in values.items() if defaults.get(key) != value)
         return {
             "name": self.name,
             "selector": f"{selector.use} ({options})" if options else selector.use,
@@ -82,10 +82,10 @@ class Served:
         }
 
 
-def served(runs: Sequence[Trained]) -> tuple[Served, ...]:
-    """The runs with names of their own; each is asked once, which finds out about its cells."""
-    names = Counter(it.spec.name for it in runs)
-    found = []
+def serve_runs(runs: Sequence[Trained]) -> tuple[Served, ...]:
+    """The runs with different names. Each is asked once, which tells its grid and how many cells it keeps."""
+    names = Counter(trained.spec.name for trained in runs)
+    models = []
     for trained in runs:
         name = trained.spec.name
         if names[name] > 1:
@@ -93,20 +93,22 @@ def served(runs: Sequence[Trained]) -> tuple[Served, ...]:
         channels, height, width = trained.summary.image_size
         reply = trained.ask(np.full((height, width, channels), 127, np.uint8), "what?")
         slider = _slider(trained, reply)
-        found.append(Served(trained=trained, name=name, grid=reply.grid, slider=slider))
-    return tuple(found)
+        models.append(Served(trained=trained, name=name, grid=reply.grid, slider=slider))
+    return tuple(models)
 
 
 def _slider(trained: Trained, reply: Reply) -> Slider | None:
-    """Of the first option that its selector declares as live and that a slider can show."""
+    """For the first live option of its selector that a slider can show."""
     options = trained.spec.selector.options
     cells = reply.grid[0] * reply.grid[1]
     fields = attrs.fields_dict(attrs.resolve_types(type(options)))
     live = [fields[name] for name in live_options(type(options))]
     for field in live:
         value = getattr(options, field.name)
-        # What is not given unless it is wanted excludes others of its sort, as k and fraction.
-        clears = tuple(it.name for it in live if it is not field and field.default is it.default is None)
+        # Options whose default is None exclude each other, as k and fraction do.
+        clears = tuple(
+            other.name for other in live if other is not field and field.default is other.default is None
+        )
         if field.type in (int, int | None):
             kept = len(reply.kept) if value is None else value
             low, high = min(1, kept), max(cells, kept)

@@ -1,4 +1,4 @@
-"""Image files of strangers, decoded in memory or politely refused."""
+"""Uploaded image files, decoded in memory or refused with a reason."""
 
 from __future__ import annotations
 

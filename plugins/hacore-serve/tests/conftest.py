@@ -105,16 +105,16 @@ def serving(models):
 @pytest.fixture(scope="session")
 def address(serving):
     """Of a server of all runs, without a limit on the rate."""
-    with serving() as found:
-        yield found
+    with serving() as address:
+        yield address
 
 
 @pytest.fixture
 def client(address):
     """A person who talks to it without a browser."""
     httpx = pytest.importorskip("httpx", reason="needs httpx: pip install hacore-serve[test]")
-    with httpx.Client(base_url=address, timeout=30) as it:
-        yield it
+    with httpx.Client(base_url=address, timeout=30) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -148,9 +148,9 @@ def browser():
     if chromium is None:
         pytest.skip("needs chromium, as in 'apt install chromium'")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
-        yield found
-        found.close()
+        browser = driver.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
@@ -163,9 +163,11 @@ def visit(browser, address):
         contexts.append(context)
         context.set_default_timeout(10_000)
         context.on("weberror", lambda error: wrong.append(str(error.error)))
-        context.on("request", lambda it: it.url.startswith(f"{address}/") or wrong.append(it.url))
+        context.on(
+            "request", lambda request: request.url.startswith(f"{address}/") or wrong.append(request.url)
+        )
         page = context.new_page()
-        page.on("console", lambda it: "Content Security Policy" in it.text and wrong.append(it.text))
+        page.on("console", lambda said: "Content Security Policy" in said.text and wrong.append(said.text))
         page.goto(address)
         page.wait_for_selector("body[data-ready]")
         return page

@@ -9,13 +9,13 @@ CONTRASTS = """() => {
   const luminance = ([r, g, b]) => [0.2126, 0.7152, 0.0722]
     .reduce((sum, weight, at) => sum + weight * channel([r, g, b][at] / 255), 0);
   const behind = (element) => {
-    for (let it = element; it; it = it.parentElement) {
-      const colour = parse(getComputedStyle(it).backgroundColor);
+    for (let node = element; node; node = node.parentElement) {
+      const colour = parse(getComputedStyle(node).backgroundColor);
       if (colour.length === 3 || colour[3] === 1) return colour;
     }
     return [255, 255, 255];
   };
-  const found = [];
+  const contrasts = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const [text, element] = [walker.currentNode.data.trim(), walker.currentNode.parentElement];
@@ -24,17 +24,17 @@ CONTRASTS = """() => {
     const bar = element.parentElement.querySelector(":scope > .bar");
     for (const back of [behind(element), ...(bar ? [parse(getComputedStyle(bar).backgroundColor)] : [])]) {
       const [dark, light] = [own, luminance(back)].sort((a, b) => a - b);
-      found.push([text, (light + 0.05) / (dark + 0.05)]);
+      contrasts.push([text, (light + 0.05) / (dark + 0.05)]);
     }
   }
-  return found;
+  return contrasts;
 }"""
 # What has the focus: its name, and whether something around it shows that.
 FOCUS = """() => {
-  const it = document.activeElement;
-  const rings = [it, it.nextElementSibling].filter(Boolean).map((one) => getComputedStyle(one));
+  const focused = document.activeElement;
+  const rings = [focused, focused.nextElementSibling].filter(Boolean).map((one) => getComputedStyle(one));
   return {
-    id: it.id, tag: it.tagName, type: it.type ?? "",
+    id: focused.id, tag: focused.tagName, type: focused.type ?? "",
     shown: rings.some((style) => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2),
   };
 }"""
@@ -47,13 +47,13 @@ def expect(locator):
 
 
 def test_everything_can_be_done_by_keyboard(page):
-    seen = []
+    stops = []
 
     def tab():
         page.keyboard.press("Tab")
         focus = page.evaluate(FOCUS)
         assert focus["shown"], focus
-        seen.append(focus["id"] or focus["type"])
+        stops.append(focus["id"] or focus["type"])
         return focus
 
     tab()  # the images: one stop, arrows move in it
@@ -84,8 +84,8 @@ def test_everything_can_be_done_by_keyboard(page):
     tab()  # what is over the image
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="presence")).to_be_checked()
-    assert "file" in seen
-    assert "ask" in seen
+    assert "file" in stops
+    assert "ask" in stops
 
 
 def test_a_phone(visit):
@@ -118,9 +118,9 @@ def test_contrast(visit, scheme):
     question = page.locator("#questions button").first
     question.click()
     expect(page.locator(".kept")).to_have_text("7 of 25 cells kept")
-    found = [*before, *page.evaluate(CONTRASTS)]
-    assert len(found) > 60
-    assert [it for it in found if it[1] < 4.5] == []
+    contrasts = [*before, *page.evaluate(CONTRASTS)]
+    assert len(contrasts) > 60
+    assert [text for text, contrast in contrasts if contrast < 4.5] == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(243, 244, 246)") == (scheme == "light")
 

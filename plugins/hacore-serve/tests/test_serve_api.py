@@ -20,9 +20,9 @@ QUESTION = "is the red object on the left?"
 def close(value):
     """Compares nested values; the last bits of floats do not count."""
     if isinstance(value, dict):
-        return {key: close(it) for key, it in value.items()}
+        return {key: close(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [close(it) for it in value]
+        return [close(part) for part in value]
     return pytest.approx(value, rel=1e-4, abs=1e-4) if isinstance(value, float) else value
 
 
@@ -41,59 +41,61 @@ def test_answers_are_those_of_the_models(client, models, image, as_file, encode)
     file = encode(as_file(image))
     for run, name in enumerate(NAMES):
         reply = models[name].ask(image, QUESTION)
-        found = ask(client, image=file, run=run)
+        answer = ask(client, image=file, run=run)
         expected = {**reply.as_dict(), "run": run, "value": None}
         expected["presence"] = reply.seen.presence.tolist()
         expected["brightness"] = reply.seen.brightness.tolist()
-        assert found == close(expected)
+        assert answer == close(expected)
 
 
 def test_a_slider_s_value_is_an_option_of_the_selector(client, models, image, as_file, encode):
     file = encode(as_file(image))
     for run, option, value in [(0, "k", 3), (0, "k", 25), (1, "threshold", 0.3), (1, "threshold", 20.0)]:
         reply = models[NAMES[run]].ask(image, QUESTION, selector={option: value})
-        found = ask(client, image=file, run=run, value=value)
-        assert found["kept"] == close(reply.as_dict()["kept"])
-        assert found["answers"] == close(reply.as_dict()["answers"])
-        assert found["value"] == value
+        answer = ask(client, image=file, run=run, value=value)
+        assert answer["kept"] == close(reply.as_dict()["kept"])
+        assert answer["answers"] == close(reply.as_dict()["answers"])
+        assert answer["value"] == value
     counts = [len(ask(client, image=file, value=value)["kept"]) for value in (1, 12, None)]
     assert counts == [1, 12, 7]
 
 
 def test_the_page_is_told_of_runs_examples_and_limits(client, models):
-    told = client.get("/api/info").json()
-    assert [it["name"] for it in told["runs"]] == list(NAMES)
-    for it, name in zip(told["runs"], NAMES, strict=True):
+    info = client.get("/api/info").json()
+    assert [run["name"] for run in info["runs"]] == list(NAMES)
+    for run, name in zip(info["runs"], NAMES, strict=True):
         result = models[name].folder.result()
-        assert (it["accuracy"], it["split"]) == (result["accuracy"], "test")
-        assert it["grid"] == [5, 5]
-    assert [it["selector"] for it in told["runs"]] == ["l2-topk (k = 7)", "adahan", "soft-attention"]
-    k, threshold, none = (it["slider"] for it in told["runs"])
+        assert (run["accuracy"], run["split"]) == (result.accuracy, "test")
+        assert run["grid"] == [5, 5]
+    assert [run["selector"] for run in info["runs"]] == ["l2-topk (k = 7)", "adahan", "soft-attention"]
+    k, threshold, none = (run["slider"] for run in info["runs"])
     assert k == {"option": "k", "low": 1, "high": 25, "value": 7, "whole": True}
     assert (threshold["option"], threshold["value"], threshold["whole"]) == ("threshold", 1.0, False)
     assert none is None
-    assert told["limits"] == {"upload": 10_000_000, "pixels": 25_000_000, "question": 500}
+    assert info["limits"] == {"upload": 10_000_000, "pixels": 25_000_000, "question": 500}
 
 
 def test_examples_are_the_data_s_own(client, models):
     dataset = models["han"].dataset
     asked, images = dataset.questions("val"), dataset.images("val")
-    told = client.get("/api/info").json()["examples"]
-    assert len(told) == 3
+    offered = client.get("/api/info").json()["examples"]
+    assert len(offered) == 3
     for number, example in enumerate(examples_of(models["han"], 3)):
         response = client.get(f"/api/examples/{number}.png")
         assert response.headers["content-type"] == "image/png"
-        (held,) = [row for row in range(len(images)) if np.array_equal(images[row], pixels(response))]
-        assert [(it["question"], it["answer"]) for it in told[number]["questions"]] == [*example.questions]
+        (image,) = [row for row in range(len(images)) if np.array_equal(images[row], pixels(response))]
+        assert [(entry["question"], entry["answer"]) for entry in offered[number]["questions"]] == [
+            *example.questions
+        ]
         for text, answer in example.questions:
             rows = [
                 row
-                for row in np.flatnonzero(asked.image == held)
+                for row in np.flatnonzero(asked.image == image)
                 if asked.words[asked.offsets[row] : asked.offsets[row + 1]].tolist() == dataset.tokenize(text)
             ]
             assert dataset.answers[asked.answer[rows[0]]] == answer
-        found = ask(client, example=number)
-        assert found["answers"] == close(models["han"].ask(images[held], QUESTION).as_dict()["answers"])
+        answer = ask(client, example=number)
+        assert answer["answers"] == close(models["han"].ask(images[image], QUESTION).as_dict()["answers"])
 
 
 def pixels(response):
@@ -212,18 +214,18 @@ def test_many_users_at_once_get_their_own_answers_and_memory_stays(address, mode
             for number in range(first, 8 * rounds, 8):
                 row = number % len(asked)
                 response = client.post("/api/ask", json=asked[row])
-                told = response.json()
-                if response.status_code != 200 or {key: told[key] for key in expected[row]} != close(
+                reply = response.json()
+                if response.status_code != 200 or {key: reply[key] for key in expected[row]} != close(
                     expected[row]
                 ):
-                    wrong.append((row, response.status_code, told))
+                    wrong.append((row, response.status_code, reply))
 
     def everybody(rounds):
         people = [threading.Thread(target=person, args=(first, rounds)) for first in range(8)]
-        for it in people:
-            it.start()
-        for it in people:
-            it.join()
+        for thread in people:
+            thread.start()
+        for thread in people:
+            thread.join()
 
     everybody(7)  # 56 to warm up
     before = resident()

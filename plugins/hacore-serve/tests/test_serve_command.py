@@ -56,10 +56,10 @@ def test_it_serves_says_where_and_ends_by_ctrl_c(start, runs, tmp_path):
         page = client.get("/")
         assert page.status_code == 200
         assert "server" not in page.headers
-        told = client.get("/api/info").json()
-        assert told["examples"] == []
-        assert str(tmp_path) not in str(told)
-        assert str(runs["han"].parent) not in str(told)
+        info = client.get("/api/info").json()
+        assert info["examples"] == []
+        assert str(tmp_path) not in str(info)
+        assert str(runs["han"].parent) not in str(info)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "stopped\n")
@@ -119,14 +119,14 @@ def test_without_the_data_the_rest_works_and_others_are_warned_of(start, runs, t
 
 
 def test_a_training_that_is_not_finished_is_served_without_an_accuracy(models, runs, tmp_path):
-    from hacore_serve.served import served
+    from hacore_serve.served import serve_runs
 
     import hacore
 
     run = copy(runs["han"], tmp_path)
     (run / "result.json").unlink()
     unfinished = hacore.load(run, device="cpu")
-    first, second = (it.as_dict() for it in served([unfinished, models["han"]]))
+    first, second = (model.as_dict() for model in serve_runs([unfinished, models["han"]]))
     assert (first["accuracy"], first["split"]) == (None, None)
     assert second["accuracy"] is not None
     assert first["name"] == f"han, {run.name}"  # of runs with one name, the folder's is added

@@ -21,14 +21,17 @@ ASKED = {"question": "is the red object on the left?", "example": 0}
     ("host", "allowed"),
     [
         *(
-            (it, True)
-            for it in ("localhost", "localhost:7860", "LOCALHOST.:1", "127.0.0.1:7860", "[::1]:7860")
+            (name, True)
+            for name in ("localhost", "localhost:7860", "LOCALHOST.:1", "127.0.0.1:7860", "[::1]:7860")
         ),
-        *((it, True) for it in ("192.168.0.7:80", "[fe80::1]", "lab.example.org", "lab.example.org:443")),
-        *((it, False) for it in ("evil.example", "evil.example:7860", "localhost.evil.example", "", None)),
+        *((name, True) for name in ("192.168.0.7:80", "[fe80::1]", "lab.example.org", "lab.example.org:443")),
         *(
-            (it, False)
-            for it in ("127.0.0.1.evil.example", "lab.example.org.evil", "127.0.0.1:80:80", "[::1")
+            (name, False)
+            for name in ("evil.example", "evil.example:7860", "localhost.evil.example", "", None)
+        ),
+        *(
+            (name, False)
+            for name in ("127.0.0.1.evil.example", "lab.example.org.evil", "127.0.0.1:80:80", "[::1")
         ),
     ],
 )
@@ -67,7 +70,7 @@ def test_a_page_elsewhere_cannot_ask(client):
         },
     )
     assert asked.is_client_error
-    assert not [it for it in asked.headers if it.startswith("access-control")]
+    assert not [name for name in asked.headers if name.startswith("access-control")]
 
 
 @given(st.lists(st.floats(0, 3), max_size=60), st.floats(0.2, 20), st.integers(1, 8))
@@ -98,13 +101,13 @@ def test_clients_are_counted_apart():
     assert client_name("2001:db8:0:1::1") != client_name("2001:db8::1")
     for number in range(20_000):
         rates.take(str(number))
-    assert len(rates._held) == 10_000
+    assert len(rates._clients) == 10_000
 
 
 def test_too_many_requests_of_one_client(serving):
     with serving(Limits(rate=0.5, burst=3), names=["han"]) as address:
         answers = [httpx.post(f"{address}/api/ask", json=ASKED) for _ in range(5)]
-        assert [it.status_code for it in answers] == [200, 200, 200, 429, 429]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
         assert answers[3].json()["error"].startswith("too many requests; ask again in ")
         assert 1 <= int(answers[3].headers["retry-after"]) <= 2
         assert httpx.get(f"{address}/api/info").status_code == 200  # the page itself is not counted

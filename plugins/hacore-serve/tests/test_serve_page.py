@@ -15,7 +15,7 @@ SHADES = """canvas => {
     if (Math.abs(data[at] - 77) < 3 && data[at] === data[at + 2]) dark += 1;
     if (data[at] > 250 && data[at + 2] > 250) bright += 1;
   }
-  return [dark, bright].map(it => Math.round(4000 * it / data.length));
+  return [dark, bright].map(sum => Math.round(4000 * sum / data.length));
 }"""
 
 # A file of these bytes, or of so many zeros, is pasted or dropped.
@@ -46,9 +46,9 @@ def ask(page, question):
 
 def kept(page, name, count):
     """The panel, once it says that so many cells were kept."""
-    found = panel(page, name)
-    playwright.expect(found.locator(".kept")).to_have_text(f"{count} of 25 cells kept")
-    return found
+    shown = panel(page, name)
+    playwright.expect(shown.locator(".kept")).to_have_text(f"{count} of 25 cells kept")
+    return shown
 
 
 def test_an_image_is_uploaded_and_a_question_answered(page, white, models, as_file):
@@ -56,65 +56,67 @@ def test_an_image_is_uploaded_and_a_question_answered(page, white, models, as_fi
     page.locator("#thumbs .own input:checked").wait_for(state="attached")
     assert page.locator("canvas").first.evaluate(SHADES) == [0, 1000]
     ask(page, "is the zebra on the left?")
-    found = kept(page, "han", 7)
+    han = kept(page, "han", 7)
     reply = models["han"].ask(np.full((75, 75, 3), 255, np.uint8), "is the zebra on the left?")
-    assert found.locator(".answer").inner_text().startswith(reply.answer)
-    rows = found.locator(".bars li").all_inner_texts()
-    assert [row.split()[0] for row in rows] == [it.answer for it in reply.answers]
+    assert han.locator(".answer").inner_text().startswith(reply.answer)
+    rows = han.locator(".bars li").all_inner_texts()
+    assert [row.split()[0] for row in rows] == [answer.answer for answer in reply.answers]
     assert [float(row.split()[1][:-1]) for row in rows] == pytest.approx(
-        [100 * it.probability for it in reply.answers], abs=0.06
+        [100 * answer.probability for answer in reply.answers], abs=0.06
     )
-    assert found.locator(".unknown").inner_text() == "Words the model never saw: zebra"
+    assert han.locator(".unknown").inner_text() == "Words the model never saw: zebra"
     # Cells at the border of the image are halves and quarters of the others, 1/16 of it.
-    shares = [(0.5 if it.row in (0, 4) else 1) * (0.5 if it.column in (0, 4) else 1) for it in reply.kept]
-    dark, bright = found.locator("canvas").evaluate(SHADES)
+    shares = [
+        (0.5 if cell.row in (0, 4) else 1) * (0.5 if cell.column in (0, 4) else 1) for cell in reply.kept
+    ]
+    dark, bright = han.locator("canvas").evaluate(SHADES)
     assert bright == pytest.approx(1000 * sum(shares) / 16, abs=30)
     assert dark == pytest.approx(1000 - 1000 * sum(shares) / 16, abs=30)
-    assert f"{len(reply.kept)} kept cells bright: row {reply.kept[0].row + 1}" in found.locator(
+    assert f"{len(reply.kept)} kept cells bright: row {reply.kept[0].row + 1}" in han.locator(
         "canvas"
     ).get_attribute("aria-label")
 
     page.get_by_text("presence", exact=True).click()
-    assert found.locator("canvas").evaluate(SHADES) == [0, 0]
+    assert han.locator("canvas").evaluate(SHADES) == [0, 0]
     page.get_by_text("nothing", exact=True).click()
-    assert found.locator("canvas").evaluate(SHADES) == [0, 1000]
+    assert han.locator("canvas").evaluate(SHADES) == [0, 1000]
 
 
 def test_the_slider_changes_cells_and_answer(page, white):
     page.set_input_files("#file", white)
     page.locator("#thumbs .own input:checked").wait_for(state="attached")
     ask(page, "is the red object on the left?")
-    found = kept(page, "han", 7)
-    slider = found.get_by_role("slider", name="cells to keep")
-    before = found.locator("canvas").evaluate(SHADES)
+    han = kept(page, "han", 7)
+    slider = han.get_by_role("slider", name="cells to keep")
+    before = han.locator("canvas").evaluate(SHADES)
     slider.fill("20")
     kept(page, "han", 20)
-    assert found.locator("output").inner_text() == "20, trained with 7"
-    assert found.locator("canvas").evaluate(SHADES)[1] > before[1] + 100
-    found.get_by_role("button", name="reset").click()
+    assert han.locator("output").inner_text() == "20, trained with 7"
+    assert han.locator("canvas").evaluate(SHADES)[1] > before[1] + 100
+    han.get_by_role("button", name="reset").click()
     kept(page, "han", 7)
-    assert found.locator("canvas").evaluate(SHADES) == before
+    assert han.locator("canvas").evaluate(SHADES) == before
 
 
 def test_only_the_answer_to_the_last_move_is_shown(page):
     ask(page, "is the red object on the left?")
-    found = kept(page, "han", 7)
-    held = []
+    han = kept(page, "han", 7)
+    late = []
 
     def hold(route):
         if route.request.post_data_json["value"] == 3:
-            held.append(route)  # an answer that is late
+            late.append(route)
         else:
             route.continue_()
 
     page.route("**/api/ask", hold)
-    slider = found.get_by_role("slider")
+    slider = han.get_by_role("slider")
     slider.fill("3")
     page.wait_for_timeout(300)
-    assert len(held) == 1
+    assert len(late) == 1
     slider.fill("11")
     kept(page, "han", 11)
-    held[0].continue_()
+    late[0].continue_()
     page.wait_for_timeout(300)
     kept(page, "han", 11)
 
@@ -123,9 +125,9 @@ def test_runs_are_switched_and_compared(page):
     ask(page, "is the red object on the left?")
     kept(page, "han", 7)
     page.get_by_role("radio", name="san").check()
-    found = kept(page, "san", 25)
+    han = kept(page, "san", 25)
     assert page.locator(".panel").count() == 1
-    assert not found.get_by_role("slider").is_visible()
+    assert not han.get_by_role("slider").is_visible()
     page.get_by_role("radio", name="adahan").check()
     threshold = panel(page, "adahan").get_by_role("slider", name="threshold")
     playwright.expect(panel(page, "adahan").locator(".answer")).not_to_be_empty()
@@ -138,7 +140,7 @@ def test_runs_are_switched_and_compared(page):
     kept(page, "han", 7)
     kept(page, "adahan", 1)  # as it was left
     kept(page, "san", 25)
-    tops = {round(it.bounding_box()["y"]) for it in page.locator(".panel").all()}
+    tops = {round(each.bounding_box()["y"]) for each in page.locator(".panel").all()}
     assert len(tops) == 1  # beside each other
     page.get_by_role("checkbox", name="san").uncheck()
     assert page.locator(".panel").count() == 2
@@ -148,7 +150,7 @@ def test_runs_are_switched_and_compared(page):
 
 
 def test_examples_of_the_data(page, models):
-    dataset_says = page.evaluate("fetch('api/info').then(it => it.json())")["examples"]
+    dataset_says = page.evaluate("fetch('api/info').then(response => response.json())")["examples"]
     first = dataset_says[0]["questions"][0]
     assert page.get_by_label("Question", exact=True).input_value() == first["question"]
     page.get_by_role("button", name=first["question"]).click()
@@ -159,7 +161,7 @@ def test_examples_of_the_data(page, models):
         page.get_by_role("radio", name="image 2 of the data").check()
     assert again.value.request.post_data_json["example"] == 1
     offered = page.locator("#questions button").all_inner_texts()
-    assert offered == [it["question"] for it in dataset_says[1]["questions"]]
+    assert offered == [entry["question"] for entry in dataset_says[1]["questions"]]
 
 
 def test_what_goes_wrong_is_said_and_the_page_goes_on(page, white):

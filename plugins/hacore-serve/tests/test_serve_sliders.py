@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from hacore_serve.limits import Refused
-from hacore_serve.served import served
+from hacore_serve.served import serve_runs
 
 import hacore
 from hacore.registry import registry
@@ -137,12 +137,12 @@ def count(load):
 
 
 def slider_of(trained):
-    (model,) = served([trained])
+    (model,) = serve_runs([trained])
     return model.as_dict()["slider"]
 
 
 def kept_at(trained, value):
-    (model,) = served([trained])
+    (model,) = serve_runs([trained])
     reply = model.ask(np.full((75, 75, 3), 200, np.uint8), QUESTION, value, 5)
     return len(reply.kept)
 
@@ -182,7 +182,7 @@ def test_options_that_are_not_live_get_none_whatever_they_are_called(load):
 def test_the_slider_s_option_stands_in_for_the_one_that_excludes_it(load, options, value):
     trained = load("share", "share", options)
     assert slider_of(trained) == {"option": "amount", "low": 1, "high": CELLS, "value": value, "whole": True}
-    assert [kept_at(trained, it) for it in (None, 2)] == [value, 2]
+    assert [kept_at(trained, amount) for amount in (None, 2)] == [value, 2]
 
 
 def test_the_trained_value_is_on_the_slider(load):

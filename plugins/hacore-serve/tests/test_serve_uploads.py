@@ -99,7 +99,7 @@ def test_formats(upload, as_file, pixels, form, models):
     with Image.open(io.BytesIO(data)) as image:
         reply = models["han"].ask(image, QUESTION)
     assert asked.json()["answers"][0]["answer"] == reply.answer
-    assert [it["index"] for it in asked.json()["kept"]] == [it.index for it in reply.kept]
+    assert [cell["index"] for cell in asked.json()["kept"]] == [cell.index for cell in reply.kept]
 
 
 def test_the_first_frame_of_an_animation(upload, as_file, pixels):
@@ -112,17 +112,17 @@ def test_the_first_frame_of_an_animation(upload, as_file, pixels):
 def test_transparency_is_white(upload, as_file, pixels):
     clear = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
     clear[:20, 40:, 3] = 0
-    found = shown(upload(as_file(clear))[0])
-    assert (found[:20, 40:] == 255).all()
-    assert np.array_equal(found[:, :40], pixels[:, :40])
+    preview = shown(upload(as_file(clear))[0])
+    assert (preview[:20, 40:] == 255).all()
+    assert np.array_equal(preview[:, :40], pixels[:, :40])
 
 
 def test_a_cmyk_jpeg(upload, as_file, pixels):
     data = as_file(Image.fromarray(pixels).convert("CMYK"), "JPEG", quality=95)
     assert Image.open(io.BytesIO(data)).mode == "CMYK"
-    found = shown(upload(data)[0]).astype(int)
-    assert np.abs(found[5:15, 5:35] - (250, 10, 10)).max() < 25
-    assert np.abs(found[25:35, 45:75] - (10, 10, 250)).max() < 25
+    preview = shown(upload(data)[0]).astype(int)
+    assert np.abs(preview[5:15, 5:35] - (250, 10, 10)).max() < 25
+    assert np.abs(preview[25:35, 45:75] - (10, 10, 250)).max() < 25
 
 
 def test_a_photograph_is_turned_as_exif_says(upload, as_file, pixels):
@@ -164,4 +164,4 @@ def test_nothing_is_written_to_a_disk_or_read_from_it(as_file, pixels, encode, m
     with pytest.raises(Refused):
         open_upload(encode(b"nothing"), Limits())
     active = False
-    assert [it[1:] for it in opened if it[0]] == []
+    assert [entry[1:] for entry in opened if entry[0]] == []

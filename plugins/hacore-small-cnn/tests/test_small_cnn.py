@@ -4,7 +4,6 @@ import sys
 import attrs
 import pytest
 import torch
-from hacore.testing import contract
 from hacore_small_cnn import Config
 from hacore_small_cnn.encoder import SmallCNN
 from hypothesis import given, settings
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from hacore.interfaces import Sizes, build, grid_positions
+from hacore.testing import contract
 
 TestContract = contract("image_encoder", "small-cnn", channels=(8, 8))
 TestContractGroupNorm = contract("image_encoder", "small-cnn", channels=(8, 16), norm="group", groups=4)

@@ -67,6 +67,6 @@ class _Hop(nn.Module):
         hidden_QNW = self.hidden(features_QNC)
         if self.query is not None:
             hidden_QNW = hidden_QNW + self.query(query_QC).unsqueeze(1)
-        logits_QN = self.score(hidden_QNW.tanh()).squeeze(-1)
+        logits_QN: Tensor = self.score(hidden_QNW.tanh()).squeeze(-1)
         wide = torch.promote_types(logits_QN.dtype, torch.float32)
         return logits_QN.softmax(dim=1, dtype=wide)

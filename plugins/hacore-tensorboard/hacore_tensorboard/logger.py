@@ -17,6 +17,7 @@ from hacore.observers import Observed, RunObserver
 from hacore_tensorboard import Config
 
 if TYPE_CHECKING:
+    from hacore.runs import Result
     from hacore.runs.trained import Trained
 
 _END = ".end"
@@ -27,9 +28,9 @@ _MEASURED = ("loss", "accuracy", "kept", "parameters", "multiply_adds")
 class TensorBoardLogger(RunObserver):
     """Writes to RUN/tensorboard.
 
-    A run that goes on writes a further file, which takes back the steps after its checkpoint. How a run ended
-    stands in a file of its own, named ``*.end``: TensorBoard believes the first end of a run that it reads,
-    so the end of a failure is removed when the run goes on.
+    A resumed run writes another file, which takes back the steps after its checkpoint. How a run ended is in
+    a file of its own, ``*.end``: TensorBoard believes the first end that it reads, so resuming removes the
+    end of a failure.
     """
 
     def __init__(self, config: Config, observed: Observed) -> None:
@@ -38,12 +39,12 @@ class TensorBoardLogger(RunObserver):
         self._step = observed.step
         for file in self._folder.glob(f"*{_END}" if observed.step else "*tfevents*"):
             file.unlink()
-        goes_on = any(self._folder.glob("*tfevents*"))
-        self._writer = SummaryWriter(str(self._folder), purge_step=observed.step + 1 if goes_on else None)
-        if not goes_on:
+        resumed = any(self._folder.glob("*tfevents*"))
+        self._writer = SummaryWriter(str(self._folder), purge_step=observed.step + 1 if resumed else None)
+        if not resumed:
             text = f"{observed.parameters:,} trained parameters\n\n```toml\n{observed.text}```"
             self._writer.add_text("spec", text, 0)
-            self._writer.file_writer.add_summary(_options(observed.settings))
+            _add_summary(self._writer, _options(observed.settings))
         self._writer.flush()
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
@@ -65,11 +66,11 @@ class TensorBoardLogger(RunObserver):
             self._writer.add_image(tag, np.asarray(example.draw()), step, dataformats="HWC")
         self._writer.flush()
 
-    def end(self, result: Mapping[str, Any], trained: Trained) -> None:
+    def end(self, result: Result, trained: Trained) -> None:
         with self._ending(api_pb2.STATUS_SUCCESS) as writer:
-            _add_scores(writer, result["split"], result, self._step)
-            seconds = result["training"]["seconds"]
-            writer.add_scalar(f"{result['split']}/training_seconds", seconds, self._step)
+            _add_scores(writer, result.split, result, self._step)
+            if result.training is not None:
+                writer.add_scalar(f"{result.split}/training_seconds", result.training.seconds, self._step)
             writer.add_text("result", _table(result), self._step)
 
     def fail(self, error: str) -> None:
@@ -82,8 +83,13 @@ class TensorBoardLogger(RunObserver):
     def _ending(self, status: Any) -> SummaryWriter:
         writer = SummaryWriter(str(self._folder), filename_suffix=_END)
         ended = HParamsPluginData(session_end_info=SessionEndInfo(status=status))
-        writer.file_writer.add_summary(_hparams(metadata.SESSION_END_INFO_TAG, ended))
+        _add_summary(writer, _hparams(metadata.SESSION_END_INFO_TAG, ended))
         return writer
+
+
+def _add_summary(writer: SummaryWriter, summary: Summary) -> None:
+    file_writer: Any = writer.file_writer  # which torch declares as None
+    file_writer.add_summary(summary)
 
 
 def _add_scores(writer: SummaryWriter, split: str, values: Mapping[str, Any], step: int) -> None:
@@ -96,8 +102,8 @@ def _add_scores(writer: SummaryWriter, split: str, values: Mapping[str, Any], st
             writer.add_scalar(f"{split}_{kind}/{_clean(name)}", part["accuracy"], step)
 
 
-# Neither torch's add_hparams, which opens a run of its own for them, makes numbers of true and false, and has
-# TensorBoard show the options of the first run only, nor TensorBoard's own function, which needs TensorFlow.
+# torch's add_hparams opens a run of its own, turns true and false into numbers, and lets TensorBoard show the
+# options of the first run only; TensorBoard's own function needs TensorFlow.
 def _options(settings: Mapping[str, bool | int | float | str]) -> Summary:
     """The options of a run, for HParams."""
     started = SessionStartInfo()
@@ -108,8 +114,8 @@ def _options(settings: Mapping[str, bool | int | float | str]) -> Summary:
 
 
 def _hparams(tag: str, data: HParamsPluginData) -> Summary:
-    held = metadata.create_summary_metadata(data)
-    return Summary(value=[Summary.Value(tag=tag, metadata=held, tensor=metadata.NULL_TENSOR)])
+    described = metadata.create_summary_metadata(data)
+    return Summary(value=[Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)])
 
 
 def _clean(name: str) -> str:
@@ -117,26 +123,23 @@ def _clean(name: str) -> str:
     return re.sub(r"[^-\w.]", "_", name)
 
 
-def _table(result: Mapping[str, Any]) -> str:
+def _table(result: Result) -> str:
     """The accuracies beside their baselines, in Markdown."""
-    baselines = result["baselines"]
 
     def percent(share: float | None) -> str:
         return "" if share is None else f"{100 * share:.1f}"
 
-    rows = [
-        [
-            f"accuracy (%) on {result['split']}",
-            "questions",
-            "model",
-            *(it.replace("_", " ") for it in baselines),
-        ]
-    ]
-    rows.append(["---", *["---:"] * (len(rows[0]) - 1)])
-    for kind in ("by_type", "by_group"):
-        for name, part in result[kind].items():
-            others = [percent(it[kind].get(name)) for it in baselines.values()]
-            rows.append([name, f"{part['questions']:,}", percent(part["accuracy"]), *others])
-    others = [percent(it["accuracy"]) for it in baselines.values()]
-    rows.append(["all", f"{result['questions']:,}", percent(result["accuracy"]), *others])
+    names = [name.replace("_", " ") for name in result.baselines]
+    head = [f"accuracy (%) on {result.split}", "questions", "model", *names]
+    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+    baselines = result.baselines.values()
+    for parts, shares in (
+        (result.by_type, [baseline.by_type for baseline in baselines]),
+        (result.by_group, [baseline.by_group for baseline in baselines]),
+    ):
+        for name, part in parts.items():
+            others = [percent(by_name.get(name)) for by_name in shares]
+            rows.append([name, f"{part.questions:,}", percent(part.accuracy), *others])
+    others = [percent(baseline.accuracy) for baseline in baselines]
+    rows.append(["all", f"{result.questions:,}", percent(result.accuracy), *others])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

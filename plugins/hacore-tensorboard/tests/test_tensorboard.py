@@ -4,6 +4,7 @@ import io
 import json
 import time
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 import hacore
 from hacore.machine.files import load_tensors
 from hacore.measure.look import look_at
+from hacore.measure.scores import Part
 from hacore.observers import Observed
 from hacore.train import trainer
 
@@ -58,13 +60,13 @@ KINDS = ("compressedHistograms", "images", "scalars", "histograms", "tensors")
 
 def scalars(read, tag):
     """{step: value}; every step stands once."""
-    found = read.Scalars(tag)
-    assert len({it.step for it in found}) == len(found), tag
-    return {it.step: it.value for it in found}
+    points = read.Scalars(tag)
+    assert len({point.step for point in points}) == len(points), tag
+    return {point.step: point.value for point in points}
 
 
 def text(read, tag):
-    return [it.tensor_proto.string_val[0].decode() for it in read.Tensors(f"{tag}/text_summary")]
+    return [text.tensor_proto.string_val[0].decode() for text in read.Tensors(f"{tag}/text_summary")]
 
 
 def hparams(read, tag, parse):
@@ -77,31 +79,31 @@ def status(read):
 
 
 def lines(folder, kind):
-    found = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
-    return [line for line in found if line["kind"] == kind]
+    every = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    return [line for line in every if line["kind"] == kind]
 
 
 def assert_scalars(folder):
     """All that metrics.jsonl and result.json hold."""
     read = events(folder)
     for key in TRAINED:
-        told = {line["step"]: line[key] for line in lines(folder, "train")}
-        assert scalars(read, f"train/{key}") == pytest.approx(told, rel=1e-6), key
-    assert scalars(read, "train/gradient_norm").keys() == told.keys()
+        logged = {line["step"]: line[key] for line in lines(folder, "train")}
+        assert scalars(read, f"train/{key}") == pytest.approx(logged, rel=1e-6), key
+    assert scalars(read, "train/gradient_norm").keys() == logged.keys()
     assert min(scalars(read, "train/questions_per_second").values()) > 0
     for key in ("loss", "accuracy", "kept"):
-        told = {line["step"]: line[key] for line in lines(folder, "eval")}
-        assert scalars(read, f"val/{key}") == pytest.approx(told, rel=1e-6)
+        logged = {line["step"]: line[key] for line in lines(folder, "eval")}
+        assert scalars(read, f"val/{key}") == pytest.approx(logged, rel=1e-6)
     for kind in ("by_type", "by_group"):
         for name in lines(folder, "eval")[0][kind]:
-            told = {line["step"]: line[kind][name]["accuracy"] for line in lines(folder, "eval")}
-            assert scalars(read, f"val_{kind}/{name}") == pytest.approx(told, rel=1e-6)
-    result, last = folder.result(), max(told)
+            logged = {line["step"]: line[kind][name]["accuracy"] for line in lines(folder, "eval")}
+            assert scalars(read, f"val_{kind}/{name}") == pytest.approx(logged, rel=1e-6)
+    result, last = folder.result(), max(logged)
     for key in ("loss", "accuracy", "kept", "parameters", "multiply_adds"):
         assert scalars(read, f"test/{key}") == pytest.approx({last: result[key]}, rel=1e-6)
-    assert scalars(read, "test/training_seconds") == pytest.approx({last: result["training"]["seconds"]})
-    for name, part in result["by_type"].items():
-        assert scalars(read, f"test_by_type/{name}") == pytest.approx({last: part["accuracy"]}, rel=1e-6)
+    assert scalars(read, "test/training_seconds") == pytest.approx({last: result.training.seconds})
+    for name, part in result.by_type.items():
+        assert scalars(read, f"test_by_type/{name}") == pytest.approx({last: part.accuracy}, rel=1e-6)
 
 
 def test_scalars_are_those_of_metrics_and_result(whole):
@@ -122,28 +124,28 @@ def test_scalars_are_those_of_metrics_and_result(whole):
 def test_texts_are_the_spec_and_the_result(whole):
     read = events(whole)
     (spec,) = text(read, "spec")
-    parameters = whole.result()["parameters"]
+    parameters = whole.result().parameters
     assert spec == f"{parameters:,} trained parameters\n\n```toml\n{whole.spec_file.read_text()}```"
     (table,) = text(read, "result")
-    head, _, *rows = ([it.strip() for it in row.split("|")[1:-1]] for row in table.splitlines())
+    head, _, *rows = ([cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines())
     assert head == ["accuracy (%) on test", "questions", "model", "majority", "question only"]
     result = whole.result()
-    assert [row[0] for row in rows] == [*result["by_type"], *result["by_group"], "all"]
+    assert [row[0] for row in rows] == [*result.by_type, *result.by_group, "all"]
     assert rows[-1][1:4] == [
-        str(result["questions"]),
-        f"{100 * result['accuracy']:.1f}",
-        f"{100 * result['baselines']['majority']['accuracy']:.1f}",
+        str(result.questions),
+        f"{100 * result.accuracy:.1f}",
+        f"{100 * result.baselines['majority'].accuracy:.1f}",
     ]
 
 
 def test_options_and_end_are_there_for_hparams(whole):
     read = events(whole)
     start = hparams(read, metadata.SESSION_START_INFO_TAG, metadata.parse_session_start_info_plugin_data)
-    held = {key: getattr(it, it.WhichOneof("kind")) for key, it in start.hparams.items()}
-    assert held["selector.use"] == "adahan"
-    assert held["train.batch_images"] == 4
-    assert held["train.compile"] is False
-    assert held == Observed(folder=whole.path, spec=whole.spec(), step=0, parameters=0).settings
+    options = {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()}
+    assert options["selector.use"] == "adahan"
+    assert options["train.batch_images"] == 4
+    assert options["train.compile"] is False
+    assert options == Observed(folder=whole.path, spec=whole.spec(), step=0, parameters=0).settings
     assert status(read) == api_pb2.STATUS_SUCCESS
     # With one, TensorBoard would show the options of this run for those of all.
     assert metadata.EXPERIMENT_TAG not in read.Tags()["tensors"]
@@ -154,7 +156,7 @@ def last_look(whole):
     """A look at the model as it was at the last evaluation."""
     trained = hacore.load(whole, device="cpu")
     tensors, _ = load_tensors(whole.last)
-    weights = {key[6:]: it for key, it in tensors.items() if key.startswith("model.")}
+    weights = {key[6:]: tensor for key, tensor in tensors.items() if key.startswith("model.")}
     trained.model.load_state_dict(weights)
     return look_at(trained.model, trained.dataset, "val", device=torch.device("cpu"))
 
@@ -162,20 +164,20 @@ def last_look(whole):
 def test_pictures_show_kept_cells_bright_and_the_others_dark(whole, last_look):
     read = events(whole)
     evaluated = [line["step"] for line in lines(whole, "eval")]
-    types = [it.type for it in last_look.examples[:6]]
+    types = [example.type for example in last_look.examples[:6]]
     tags = [f"val_pictures/{number:02}_{name}" for number, name in enumerate(types, 1)]
     assert sorted(read.Tags()["images"]) == tags
     for tag, example in zip(tags, last_look.examples, strict=False):
-        assert [it.step for it in read.Images(tag)] == evaluated
+        assert [image.step for image in read.Images(tag)] == evaluated
         with Image.open(io.BytesIO(read.Images(tag)[-1].encoded_image_string)) as picture:
-            found = np.asarray(picture.convert("RGB"))
-        assert np.array_equal(found, np.asarray(example.draw()))
-        cells = found[10:330, 10:330]
+            pixels = np.asarray(picture.convert("RGB"))
+        assert np.array_equal(pixels, np.asarray(example.draw()))
+        cells = pixels[10:330, 10:330]
         plain = np.asarray(Image.fromarray(example.image.transpose(1, 2, 0)).resize((320, 320)))
         rows, columns = example.seen.presence.shape
         bright = np.zeros((rows, columns), bool)
-        for it in example.seen.kept:
-            bright[it.row, it.column] = True
+        for cell in example.seen.kept:
+            bright[cell.row, cell.column] = True
         assert bright.any()
         assert not bright.all()
         at = np.linspace(0, rows - 1, 320).round().astype(int)
@@ -225,16 +227,16 @@ def next_second():
 
 @pytest.mark.parametrize(("step", "torn"), [(2, False), (7, True), (14, False), (23, True)])
 def test_a_run_that_failed_and_goes_on_has_each_step_once(whole, tmp_path, monkeypatch, step, torn):
-    found = []
+    folders = []
     stop_at(monkeypatch, step)
     with pytest.raises(RuntimeError):
-        run(tmp_path, created=found.append)
-    (folder,) = found
+        run(tmp_path, created=folders.append)
+    (folder,) = folders
     read = events(folder)
     assert status(read) == api_pb2.STATUS_FAILURE
     assert text(read, "failure") == ["RuntimeError: a bug"]
     if torn:
-        (first,) = (it for it in (folder.path / "tensorboard").iterdir() if it.suffix != ".end")
+        (first,) = (file for file in (folder.path / "tensorboard").iterdir() if file.suffix != ".end")
         first.write_bytes(first.read_bytes()[:-5])
     next_second()
     run(tmp_path, resume=folder)
@@ -245,20 +247,22 @@ def test_a_run_that_failed_and_goes_on_has_each_step_once(whole, tmp_path, monke
         if not tag.endswith(("per_second", "seconds")):
             assert scalars(mine, tag) == scalars(other, tag), tag
     for tag in mine.Tags()["images"]:
-        pictures = [[(it.step, it.encoded_image_string) for it in read.Images(tag)] for read in (mine, other)]
+        pictures = [
+            [(image.step, image.encoded_image_string) for image in read.Images(tag)] for read in (mine, other)
+        ]
         assert pictures[0] == pictures[1]
     assert text(mine, "spec") == text(other, "spec")
     assert status(mine) == api_pb2.STATUS_SUCCESS
 
 
 def test_a_run_that_is_logged_only_when_it_goes_on_has_its_spec(whole, tmp_path, monkeypatch):
-    found = []
+    folders = []
     stop_at(monkeypatch, 14)
     with pytest.raises(RuntimeError):
-        run(tmp_path, log=(), created=found.append)
-    assert not (found[0].path / "tensorboard").exists()
-    run(tmp_path, resume=found[0])
-    read = events(found[0])
+        run(tmp_path, log=(), created=folders.append)
+    assert not (folders[0].path / "tensorboard").exists()
+    run(tmp_path, resume=folders[0])
+    read = events(folders[0])
     assert text(read, "spec") == text(events(whole), "spec")
     assert min(scalars(read, "train/loss")) == 15
 
@@ -267,10 +271,13 @@ def test_answers_that_are_not_public_and_odd_names_are_no_obstacle(whole, tmp_pa
     observed = Observed(folder=tmp_path, spec=whole.spec(), step=0, parameters=1)
     logger = TensorBoardLogger(Config(), observed)
     result, trained = whole.result(), hacore.load(whole, device="cpu")
-    parts = {"yes/no": {"accuracy": 0.5, "questions": 4}, "what is é?": {"accuracy": 1.0, "questions": 2}}
+    parts = {
+        "yes/no": Part(accuracy=0.5, questions=4),
+        "what is é?": Part(accuracy=1.0, questions=2),
+    }
     unknown = {"loss": None, "accuracy": None, "by_type": {}, "by_group": {}, "baselines": {}}
-    logger.end({**result, "split": "val", "by_type": parts}, trained)
-    logger.end({**result, **unknown}, trained)
+    logger.end(attrs.evolve(result, split="val", by_type=parts), trained)
+    logger.end(attrs.evolve(result, **unknown), trained)
     logger.close()
     read = events(hacore.RunFolder(tmp_path))
     assert scalars(read, "val_by_type/yes_no") == {0: 0.5}

@@ -4,24 +4,18 @@
 
     TestContract = contract("selector", "l2-topk", k=5)
 
-Options are those of the spec's table. The result is a class of pytest tests; a test that a component
-must not keep is left out by overriding it::
+Options are those of the spec's table. The result is a class of pytest tests. A test that does not apply to a
+component is left out by overriding it::
 
     class TestContract(contract("selector", "quadrants")):
         test_cell_order_does_not_matter = None  # cells are told apart by their row and column
 
-The component is found as a spec finds it, so its package must be installed. Needs pytest:
-``pip install 'hacore[test]'``.
+The component is found as a spec finds it, so its package must be installed.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-try:
-    import pytest  # noqa: F401
-except ImportError:
-    raise ImportError("hacore.testing needs pytest; run \"pip install 'hacore[test]'\"") from None
 
 from hacore.errors import did_you_mean
 from hacore.interfaces import Sizes

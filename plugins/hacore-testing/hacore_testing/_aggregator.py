@@ -140,11 +140,11 @@ class AggregatorContract(QuestionReaderContract):
                 GARBAGE * noise(questions, width, seed=12).abs(),
             ),
         )
-        found = module(padded, inputs["question"])
+        actual = module(padded, inputs["question"])
         require_close(
-            found, expected, self.tolerance, "invalid places leak into the result; mask them with valid_QK"
+            actual, expected, self.tolerance, "invalid places leak into the result; mask them with valid_QK"
         )
-        self.backward(found)
+        self.backward(actual)
         assert features.grad is not None
         require(
             not features.grad[~valid_QK].any(),

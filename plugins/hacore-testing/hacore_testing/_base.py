@@ -116,13 +116,13 @@ class Contract:
     def test_declaring_imports_no_torch(self) -> None:
         """The module that declares the component loads without torch, so that ``hacore --help`` is quick."""
         installed = self.installed()
-        found = [
+        modules = [
             entry_point.module
             for entry_point in entry_points(group=GROUP)
             if entry_point.dist and entry_point.dist.name == installed.distribution
         ]
-        require(found, f"{installed.distribution} has no entry point in the group '{GROUP}'")
-        for module in found:
+        require(modules, f"{installed.distribution} has no entry point in the group '{GROUP}'")
+        for module in modules:
             ran = subprocess.run(
                 [sys.executable, "-c", _DECLARE, module],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},

@@ -33,11 +33,11 @@ def tensors(value: Any) -> dict[str, Tensor]:
         parts = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
     else:
         return {}
-    found: dict[str, Tensor] = {}
+    by_name: dict[str, Tensor] = {}
     for name, part in parts.items():
         inner = tensors(part)
-        found.update({name: inner["output"]} if isinstance(part, Tensor) else inner)
-    return found
+        by_name.update({name: inner["output"]} if isinstance(part, Tensor) else inner)
+    return by_name
 
 
 def require_tensor(value: Any, what: str, shape: tuple[int, ...], letters: str) -> None:
@@ -56,25 +56,25 @@ def require_finite(value: Tensor, what: str) -> None:
         require(not bad, f"{what} has {bad} of {value.numel()} entries that are not finite")
 
 
-def require_close(found: Tensor, expected: Tensor, tolerance: float, message: str) -> None:
+def require_close(actual: Tensor, expected: Tensor, tolerance: float, message: str) -> None:
     """Equal shapes, and nowhere further apart than ``tolerance`` times the largest expected entry."""
     require(
-        found.shape == expected.shape,
-        f"{message}: the shapes are {tuple(found.shape)} and {tuple(expected.shape)}",
+        actual.shape == expected.shape,
+        f"{message}: the shapes are {tuple(actual.shape)} and {tuple(expected.shape)}",
     )
     if not expected.numel():
         return
-    found, expected = found.detach().to(torch.float64), expected.detach().to(torch.float64)
+    actual, expected = actual.detach().to(torch.float64), expected.detach().to(torch.float64)
     scale = float(expected.abs().max()) or 1.0
-    apart = float((found - expected).abs().max()) / scale
+    apart = float((actual - expected).abs().max()) / scale
     # The negated comparison also catches NaN.
     if not apart <= tolerance:
         fail(f"{message}: the difference is {apart:.2g} of the largest value, allowed is {tolerance:.2g}")
 
 
-def require_same(found: Any, expected: Any, tolerance: float, message: str) -> None:
+def require_same(actual: Any, expected: Any, tolerance: float, message: str) -> None:
     """``require_close`` for every tensor of two results."""
-    left, right = tensors(found), tensors(expected)
+    left, right = tensors(actual), tensors(expected)
     require(left.keys() == right.keys(), f"{message}: {sorted(left)} against {sorted(right)}")
     for name in left:
         require_close(left[name], right[name], tolerance, f"{message} ({name})")
@@ -119,27 +119,27 @@ def copy(value: Any) -> Any:
 def stray_tensors(module: nn.Module) -> list[str]:
     """Attributes that hold a tensor which is neither parameter nor buffer of the module."""
     known = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
-    found: list[str] = []
+    stray: list[str] = []
     for prefix, part in module.named_modules():
         for name, value in vars(part).items():
-            held = () if name in ("_parameters", "_buffers", "_modules") else _held(value)
-            if any(id(tensor) not in known for tensor in held):
-                found.append(f"{prefix}.{name}".lstrip("."))
-    return found
+            inside = () if name in ("_parameters", "_buffers", "_modules") else _tensors_in(value)
+            if any(id(tensor) not in known for tensor in inside):
+                stray.append(f"{prefix}.{name}".lstrip("."))
+    return stray
 
 
-def _held(value: Any) -> Iterator[Tensor]:
+def _tensors_in(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _held(part)
+            yield from _tensors_in(part)
     elif isinstance(value, (list, tuple, set)):
         for part in value:
-            yield from _held(part)
+            yield from _tensors_in(part)
 
 
-class OnesForScalars(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OnesForScalars(TorchDispatchMode):
     """Lets code on the meta device, which holds no values, read single numbers: each is one."""
 
     def __init__(self) -> None:

@@ -29,8 +29,8 @@ class DatasetContract(Contract):
     @classmethod
     def make(cls) -> Dataset[Any]:
         """A dataset from the given options."""
-        made: Dataset[Any] = cls.component_class()(cls.config())
-        return made
+        dataset: Dataset[Any] = cls.component_class()(cls.config())
+        return dataset
 
     @classmethod
     def dataset(cls) -> Dataset[Any]:
@@ -50,13 +50,13 @@ class DatasetContract(Contract):
     def test_words_and_answers(self) -> None:
         """Vocabulary, answers and question types are tuples of different names; padding comes first."""
         dataset = self.dataset()
-        for name in ("vocabulary", "answers", "question_types", "splits"):
-            names: Any = getattr(dataset, name, None)
+        for attribute in ("vocabulary", "answers", "question_types", "splits"):
+            names: Any = getattr(dataset, attribute, None)
             require(
-                isinstance(names, tuple) and names and all(isinstance(it, str) and it for it in names),
-                f"{name} must be a tuple of strings, found {type(names).__name__} {str(names)[:40]}",
+                isinstance(names, tuple) and names and all(isinstance(name, str) and name for name in names),
+                f"{attribute} must be a tuple of strings, found {type(names).__name__} {str(names)[:40]}",
             )
-            require(len(set(names)) == len(names), f"{name} holds a name twice")
+            require(len(set(names)) == len(names), f"{attribute} has a name twice")
         require(
             dataset.vocabulary[:2] == ("<pad>", "<unk>"),
             f"the vocabulary must begin with '<pad>', '<unk>', found {dataset.vocabulary[:2]}",
@@ -70,9 +70,11 @@ class DatasetContract(Contract):
         """The columns of every split have the same length and hold indices that exist."""
         dataset = self.dataset()
         for split in dataset.splits:
-            found = dataset.questions(split)
-            require(isinstance(found, Questions), f"questions('{split}') must return hacore.data.Questions")
-            count = len(found.image)
+            questions = dataset.questions(split)
+            require(
+                isinstance(questions, Questions), f"questions('{split}') must return hacore.data.Questions"
+            )
+            count = len(questions.image)
             require(count > 0, f"split '{split}' has no questions")
             images = len(dataset.images(split))
             limits = {
@@ -82,7 +84,7 @@ class DatasetContract(Contract):
                 "ids": (None, None),
             }
             for name, (low, high) in limits.items():
-                column = getattr(found, name)
+                column = getattr(questions, name)
                 where = f"{name} of split '{split}'"
                 require(
                     column.dtype == np.int64 and column.shape == (count,),
@@ -93,12 +95,12 @@ class DatasetContract(Contract):
                         low <= column.min() and column.max() < high,
                         f"{where} reaches from {column.min()} to {column.max()}; must lie in [{low}, {high})",
                     )
-            require(len(np.unique(found.ids)) == count, f"ids of split '{split}' are not all different")
-            self._check_words(split, found)
-            self._check_accepted(split, found)
+            require(len(np.unique(questions.ids)) == count, f"ids of split '{split}' are not all different")
+            self._check_words(split, questions)
+            self._check_accepted(split, questions)
 
-    def _check_accepted(self, split: str, found: Questions) -> None:
-        answers, scores = found.accepted, found.accepted_score
+    def _check_accepted(self, split: str, questions: Questions) -> None:
+        answers, scores = questions.accepted, questions.accepted_score
         where = f"of split '{split}'"
         if answers is None or scores is None:
             require(
@@ -107,8 +109,8 @@ class DatasetContract(Contract):
             )
             return
         require(
-            np.issubdtype(answers.dtype, np.integer) and answers.ndim == 2 and len(answers) == len(found),
-            f"accepted {where} must be integers ({len(found)}, S), found {answers.dtype} {answers.shape}",
+            np.issubdtype(answers.dtype, np.integer) and answers.ndim == 2 and len(answers) == len(questions),
+            f"accepted {where} must be integers ({len(questions)}, S), found {answers.dtype} {answers.shape}",
         )
         require(
             scores.dtype == np.float32 and scores.shape == answers.shape,
@@ -137,11 +139,11 @@ class DatasetContract(Contract):
         require(np.isfinite(vectors).all(), "word_vectors must be finite; zeros stand for a word without one")
         require(not vectors[PADDING].any(), "word_vectors of the padding must be zeros")
 
-    def _check_words(self, split: str, found: Questions) -> None:
-        offsets, words = found.offsets, found.words
+    def _check_words(self, split: str, questions: Questions) -> None:
+        offsets, words = questions.offsets, questions.words
         require(
-            offsets.dtype == np.int64 and offsets.shape == (len(found) + 1,),
-            f"offsets of split '{split}' must be int64 ({len(found) + 1},), "
+            offsets.dtype == np.int64 and offsets.shape == (len(questions) + 1,),
+            f"offsets of split '{split}' must be int64 ({len(questions) + 1},), "
             f"found {offsets.dtype} {offsets.shape}",
         )
         require(
@@ -179,11 +181,11 @@ class DatasetContract(Contract):
         images = dataset.images("train")
         pixels = images[evenly(len(images), 10 * SAMPLE)] / 255.0
         for name, value in (("mean", pixels.mean((0, 2, 3))), ("std", pixels.std((0, 2, 3)))):
-            found = getattr(dataset, f"image_{name}")
-            require(len(found) == len(value), f"image_{name} needs {len(value)} numbers, found {len(found)}")
+            given = getattr(dataset, f"image_{name}")
+            require(len(given) == len(value), f"image_{name} needs {len(value)} numbers, found {len(given)}")
             require(
-                np.abs(np.asarray(found) - value).max() < 0.03,
-                f"image_{name} is {np.round(found, 3)}, of the training images it is {np.round(value, 3)}",
+                np.abs(np.asarray(given) - value).max() < 0.03,
+                f"image_{name} is {np.round(given, 3)}, of the training images it is {np.round(value, 3)}",
             )
         require(min(dataset.image_std) > 0, "image_std must be above zero")
 
@@ -216,10 +218,10 @@ class DatasetContract(Contract):
     def test_tokenize(self) -> None:
         """Words never seen become ``UNKNOWN``; every index is one of the vocabulary."""
         dataset = self.dataset()
-        found = dataset.tokenize("qzxv qqzzx")
+        numbers = dataset.tokenize("qzxv qqzzx")
         require(
-            len(found) > 0 and set(found) == {UNKNOWN},
-            f"tokenize gives {found} for words it cannot know; must be {UNKNOWN} for each",
+            len(numbers) > 0 and set(numbers) == {UNKNOWN},
+            f"tokenize gives {numbers} for words it cannot know; must be {UNKNOWN} for each",
         )
 
     def test_metric(self) -> None:

@@ -124,7 +124,7 @@ class ModuleContract(Contract):
             if tensor.requires_grad
         ]
         if terms:
-            torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(terms).sum().backward()
         return bool(terms)
 
     def test_live_options_need_no_training(self) -> None:
@@ -276,12 +276,12 @@ class ModuleContract(Contract):
         """On CUDA the result stays on the device and equals the CPU's."""
         module, inputs = self.make(), self.inputs()
         expected = self.run(module, inputs)
-        found = self.run(module.to("cuda"), cast(inputs, F64, "cuda"))
-        for name, tensor in tensors(found).items():
+        actual = self.run(module.to("cuda"), cast(inputs, F64, "cuda"))
+        for name, tensor in tensors(actual).items():
             require(tensor.is_cuda or name in _ON_THE_CPU, f"{name} is on {tensor.device} for inputs on CUDA")
-        self.same_result(cast(found, F64), expected, "CUDA and CPU differ")
+        self.same_result(cast(actual, F64), expected, "CUDA and CPU differ")
 
     @classmethod
-    def same_result(cls, found: Any, expected: Any, message: str) -> None:
+    def same_result(cls, actual: Any, expected: Any, message: str) -> None:
         """Two results mean the same."""
-        require_same(found, expected, cls.tolerance, message)
+        require_same(actual, expected, cls.tolerance, message)

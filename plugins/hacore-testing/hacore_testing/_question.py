@@ -57,9 +57,9 @@ class QuestionReaderContract(ModuleContract):
         longer_QTC = torch.nn.functional.pad(question.words_QTC, (0, 0, 0, 3))
         after_QT = torch.arange(longer_QTC.shape[1]) >= question.lengths_Q.unsqueeze(1)
         longer_QTC = torch.where(after_QT.unsqueeze(2), GARBAGE * noise(*longer_QTC.shape), longer_QTC)
-        found = self._result({**inputs, "question": attrs.evolve(question, words_QTC=longer_QTC)})
+        actual = self._result({**inputs, "question": attrs.evolve(question, words_QTC=longer_QTC)})
         self.same_result(
-            found, self._result(inputs), "what stands after a question's last word counts; mind lengths_Q"
+            actual, self._result(inputs), "what stands after a question's last word counts; mind lengths_Q"
         )
 
     def test_takes_questions_without_words(self) -> None:
@@ -84,9 +84,9 @@ class QuestionReaderContract(ModuleContract):
         for train in (False, True):
             expected = self._result(inputs, train=train)
             for relevant_QN in (noise(questions, cells) > 0, torch.zeros(questions, cells, dtype=torch.bool)):
-                told = {**inputs, "question": attrs.evolve(question, relevant_QN=relevant_QN)}
+                informed = {**inputs, "question": attrs.evolve(question, relevant_QN=relevant_QN)}
                 require_same(
-                    self._result(told, train=train),
+                    self._result(informed, train=train),
                     expected,
                     self.tolerance,
                     "relevant_QN, which no model can know, has influence; leave it alone, or say "

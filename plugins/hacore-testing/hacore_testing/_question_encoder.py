@@ -66,13 +66,13 @@ class QuestionEncoderContract(ModuleContract):
             )
 
     @classmethod
-    def same_result(cls, found: Any, expected: Any, message: str) -> None:
+    def same_result(cls, actual: Any, expected: Any, message: str) -> None:
         """The vectors are the same, and the states at the words that exist."""
-        require_close(found.vector_QC, expected.vector_QC, cls.tolerance, f"{message} (vector_QC)")
+        require_close(actual.vector_QC, expected.vector_QC, cls.tolerance, f"{message} (vector_QC)")
         if expected.words_QTC is not None:
-            steps = min(found.words_QTC.shape[1], expected.words_QTC.shape[1])
+            steps = min(actual.words_QTC.shape[1], expected.words_QTC.shape[1])
             require_close(
-                found.words_QTC[:, :steps],
+                actual.words_QTC[:, :steps],
                 expected.words_QTC[:, :steps],
                 cls.tolerance,
                 f"{message} (words_QTC)",

@@ -132,17 +132,17 @@ class SelectorContract(QuestionReaderContract):
         )
 
     @classmethod
-    def same_result(cls, found: Any, expected: Any, message: str) -> None:
+    def same_result(cls, actual: Any, expected: Any, message: str) -> None:
         """Each question keeps the same cells with the same vectors and weights, in whatever order."""
         for question in range(len(expected.index_QK)):
-            left, right = kept(found, question), kept(expected, question)
+            left, right = kept(actual, question), kept(expected, question)
             require(
                 left.keys() == right.keys(),
                 f"{message}: question {question} keeps cells {sorted(left)} instead of {sorted(right)}",
             )
             for cell in right:
                 require_close(left[cell], right[cell], cls.tolerance, f"{message}: cell {cell}")
-        require_close(found.presence_QN, expected.presence_QN, cls.tolerance, f"{message}: presence_QN")
+        require_close(actual.presence_QN, expected.presence_QN, cls.tolerance, f"{message}: presence_QN")
 
     def test_features_are_gathered(self) -> None:
         """The kept vectors are the input's at ``index_QK``; a factor belongs into ``weight_QK``."""
@@ -203,17 +203,17 @@ class SelectorContract(QuestionReaderContract):
         question: Question = inputs["question"]
         if question.relevant_QN is not None:
             question = attrs.evolve(question, relevant_QN=question.relevant_QN[:, order])
-        found = module(
+        moved = module(
             attrs.evolve(cells, features=cells.features[:, order], positions=cells.positions[order]), question
         )
-        presence_QN = torch.empty_like(found.presence_QN)
-        presence_QN[:, order] = found.presence_QN
+        presence_QN = torch.empty_like(moved.presence_QN)
+        presence_QN[:, order] = moved.presence_QN
         share_QKN = None
-        if found.share_QKN is not None:
-            share_QKN = torch.empty_like(found.share_QKN)
-            share_QKN[..., order] = found.share_QKN
+        if moved.share_QKN is not None:
+            share_QKN = torch.empty_like(moved.share_QKN)
+            share_QKN[..., order] = moved.share_QKN
         back = attrs.evolve(
-            found, index_QK=order[found.index_QK], presence_QN=presence_QN, share_QKN=share_QKN
+            moved, index_QK=order[moved.index_QK], presence_QN=presence_QN, share_QKN=share_QKN
         )
         self.same_result(back, expected, "cells in another order, positions with them, are not kept alike")
 

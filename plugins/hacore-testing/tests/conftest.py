@@ -7,10 +7,10 @@ import types
 
 import attrs
 import pytest
-from hacore.testing import contract
 
 from hacore.plugin import Component
 from hacore.registry import Installed
+from hacore.testing import contract
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +41,7 @@ def failures(monkeypatch):
         monkeypatch.setitem(sys.modules, "here", types.SimpleNamespace(It=cls))
         local = Installed(declared=component, distribution="here", version="1")
         tests.installed = staticmethod(lambda: local)
-        found = {}
+        problems = {}
         for name, test in inspect.getmembers(tests, inspect.isfunction):
             if not name.startswith("test_") or name == "test_declaring_imports_no_torch":
                 continue
@@ -51,12 +51,12 @@ def failures(monkeypatch):
                 except pytest.skip.Exception:
                     pass
                 except pytest.fail.Exception as failure:
-                    found.setdefault(name, failure.msg)
+                    problems.setdefault(name, failure.msg)
                 except Exception as error:
-                    found.setdefault(name, type(error).__name__)
+                    problems.setdefault(name, type(error).__name__)
         assert all(
-            "\n" not in message for message in found.values() if not message.startswith("RuntimeError")
+            "\n" not in message for message in problems.values() if not message.startswith("RuntimeError")
         )
-        return found
+        return problems
 
     return run

@@ -5,12 +5,12 @@ import types
 
 import attrs
 import pytest
-from hacore.testing import Sizes, contract
 
 from hacore.errors import PluginError
 from hacore.interfaces import Fuser, Selector
 from hacore.plugin import Component, option
 from hacore.registry import Installed, Registry
+from hacore.testing import Sizes, contract
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +55,7 @@ def test_settings_are_kept():
 
 
 def test_a_contract_of_what_is_not_installed_fails_and_says_so(monkeypatch):
-    monkeypatch.setattr("hacore.testing._base.registry", lambda: Registry([]))
+    monkeypatch.setattr("hacore_testing._base.registry", lambda: Registry([]))
     with pytest.raises(PluginError, match="is not installed; run 'pip install hacore-l2-topk'"):
         contract("selector", "l2-topk")().test_declaration()
 

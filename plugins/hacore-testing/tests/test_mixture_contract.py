@@ -5,11 +5,11 @@ from typing import Literal
 import attrs
 import pytest
 import torch
-from hacore.testing import Sizes
 from torch import nn
 
 from hacore.interfaces import Aggregator, Selection, Selector
 from hacore.plugin import option
+from hacore.testing import Sizes
 
 
 @attrs.frozen(kw_only=True)

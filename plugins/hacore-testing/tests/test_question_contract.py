@@ -3,12 +3,11 @@
 import attrs
 import pytest
 import torch
-from hacore.testing import SIZES
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from hacore.interfaces import Aggregator, Fuser, Question, QuestionEncoder, Selection, Selector
+from hacore.interfaces import Aggregator, Fuser, Selection, Selector
 from hacore.selection import gather_cells
+from hacore.testing import SIZES
 
 
 class Pick(Selector):
@@ -128,9 +127,9 @@ class CountsRelevant(Pool):
 def test_who_looks_at_relevant_cells_has_to_say_so(failures, kind, cls):
     problems = failures(kind, cls)
     assert problems.keys() == {"test_only_an_oracle_looks_at_relevant_cells"}
-    said = problems["test_only_an_oracle_looks_at_relevant_cells"]
-    assert "relevant_QN, which no model can know, has influence" in said
-    assert "oracle = True" in said
+    message = problems["test_only_an_oracle_looks_at_relevant_cells"]
+    assert "relevant_QN, which no model can know, has influence" in message
+    assert "oracle = True" in message
 
     class Oracle(cls):
         oracle = True
@@ -283,8 +282,8 @@ def test_who_reads_the_words_that_exist_passes(failures):
 )
 def test_what_stands_after_the_last_word_leaks(failures, kind, cls):
     problems = failures(kind, cls)
-    said = problems["test_words_after_the_last_have_no_influence"]
-    assert "what stands after a question's last word counts; mind lengths_Q" in said
+    message = problems["test_words_after_the_last_have_no_influence"]
+    assert "what stands after a question's last word counts; mind lengths_Q" in message
 
 
 class DividesByChannels(MixWords):
@@ -300,140 +299,3 @@ class DividesByChannels(MixWords):
 )
 def test_who_cannot_do_without_words_has_to_say_so_when_it_is_built(failures, cls, error):
     assert failures("fuser", cls) == {"test_takes_questions_without_words": error}
-
-
-# What an encoder gives
-
-
-class Encoder(QuestionEncoder):
-    """An LSTM with the state at each word."""
-
-    def __init__(self, config, sizes):
-        super().__init__(config, sizes)
-        self.out_channels = self.word_channels = 6
-        self.embedding = nn.Embedding(sizes.words, 4, padding_idx=0)
-        self.lstm = nn.LSTM(4, 6, batch_first=True)
-
-    def forward(self, words_QT, lengths_Q):
-        packed = pack_padded_sequence(
-            self.embedding(words_QT), lengths_Q, batch_first=True, enforce_sorted=False
-        )
-        output, (last_1QC, _) = self.lstm(packed)
-        words_QTC, _ = pad_packed_sequence(output, batch_first=True)
-        return Question(last_1QC[0], words_QTC, lengths_Q)
-
-
-class Changed(Encoder):
-    """Right, with one thing changed in what it returns."""
-
-    def forward(self, words_QT, lengths_Q):
-        question = super().forward(words_QT, lengths_Q)
-        return attrs.evolve(question, **self.change(question))
-
-
-class NoWords(Changed):
-    def __init__(self, config, sizes):
-        super().__init__(config, sizes)
-        self.word_channels = 0
-
-    def change(self, question):
-        return {"words_QTC": None}
-
-
-class Padded(Changed):
-    """More steps than the longest question has words, all of them zero."""
-
-    def change(self, question):
-        return {"words_QTC": nn.functional.pad(question.words_QTC, (0, 0, 0, 2))}
-
-
-class WordsUntold(Encoder):
-    def __init__(self, config, sizes):
-        super().__init__(config, sizes)
-        self.word_channels = 0
-
-
-class WordsPromised(Changed):
-    def change(self, question):
-        return {"words_QTC": None}
-
-
-class OtherChannels(Encoder):
-    def __init__(self, config, sizes):
-        super().__init__(config, sizes)
-        self.word_channels = 5
-
-
-class GoesOn(Changed):
-    """The last state stands in every step after it."""
-
-    def change(self, question):
-        steps = torch.arange(question.words_QTC.shape[1], device=question.words_QTC.device)
-        after_QT = steps >= question.lengths_Q.to(steps.device).unsqueeze(1)
-        last_QTC = question.vector_QC.unsqueeze(1).expand_as(question.words_QTC)
-        return {"words_QTC": torch.where(after_QT.unsqueeze(-1), last_QTC, question.words_QTC)}
-
-
-class TooFewSteps(Changed):
-    def change(self, question):
-        return {"words_QTC": question.words_QTC[:, :5]}
-
-
-class NoLengths(Changed):
-    def change(self, question):
-        return {"lengths_Q": None}
-
-
-class OtherLengths(Changed):
-    def change(self, question):
-        return {"lengths_Q": question.lengths_Q + 1}
-
-
-class NamesImages(Changed):
-    def change(self, question):
-        return {"image_id_Q": torch.zeros_like(question.lengths_Q)}
-
-
-class NamesCells(Changed):
-    def change(self, question):
-        return {"relevant_QN": torch.zeros(len(question.lengths_Q), 24, dtype=torch.bool)}
-
-
-class Bare(Encoder):
-    def forward(self, words_QT, lengths_Q):
-        return super().forward(words_QT, lengths_Q).vector_QC
-
-
-class WordsOfOthers(Changed):
-    """The vector is that of the question, the states are mixed up with those of the batch."""
-
-    def change(self, question):
-        mean_1TC = question.words_QTC.mean(0, keepdim=True)
-        return {"words_QTC": torch.where(question.words_QTC != 0, question.words_QTC - mean_1TC, 0.0)}
-
-
-@pytest.mark.parametrize("cls", [Encoder, NoWords, Padded])
-def test_right_encoders_pass(failures, cls):
-    assert failures("question_encoder", cls) == {}
-
-
-@pytest.mark.parametrize(
-    ("cls", "test", "words"),
-    [
-        (WordsUntold, "test_result", "word_channels is 0 and words_QTC given; set both or neither"),
-        (WordsPromised, "test_result", "word_channels is 6 and words_QTC None; set both or neither"),
-        (OtherChannels, "test_result", "words_QTC has shape (5, 7, 6); must be (Q, T, word_channels)"),
-        (GoesOn, "test_result", "words_QTC must be zero after the last word of each question"),
-        (TooFewSteps, "test_result", "words_QTC must have a state for each of 7 words, found 5"),
-        (NoLengths, "test_result", "lengths_Q must come out as it went in"),
-        (OtherLengths, "test_result", "lengths_Q must come out as it went in"),
-        (NamesImages, "test_result", "image_id_Q and relevant_QN are not the question encoder's to set"),
-        (NamesCells, "test_result", "image_id_Q and relevant_QN are not the question encoder's to set"),
-        (Bare, "test_result", "forward must return Question, found Tensor"),
-        (WordsOfOthers, "test_questions_do_not_meet", "(words_QTC)"),
-    ],
-)
-def test_wrong_encoders_fail(failures, cls, test, words):
-    problems = failures("question_encoder", cls)
-    assert test in problems, problems
-    assert words in problems[test]

@@ -3,12 +3,12 @@
 import attrs
 import pytest
 import torch
-from hacore.testing import Sizes
 from torch import nn
 
 from hacore.interfaces import Selection, Selector
 from hacore.plugin import option
 from hacore.selection import gather_cells
+from hacore.testing import Sizes
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,5 @@
 import pytest
+
 from hacore.testing import contract
 
 TestV2 = contract("dataset", "vqa-v2")

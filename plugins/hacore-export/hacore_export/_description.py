@@ -1,4 +1,4 @@
-"""What one has to know of an exported model to use it, as JSON."""
+"""The JSON beside an exported model: what a program needs to know to use it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from hacore.spec import spec_table
 _DTYPES = {"kept": "int64", "valid": "bool"}
 
 
-def describe(trained: Trained, form: str, outputs: Mapping[str, Sequence[str | int]]) -> dict[str, Any]:
+def description_of(trained: Trained, form: str, outputs: Mapping[str, Sequence[str | int]]) -> dict[str, Any]:
     """The description of a model in a format, see docs/exporting.md. outputs: their shapes."""
-    inputs = trained.inputs
+    summary = trained.summary
     return {
         "hacore": __version__,
         "format": form,
         "inputs": {
-            "images": _tensor("uint8", "images", *inputs.image_size),
+            "images": _tensor("uint8", "images", *summary.image_size),
             "words": _tensor("int64", "questions", "words"),
             "lengths": _tensor("int64", "questions"),
             "image_index": _tensor("int64", "questions"),
         },
         "outputs": {name: _tensor(_DTYPES.get(name, "float32"), *shape) for name, shape in outputs.items()},
-        "image": {"size": list(inputs.image_size), "resize": "bicubic with antialiasing, as Pillow's"},
+        "image": {"size": list(summary.image_size), "resize": "bicubic with antialiasing, as Pillow's"},
         "grid": list(trained.model.grid),
         "word_rule": _word_rule(trained),
         "padding": PADDING,
         "unknown": UNKNOWN,
-        "vocabulary": list(inputs.vocabulary),
-        "answers": list(inputs.answers),
-        "fingerprint": inputs.fingerprint,
+        "vocabulary": list(summary.vocabulary),
+        "answers": list(summary.answers),
+        "fingerprint": summary.fingerprint,
         "step": trained.step,
         "spec": spec_table(trained.spec),
     }
@@ -44,7 +44,7 @@ def _tensor(dtype: str, *shape: str | int) -> dict[str, Any]:
 
 
 def _word_rule(trained: Trained) -> dict[str, Any] | None:
-    """The dataset's rule; None where its questions are read by code that no rule stands for."""
+    """The data set's rule; None where its questions are read by code that no rule describes."""
     cls = trained.dataset_class
     owner = next(base for base in cls.__mro__ if "split_words" in vars(base))
     if cls.tokenize is not Dataset.tokenize or "word_rule" not in vars(owner):
