@@ -1,44 +1,49 @@
-"""Plain tables to attrs classes without silent conversions: "3" is not 3, and 1 is not true."""
+"""A cattrs converter without silent conversions: "3" is not 3, and 1 is not true."""
 
 from __future__ import annotations
 
+import contextlib
 import types
 import typing
 from typing import Any, Literal
 
+import attrs
 import cattrs
+from cattrs.gen import make_dict_structure_fn
 
 
-def strict_converter(*, forbid_extra_keys: bool, detailed_validation: bool) -> cattrs.Converter:
+def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
     """A converter for int, float, bool, str, literals, unions, tuples and what is made of them.
 
-    Its errors are TypeErrors, or cattrs' own with ``detailed_validation``.
+    What does not fit is a TypeError or ValueError, inside cattrs' own errors where it is an item.
     """
-    converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys, detailed_validation=detailed_validation)
+    converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys)
+
+    def structure_tuple(value: Any, wanted: Any) -> Any:
+        # cattrs takes whatever can be iterated over, the letters of a string too.
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"found {value!r}, a list expected")
+        items = typing.get_args(wanted)
+        if items[-1] is Ellipsis:
+            items = items[:1] * len(value)
+        return tuple(converter.structure(item, its) for item, its in zip(value, items, strict=True))
 
     def structure_union(value: Any, wanted: Any) -> Any:
         for choice in typing.get_args(wanted):
-            if choice is types.NoneType:
-                if value is None:
-                    return None
-                continue
-            try:
+            with contextlib.suppress(TypeError, ValueError, cattrs.BaseValidationError):
                 return converter.structure(value, choice)
-            except (TypeError, cattrs.BaseValidationError):
-                continue
         raise TypeError(f"found {value!r}")
 
-    def structure_tuple(value: Any, wanted: Any) -> Any:
-        arguments = typing.get_args(wanted)
-        many = len(arguments) == 2 and arguments[1] is Ellipsis
-        if not isinstance(value, (list, tuple)) or not (many or len(arguments) == len(value)):
-            raise TypeError(f"found {value!r}")
-        items = [arguments[0]] * len(value) if many else arguments
-        return tuple(converter.structure(item, its) for item, its in zip(value, items, strict=True))
-
-    for plain in (int, float, bool, str):
+    for plain in (int, float, bool, str, types.NoneType):
         converter.register_structure_hook(plain, _structure_plain)
-    converter.register_structure_hook_func(_is_literal, _structure_literal)
+    # Before cattrs looks whether a class is a mapping, as records are.
+    converter.register_structure_hook_factory(
+        attrs.has,
+        lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=forbid_extra_keys),
+    )
+    converter.register_structure_hook_func(
+        lambda wanted: typing.get_origin(wanted) is Literal, _structure_literal
+    )
     converter.register_structure_hook_func(is_union, structure_union)
     converter.register_structure_hook_func(_is_tuple, structure_tuple)
     converter.register_unstructure_hook_func(_is_tuple, list)
@@ -48,10 +53,6 @@ def strict_converter(*, forbid_extra_keys: bool, detailed_validation: bool) -> c
 def is_union(wanted: Any) -> bool:
     """Whether a type is a choice of several, as ``int | None``."""
     return typing.get_origin(wanted) in (types.UnionType, typing.Union)
-
-
-def _is_literal(wanted: Any) -> bool:
-    return typing.get_origin(wanted) is Literal
 
 
 def _is_tuple(wanted: Any) -> bool:

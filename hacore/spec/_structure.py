@@ -13,7 +13,7 @@ import cattrs
 from hacore.errors import Problem, SpecError, did_you_mean
 from hacore.machine.strict import is_union, strict_converter
 
-_converter = strict_converter(forbid_extra_keys=True, detailed_validation=False)
+_converter = strict_converter(forbid_extra_keys=True)
 _WORDS: dict[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
@@ -62,7 +62,7 @@ def structure_table(cls: type[Any], table: dict[str, Any], path: str, problems: 
         value = table[name]
         try:
             values[name] = _converter.structure(value, field.type)
-        except (TypeError, cattrs.BaseValidationError):
+        except (TypeError, ValueError, cattrs.BaseValidationError):
             problems.append(
                 Problem(place(name), f"found {shown(value)}; must be {describe_type(field.type)}")
             )
