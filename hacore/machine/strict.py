@@ -15,22 +15,22 @@ from cattrs.gen import make_dict_structure_fn
 def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
     """A converter for int, float, bool, str, literals, unions, tuples and what is made of them.
 
-    What does not fit is a TypeError or ValueError, inside cattrs' own errors where it is an item.
+    A value that does not fit is a TypeError, inside cattrs' own errors where it is an item of another.
     """
     converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys)
 
     def structure_tuple(value: Any, wanted: Any) -> Any:
         # cattrs takes whatever can be iterated over, the letters of a string too.
-        if not isinstance(value, (list, tuple)):
-            raise TypeError(f"found {value!r}, a list expected")
         items = typing.get_args(wanted)
-        if items[-1] is Ellipsis:
+        if isinstance(value, (list, tuple)) and items[-1] is Ellipsis:
             items = items[:1] * len(value)
+        if not isinstance(value, (list, tuple)) or len(items) != len(value):
+            raise TypeError(f"found {value!r}")
         return tuple(converter.structure(item, its) for item, its in zip(value, items, strict=True))
 
     def structure_union(value: Any, wanted: Any) -> Any:
         for choice in typing.get_args(wanted):
-            with contextlib.suppress(TypeError, ValueError, cattrs.BaseValidationError):
+            with contextlib.suppress(TypeError, cattrs.BaseValidationError):
                 return converter.structure(value, choice)
         raise TypeError(f"found {value!r}")
 

@@ -12,7 +12,7 @@ import attrs
 
 from hacore.errors import HacoreError, RunError, did_you_mean
 from hacore.runs import RunFolder
-from hacore.spec._structure import shown
+from hacore.spec import shown
 from hacore.sweeps import SweepFolder
 
 NOT_AN_OPTION = ("name", "seed")
