@@ -41,9 +41,7 @@ def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
         attrs.has,
         lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=forbid_extra_keys),
     )
-    converter.register_structure_hook_func(
-        lambda wanted: typing.get_origin(wanted) is Literal, _structure_literal
-    )
+    converter.register_structure_hook_func(_is_literal, _structure_literal)
     converter.register_structure_hook_func(is_union, structure_union)
     converter.register_structure_hook_func(_is_tuple, structure_tuple)
     converter.register_unstructure_hook_func(_is_tuple, list)
@@ -53,6 +51,10 @@ def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
 def is_union(wanted: Any) -> bool:
     """Whether a type is a choice of several, as ``int | None``."""
     return typing.get_origin(wanted) in (types.UnionType, typing.Union)
+
+
+def _is_literal(wanted: Any) -> bool:
+    return typing.get_origin(wanted) is Literal
 
 
 def _is_tuple(wanted: Any) -> bool:

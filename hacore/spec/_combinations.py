@@ -113,10 +113,8 @@ def _block(
 
 
 def _seeds(place: str, seeds: Any, problems: list[Problem]) -> tuple[int, ...]:
-    good = (
-        isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
-    )
-    if not good:
+    usable = isinstance(seeds, list) and seeds
+    if not usable or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds):
         what = "must be a list of integers from 0 to 2^63 - 1, as in seeds = [0, 1, 2]"
         problems.append(Problem(f"{place}.seeds", f"found {shown(seeds)}; {what}"))
         return ()

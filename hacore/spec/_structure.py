@@ -44,7 +44,7 @@ def structure_table(cls: type[Any], table: dict[str, Any], path: str, problems: 
     path: dotted place of the table in the spec, or "" for the top.
     """
     before = len(problems)
-    fields = attrs.fields_dict(attrs.resolve_types(cls))
+    fields: dict[str, Any] = attrs.fields_dict(attrs.resolve_types(cls))
     values: dict[str, Any] = {}
     # Field by field: a class stops at the first value out of range, and does not say which it was.
     for key, value in table.items():
