@@ -23,8 +23,16 @@ import attrs
 from hacore.errors import SpecError
 from hacore.plugin import KINDS
 from hacore.registry import catalogue, registry
-from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig, load_spec, load_sweep
-from hacore.spec._structure import describe_type, shown
+from hacore.spec import (
+    EvalConfig,
+    FeaturesConfig,
+    HeadConfig,
+    TrainConfig,
+    describe_type,
+    load_spec,
+    load_sweep,
+    shown,
+)
 
 DOCS = Path(__file__).parent
 TABLES: dict[str, type[Any]] = {

@@ -14,7 +14,7 @@ from hacore.cli.tables import json_option, print_json
 from hacore.console import Console
 from hacore.errors import PluginError, Problem, SpecError
 from hacore.registry import Installed, catalogue, registry
-from hacore.spec._structure import shown, structure_table
+from hacore.spec import shown, structure_table
 
 _SUMMARIES = {
     "download": "Fetch a dataset's official files.",

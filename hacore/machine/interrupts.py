@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,10 +15,12 @@ class Interrupts:
     """While open, the first SIGTERM or Ctrl-C sets ``requested``; a second Ctrl-C stops at once.
 
     Not under torchrun: it forwards Ctrl-C to processes that the terminal has sent it to already.
+    terminate: called at each SIGTERM, which child processes do not get, as they do a terminal's Ctrl-C.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, terminate: Callable[[], None] = lambda: None) -> None:
         self.requested = False
+        self._terminate = terminate
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -37,3 +40,5 @@ class Interrupts:
         if self.requested and number == signal.SIGINT and not launched():
             raise KeyboardInterrupt
         self.requested = True
+        if number == signal.SIGTERM:
+            self._terminate()

@@ -14,7 +14,7 @@ from hacore.machine.strict import strict_converter
 
 FORMAT = 1
 """Of result.json and the lines of metrics.jsonl and of predictions; files that name none are older."""
-_converter = strict_converter(forbid_extra_keys=False, detailed_validation=True)
+_converter = strict_converter()
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)

@@ -1,43 +1,46 @@
-"""Plain tables to attrs classes without silent conversions: "3" is not 3, and 1 is not true."""
+"""A cattrs converter without silent conversions: "3" is not 3, and 1 is not true."""
 
 from __future__ import annotations
 
+import contextlib
 import types
 import typing
 from typing import Any, Literal
 
+import attrs
 import cattrs
+from cattrs.gen import make_dict_structure_fn
 
 
-def strict_converter(*, forbid_extra_keys: bool, detailed_validation: bool) -> cattrs.Converter:
+def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
     """A converter for int, float, bool, str, literals, unions, tuples and what is made of them.
 
-    Its errors are TypeErrors, or cattrs' own with ``detailed_validation``.
+    A value that does not fit is a TypeError, inside cattrs' own errors where it is an item of another.
     """
-    converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys, detailed_validation=detailed_validation)
+    converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys)
+
+    def structure_tuple(value: Any, wanted: Any) -> Any:
+        # cattrs takes whatever can be iterated over, the letters of a string too.
+        items = typing.get_args(wanted)
+        if isinstance(value, (list, tuple)) and items[-1] is Ellipsis:
+            items = items[:1] * len(value)
+        if not isinstance(value, (list, tuple)) or len(items) != len(value):
+            raise TypeError(f"found {value!r}")
+        return tuple(converter.structure(item, its) for item, its in zip(value, items, strict=True))
 
     def structure_union(value: Any, wanted: Any) -> Any:
         for choice in typing.get_args(wanted):
-            if choice is types.NoneType:
-                if value is None:
-                    return None
-                continue
-            try:
+            with contextlib.suppress(TypeError, cattrs.BaseValidationError):
                 return converter.structure(value, choice)
-            except (TypeError, cattrs.BaseValidationError):
-                continue
         raise TypeError(f"found {value!r}")
 
-    def structure_tuple(value: Any, wanted: Any) -> Any:
-        arguments = typing.get_args(wanted)
-        many = len(arguments) == 2 and arguments[1] is Ellipsis
-        if not isinstance(value, (list, tuple)) or not (many or len(arguments) == len(value)):
-            raise TypeError(f"found {value!r}")
-        items = [arguments[0]] * len(value) if many else arguments
-        return tuple(converter.structure(item, its) for item, its in zip(value, items, strict=True))
-
-    for plain in (int, float, bool, str):
+    for plain in (int, float, bool, str, types.NoneType):
         converter.register_structure_hook(plain, _structure_plain)
+    # Before cattrs looks whether a class is a mapping, as records are.
+    converter.register_structure_hook_factory(
+        attrs.has,
+        lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=forbid_extra_keys),
+    )
     converter.register_structure_hook_func(_is_literal, _structure_literal)
     converter.register_structure_hook_func(is_union, structure_union)
     converter.register_structure_hook_func(_is_tuple, structure_tuple)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import attrs
@@ -55,7 +57,7 @@ def compose(spec: Spec, sizes: Sizes) -> VQAModel:
         head=Head(spec.head, aggregator.out_channels, sizes.answers),
         pool=pool,
     )
-    _check_shapes(model, spec, sizes)
+    _Shapes(model, spec).check(sizes)
     return model
 
 
@@ -89,12 +91,9 @@ class _Composer:
         if stage == "question_encoder":
             return f"cannot take the {sizes.words} words of dataset '{self.spec.data.use}'"
         rows, columns = sizes.grid
-        before = STAGES[STAGES.index(stage) - 1]
-        giver = label(
-            "image_encoder" if stage == "fuser" else before,
-            self.spec.section("image_encoder" if stage == "fuser" else before),
-        )
-        text = f"cannot take the {rows}x{columns} cells of {sizes.cell_channels} channels of {giver}"
+        before = "image_encoder" if stage == "fuser" else STAGES[STAGES.index(stage) - 1]
+        source = label(before, self.spec.section(before))
+        text = f"cannot take the {rows}x{columns} cells of {sizes.cell_channels} channels of {source}"
         if stage == "fuser":
             question = label("question_encoder", self.spec.question_encoder)
             text += f" and the {sizes.question_channels} channels of {question}"
@@ -106,73 +105,84 @@ def label(kind: str, use: Use) -> str:
     return KINDS[kind].of(use.use)
 
 
-def _check_shapes(model: VQAModel, spec: Spec, sizes: Sizes) -> None:
-    """Run three questions about two images and compare every stage with what it promised."""
-    encoder_N = model.image_encoder.grid[0] * model.image_encoder.grid[1]
-    cells_N = model.grid[0] * model.grid[1]
-    expected = {
-        "image_encoder": (2, encoder_N, model.image_encoder.out_channels),
-        "question_encoder": (3, model.question_encoder.out_channels),
-        "fuser": (3, cells_N, model.fuser.out_channels),
-        "selector": (3, None, model.selector.out_channels),
-        "aggregator": (3, model.aggregator.out_channels),
-    }
-    inputs: dict[str, Any] = {}
+class _Shapes:
+    """What the stages of a model promise to give, and what they gave."""
 
-    def check(stage: str) -> Any:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            tensor = output
-            if stage in ("image_encoder", "fuser"):
-                tensor = getattr(output, "features", output)
-            elif stage == "selector":
-                tensor = getattr(output, "features_QKC", output)
-            elif stage == "question_encoder":
-                tensor = getattr(output, "vector_QC", output)
-            shape = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
-            where = f"{type(module).__module__}.{type(module).__name__}"
-            if stage == "question_encoder" and not isinstance(output, Question):
-                raise ComposeError(
-                    f"{label(stage, spec.section(stage))}: gave {type(output).__name__}, not a "
-                    f"hacore.interfaces.Question; change {where}"
+    def __init__(self, model: VQAModel, spec: Spec) -> None:
+        self._model = model
+        self._spec = spec
+        self._cells_N = math.prod(model.grid)
+        encoder_N = math.prod(model.image_encoder.grid)
+        # The field of the output that holds the tensor, and its shape; a selector is free in K.
+        self._promised: dict[str, tuple[str, tuple[int | str, ...]]] = {
+            "image_encoder": ("features", (2, encoder_N, model.image_encoder.out_channels)),
+            "question_encoder": ("vector_QC", (3, model.question_encoder.out_channels)),
+            "fuser": ("features", (3, self._cells_N, model.fuser.out_channels)),
+            "selector": ("features_QKC", (3, "K", model.selector.out_channels)),
+            "aggregator": ("", (3, model.aggregator.out_channels)),
+        }
+        self._given: dict[str, Any] = {}
+
+    def check(self, sizes: Sizes) -> None:
+        """Ask three questions about two images. Raises ComposeError at the first stage that fails."""
+        model = self._model
+        hooks = [
+            getattr(model, stage).register_forward_hook(functools.partial(self._compare, stage))
+            for stage in STAGES
+        ]
+        training = model.training
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                example = example_batch(sizes)
+                relevant_QN = torch.zeros(3, self._cells_N, dtype=torch.bool) if model.oracle else None
+                model.eval()(
+                    example.images,
+                    example.words_QT,
+                    example.lengths_Q,
+                    example.image_index_Q,
+                    example.image_id_Q,
+                    relevant_QN,
                 )
-            if len(shape) != len(expected[stage]) or any(
-                want not in (None, have) for want, have in zip(expected[stage], shape, strict=True)
-            ):
-                want = ", ".join("K" if size is None else str(size) for size in expected[stage])
-                raise ComposeError(
-                    f"{label(stage, spec.section(stage))}: gave {shape} where its out_channels and its input "
-                    f"promise ({want}); change {where}"
-                )
-            inputs[stage] = shape
+        except ComposeError:
+            raise
+        except Exception as error:
+            raise ComposeError(f"{self._failed()}: {describe_error(error)}") from error
+        finally:
+            for hook in hooks:
+                hook.remove()
+            model.train(training)
 
-        return hook
-
-    hooks = [getattr(model, stage).register_forward_hook(check(stage)) for stage in STAGES]
-    training = model.training
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            example = example_batch(sizes)
-            relevant_QN = torch.zeros(len(example), cells_N, dtype=torch.bool) if model.oracle else None
-            model.eval()(
-                example.images,
-                example.words_QT,
-                example.lengths_Q,
-                example.image_index_Q,
-                example.image_id_Q,
-                relevant_QN,
+    def _compare(self, stage: str, module: nn.Module, _: Any, output: Any) -> None:
+        """A forward hook of a stage."""
+        place = f"{type(module).__module__}.{type(module).__name__}"
+        if stage == "question_encoder" and not isinstance(output, Question):
+            raise ComposeError(
+                f"{self._label(stage)}: gave {type(output).__name__}, not a hacore.interfaces.Question; "
+                f"change {place}"
             )
-    except ComposeError:
-        raise
-    except Exception as error:
-        done = [stage for stage in STAGES if stage in inputs]
-        stage = next((stage for stage in STAGES if stage not in inputs), "head")
-        text = f"{label(stage, spec.section(stage))}" if stage != "head" else "the head"
-        before = f" after {label(done[-1], spec.section(done[-1]))} gave {inputs[done[-1]]}" if done else ""
-        raise ComposeError(f"{text} fails{before}: {describe_error(error)}") from error
-    finally:
-        for handle in hooks:
-            handle.remove()
-        model.train(training)
+        field, promised = self._promised[stage]
+        tensor = getattr(output, field, output)
+        given = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
+        if len(given) != len(promised) or not all(
+            size in ("K", own) for size, own in zip(promised, given, strict=True)
+        ):
+            raise ComposeError(
+                f"{self._label(stage)}: gave {given} where its out_channels and its input promise "
+                f"({', '.join(map(str, promised))}); change {place}"
+            )
+        self._given[stage] = given
+
+    def _failed(self) -> str:
+        """Which stage failed, after which other."""
+        stage = next((stage for stage in STAGES if stage not in self._given), "head")
+        text = "the head fails" if stage == "head" else f"{self._label(stage)} fails"
+        if not self._given:
+            return text
+        before, given = list(self._given.items())[-1]
+        return f"{text} after {self._label(before)} gave {given}"
+
+    def _label(self, stage: str) -> str:
+        return label(stage, self._spec.section(stage))
 
 
 def example_batch(sizes: Sizes, images: int = 2, questions: int = 3, words: int = 5) -> Batch:

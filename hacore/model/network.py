@@ -121,7 +121,7 @@ class VQAModel(nn.Module):
         """Images (I, 3, H, W), or their stored features (I, N, C); words (Q, T), 0 is padding; question q
         is about image_index_Q[q]. image_id_Q, relevant_QN: as in ``Question``.
 
-        ``hacore.measure.predict`` calls this with a batch; nobody else needs to.
+        ``hacore.measure.predict`` calls this with a batch; nothing else needs to.
         """
         cells = self.encode(images)
         question: Question = self.question_encoder(words_QT, lengths_Q)

@@ -31,7 +31,7 @@ def hacore_declare() -> list[Component]:
     local = Component(
         kind="executor",
         name="local",
-        target="hacore.sweeps._local:LocalWorkers",
+        target="hacore.sweeps:LocalWorkers",
         summary="this machine, a process for each run",
     )
     return [*commands, local]

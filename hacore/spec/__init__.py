@@ -2,7 +2,7 @@
 
 from hacore.spec._load import load_spec, needs, resolve, set_values
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
-from hacore.spec._structure import structure_config, unstructure_config
+from hacore.spec._structure import describe_type, shown, structure_config, structure_table, unstructure_config
 from hacore.spec._sweep import Combination, Sweep, is_sweep, load_sweep
 from hacore.spec._write import dump_spec, spec_table
 
@@ -16,6 +16,7 @@ __all__ = [
     "Sweep",
     "TrainConfig",
     "Use",
+    "describe_type",
     "dump_spec",
     "is_sweep",
     "load_spec",
@@ -23,7 +24,9 @@ __all__ = [
     "needs",
     "resolve",
     "set_values",
+    "shown",
     "spec_table",
     "structure_config",
+    "structure_table",
     "unstructure_config",
 ]

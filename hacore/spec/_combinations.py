@@ -33,16 +33,16 @@ class Choice:
 
     def applied(self, table: dict[str, Any]) -> dict[str, Any]:
         """A copy of a spec's table without its sweep and with these values."""
-        made = copy.deepcopy({key: value for key, value in table.items() if key != "sweep"})
+        swept = copy.deepcopy({key: value for key, value in table.items() if key != "sweep"})
         for key, value in self.values.items():
             *parents, last = key.split(".")
-            inner = made
+            inner = swept
             for parent in parents:
                 if not isinstance(inner.get(parent), dict):
                     inner[parent] = {}
                 inner = inner[parent]
             inner[last] = copy.deepcopy(value)
-        return made
+        return swept
 
 
 def choices(table: dict[str, Any], sections: Sequence[str], problems: list[Problem]) -> list[Choice]:
@@ -52,13 +52,13 @@ def choices(table: dict[str, Any], sections: Sequence[str], problems: list[Probl
     """
     if table.get("sweep") == []:
         problems.append(Problem("sweep", f"found an empty list; give a table of lists, {_EXAMPLE}"))
-    found: list[Choice] = []
+    combined: list[Choice] = []
     for place, block in _blocks(table):
         if not isinstance(block, dict):
             problems.append(Problem(place, f"found {shown(block)}; must be a table of lists, {_EXAMPLE}"))
             continue
-        found += _block(place, block, sections, problems)
-    return found
+        combined += _block(place, block, sections, problems)
+    return combined
 
 
 def same(one: Any, other: Any) -> bool:
@@ -81,46 +81,45 @@ def _blocks(table: dict[str, Any]) -> list[tuple[str, Any]]:
 def _block(
     place: str, block: dict[str, Any], sections: Sequence[str], problems: list[Problem]
 ) -> list[Choice]:
-    whole = True
+    usable = bool(block)
     mode = block.get("mode", "grid")
     if mode not in MODES:
         problems.append(Problem(f"{place}.mode", f"found {shown(mode)}; must be 'grid' or 'zip'"))
     seeds = _seeds(place, block["seeds"], problems) if "seeds" in block else None
     lists = _flat({key: value for key, value in block.items() if key not in ("mode", "seeds")})
     for key, values in lists.items():
-        unusable = _wrong_key(key, lists, sections) or _no_list(key, values)
-        problem = unusable or _wrong_values(values, once=mode != "zip")
-        if problem:
-            problems.append(Problem(f"{place}.{key}", problem))
-        whole = whole and not unusable
+        wrong = _wrong_key(key, lists, sections) or _not_a_list(key, values)
+        usable = usable and not wrong
+        # A value that is there twice does not keep the combinations from being checked.
+        if wrong := wrong or _repeated(values, once=mode != "zip"):
+            problems.append(Problem(f"{place}.{key}", wrong))
     if not block:
         problems.append(Problem(place, f"is empty; give lists of values, {_EXAMPLE}, or seeds = [0, 1, 2]"))
-    # What is wrong with a seed or a value does not keep the combinations from being checked.
-    if not whole or not block:
+    if not usable:
         return []
     lengths = {key: len(values) for key, values in lists.items()}
     if mode == "zip" and len(set(lengths.values())) > 1:
-        found = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        problems.append(Problem(f"{place}.mode", f"zip takes lists of one length; {found}"))
+        counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        problems.append(Problem(f"{place}.mode", f"zip takes lists of one length; {counts}"))
         return []
     rows = zip(*lists.values(), strict=True) if mode == "zip" else itertools.product(*lists.values())
     varied = tuple(key for key, length in lengths.items() if length > 1)
-    made = [
+    combinations = [
         Choice(place=place, values=dict(zip(lists, row, strict=True)), varied=varied, seeds=seeds)
         for row in rows
     ]
     # A zip of no lists has no rows, but seeds alone are one combination.
-    return made or [Choice(place=place, values={}, varied=(), seeds=seeds)]
+    return combinations or [Choice(place=place, values={}, varied=(), seeds=seeds)]
 
 
 def _seeds(place: str, seeds: Any, problems: list[Problem]) -> tuple[int, ...]:
-    good = isinstance(seeds, list) and seeds and all(type(it) is int and 0 <= it < 2**63 for it in seeds)
-    if not good:
+    usable = isinstance(seeds, list) and seeds
+    if not usable or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds):
         what = "must be a list of integers from 0 to 2^63 - 1, as in seeds = [0, 1, 2]"
         problems.append(Problem(f"{place}.seeds", f"found {shown(seeds)}; {what}"))
         return ()
     if len(set(seeds)) < len(seeds):
-        problems.append(Problem(f"{place}.seeds", f"found {shown(seeds)}; each seed may come once"))
+        problems.append(Problem(f"{place}.seeds", f"found {shown(seeds)}; give each seed once"))
     return tuple(seeds)
 
 
@@ -140,17 +139,17 @@ def _wrong_key(key: str, lists: dict[str, Any], sections: Sequence[str]) -> str 
     if key == "seed":
         return "give the seeds as seeds = [0, 1, 2]"
     if key == "name":
-        return "names are made from the values; leave it out"
+        return "each run is named after its values; leave it out"
     if first not in sections or not _KEY.fullmatch(key):
         allowed = ("mode", "seeds", *sections)
         return f"unknown key{did_you_mean(first, allowed)}; allowed here: {', '.join(allowed)}"
     above = [other for other in lists if key.startswith(other + ".")]
     if above:
-        return f"lies in '{above[0]}', which has a list of its own; put the option into its tables"
+        return f"is part of '{above[0]}', which has its own list; put the option into its tables"
     return None
 
 
-def _no_list(key: str, values: Any) -> str | None:
+def _not_a_list(key: str, values: Any) -> str | None:
     if not isinstance(values, list):
         return f"found {shown(values)}; must be a list of values, as in {key} = [{shown(values)}]"
     if not values:
@@ -158,7 +157,7 @@ def _no_list(key: str, values: Any) -> str | None:
     return None
 
 
-def _wrong_values(values: list[Any], once: bool) -> str | None:
+def _repeated(values: list[Any], once: bool) -> str | None:
     for index, value in enumerate(values):
         if once and any(same(value, other) for other in values[:index]):
             return f"found {shown(value)} twice"

@@ -57,9 +57,9 @@ class Source:
 
     def placed(self, problems: Iterable[Problem]) -> SpecError:
         """The problems with their places: by line of the file, then what is missing, then overrides."""
-        found = [(*self._place(problem.where), problem.message) for problem in problems]
-        found.sort(key=lambda it: it[0])
-        return SpecError([Problem(where, message) for _, where, message in found])
+        placed = [(*self._place(problem.where), problem.message) for problem in problems]
+        placed.sort(key=lambda problem: problem[0])
+        return SpecError([Problem(where, message) for _, where, message in placed])
 
     def _place(self, dotted: str) -> tuple[int, str]:
         # The override that named the key or a table above it; else the nearest line of the file.
@@ -259,7 +259,7 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
     Works when none of them is installed: published components are looked up in the catalogue.
     """
     source = Source(path, overrides)
-    found: dict[str, bool] = {"hacore": True}
+    installed: dict[str, bool] = {"hacore": True}
     problems: list[Problem] = []
     varied = [choice.applied(source.table) for choice in choices(source.table, SWEPT, problems)]
     for table in varied or [source.table]:
@@ -269,12 +269,12 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
                 continue
             published = catalogue().get(kind, {}).get(name)
             try:
-                found.setdefault(registry().find(kind, name).distribution, True)
+                installed.setdefault(registry().find(kind, name).distribution, True)
             except PluginError as error:
                 if published is None:
                     problems.append(Problem(f"{section}.use", str(error)))
                 else:
-                    found[published] = False
+                    installed[published] = False
     if problems:
         raise source.placed(dict.fromkeys(problems))
-    return list(found.items())
+    return list(installed.items())

@@ -13,7 +13,7 @@ import cattrs
 from hacore.errors import Problem, SpecError, did_you_mean
 from hacore.machine.strict import is_union, strict_converter
 
-_converter = strict_converter(forbid_extra_keys=True, detailed_validation=False)
+_converter = strict_converter(forbid_extra_keys=True)
 _WORDS: dict[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
@@ -43,36 +43,27 @@ def structure_table(cls: type[Any], table: dict[str, Any], path: str, problems: 
 
     path: dotted place of the table in the spec, or "" for the top.
     """
-    found = len(problems)
-    fields = {field.name: field for field in attrs.fields(attrs.resolve_types(cls))}
-
-    def place(key: str) -> str:
-        return f"{path}.{key}" if path else key
-
-    for key in table:
-        if key not in fields:
-            allowed = ", ".join(fields) or "none"
-            problems.append(
-                Problem(place(key), f"unknown key{did_you_mean(key, fields)}; allowed here: {allowed}")
-            )
+    before = len(problems)
+    fields: dict[str, Any] = attrs.fields_dict(attrs.resolve_types(cls))
     values: dict[str, Any] = {}
-    for name, field in fields.items():
-        if name not in table:
+    # Field by field: a class stops at the first value out of range, and does not say which it was.
+    for key, value in table.items():
+        place = f"{path}.{key}" if path else key
+        field = fields.get(key)
+        if field is None:
+            allowed = ", ".join(fields) or "none"
+            unknown = f"unknown key{did_you_mean(key, fields)}; allowed here: {allowed}"
+            problems.append(Problem(place, unknown))
             continue
-        value = table[name]
         try:
-            values[name] = _converter.structure(value, field.type)
+            values[key] = _converter.structure(value, field.type)
+            if field.validator is not None:
+                field.validator(None, field, values[key])
+        except ValueError as error:
+            problems.append(Problem(place, str(error)))
         except (TypeError, cattrs.BaseValidationError):
-            problems.append(
-                Problem(place(name), f"found {shown(value)}; must be {describe_type(field.type)}")
-            )
-            continue
-        if field.validator is not None:
-            try:
-                field.validator(None, field, values[name])
-            except ValueError as error:
-                problems.append(Problem(place(name), str(error)))
-    if len(problems) > found:
+            problems.append(Problem(place, f"found {shown(value)}; must be {describe_type(field.type)}"))
+    if len(problems) > before:
         return None
     try:
         return cls(**values)

@@ -57,13 +57,13 @@ class Sweep:
 
     def of_seeds(self, seeds: Collection[int]) -> list[Combination]:
         """The combinations with these seeds; with none, all. Raises HacoreError for a seed that none has."""
-        known = sorted({it.seed for it in self.combinations})
-        if strange := sorted(set(seeds) - set(known)):
+        known = sorted({combination.seed for combination in self.combinations})
+        if unknown := sorted(set(seeds) - set(known)):
             raise HacoreError(
-                f"seed {strange[0]} is none of the sweep's, which are {', '.join(map(str, known))}; "
+                f"seed {unknown[0]} is not in the sweep, which has {', '.join(map(str, known))}; "
                 "add it to seeds in the spec"
             )
-        return [it for it in self.combinations if not seeds or it.seed in seeds]
+        return [one for one in self.combinations if not seeds or one.seed in seeds]
 
 
 def is_sweep(path: str | Path, overrides: Sequence[str] = ()) -> bool:
@@ -82,45 +82,45 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     if "sweep" not in source.table:
         what = "missing; add a table [sweep] with lists of values, as in selector.k = [4, 8]"
         raise source.placed([Problem("sweep", f"{what}, or use 'hacore run'")])
-    found = choices(source.table, SWEPT, problems)
-    specs = _resolved(source.table, found, problems)
+    chosen = choices(source.table, SWEPT, problems)
+    specs = _resolved(source.table, chosen, problems)
     if problems:
         raise source.placed(problems)
     return Sweep(
         name=source.table["name"],
         text=source.text,
         overrides=tuple(overrides),
-        combinations=tuple(_combinations(found, specs)),
+        combinations=tuple(_combinations(chosen, specs)),
     )
 
 
-def _resolved(table: dict[str, Any], found: list[Choice], problems: list[Problem]) -> list[Spec]:
-    """The spec of each choice; a problem that several share is told once."""
+def _resolved(table: dict[str, Any], chosen: list[Choice], problems: list[Problem]) -> list[Spec]:
+    """The spec of each choice; a problem that several share is listed once."""
     specs: list[Spec] = []
     wrong: dict[Problem, list[int]] = defaultdict(list)
-    # A spec whose sweep is wrong is still checked itself, but for what the sweep may have been to give.
-    tables = [choice.applied(table) for choice in found] or [
+    # A spec whose sweep is wrong is still checked, except for sections that the sweep may have meant to give.
+    tables = [choice.applied(table) for choice in chosen] or [
         {key: value for key, value in table.items() if key != "sweep"}
     ]
-    for index, made in enumerate(tables):
+    for index, combined in enumerate(tables):
         try:
-            specs.append(resolve(made))
+            specs.append(resolve(combined))
         except SpecError as error:
             for problem in error.problems:
-                if found or problem.where.split(".")[0] in made:
+                if chosen or problem.where.split(".")[0] in combined:
                     wrong[problem].append(index)
-    problems += [_placed(problem, found, having) for problem, having in wrong.items()]
+    problems += [_placed(problem, chosen, affected) for problem, affected in wrong.items()]
     if not problems:
-        problems += _twice(found, specs)
+        problems += _twice(chosen, specs)
     return specs
 
 
-def _placed(problem: Problem, found: list[Choice], having: list[int]) -> Problem:
-    """At the list that has the value, where there is one; with what else it takes to be a problem."""
-    if not found:
+def _placed(problem: Problem, chosen: list[Choice], affected: list[int]) -> Problem:
+    """The problem at the list that has the value, with the other values that it takes, if any."""
+    if not chosen:
         return problem
-    first = found[having[0]]
-    reason = _reason(first, found, set(having))
+    first = chosen[affected[0]]
+    reason = _reason(first, chosen, set(affected))
     key = _key(problem.where, first)
     if key is None and not reason:
         return problem
@@ -133,17 +133,17 @@ def _placed(problem: Problem, found: list[Choice], having: list[int]) -> Problem
     return Problem(where, f"{problem.message}; with {_describe(reason)}")
 
 
-def _reason(first: Choice, found: list[Choice], having: set[int]) -> dict[str, Any]:
-    """As few of the choice's values as it takes to have the problem, whatever the others are."""
+def _reason(first: Choice, chosen: list[Choice], affected: set[int]) -> dict[str, Any]:
+    """The fewest of the choice's values that bring the problem, whatever the others are."""
     reason = dict(first.values)
     for key in first.values:
         fewer = {name: value for name, value in reason.items() if name != key}
         alike = {
             index
-            for index, choice in enumerate(found)
+            for index, choice in enumerate(chosen)
             if all(name in choice.values and same(choice.values[name], fewer[name]) for name in fewer)
         }
-        if alike <= having:
+        if alike <= affected:
             reason = fewer
     return reason
 
@@ -156,13 +156,13 @@ def _key(where: str, choice: Choice) -> str | None:
     return None
 
 
-def _twice(found: list[Choice], specs: list[Spec]) -> list[Problem]:
+def _twice(chosen: list[Choice], specs: list[Spec]) -> list[Problem]:
     """Combinations that are the same experiment."""
     problems = []
-    seen: dict[tuple[str, int], Choice] = {}
-    for choice, spec in zip(found, specs, strict=True):
+    first: dict[tuple[str, int], Choice] = {}
+    for choice, spec in zip(chosen, specs, strict=True):
         for seed in choice.seeds or (spec.seed,):
-            other = seen.setdefault((dump_spec(spec), seed), choice)
+            other = first.setdefault((dump_spec(spec), seed), choice)
             if other is not choice:
                 problems.append(
                     Problem(
@@ -182,22 +182,22 @@ def _describe(values: dict[str, Any]) -> str:
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_inline(it)}" for key, it in value.items()) + "}"
+        return "{" + ", ".join(f"{key} = {_inline(item)}" for key, item in value.items()) + "}"
     return shown(value)
 
 
-def _combinations(found: list[Choice], specs: list[Spec]) -> list[Combination]:
-    made = []
-    told = _telling(found)
-    slugs = [_slug({key: choice.values[key] for key in told if key in choice.values}) for choice in found]
-    for choice, spec, slug in zip(found, specs, slugs, strict=True):
+def _combinations(chosen: list[Choice], specs: list[Spec]) -> list[Combination]:
+    combinations = []
+    keys = _distinguishing(chosen)
+    slugs = [_slug({key: choice.values[key] for key in keys if key in choice.values}) for choice in chosen]
+    for choice, spec, slug in zip(chosen, specs, slugs, strict=True):
         if slugs.count(slug) > 1 or len(spec.name) + len(slug) > _LONGEST_NAME:
             digest = hashlib.sha256(json.dumps(choice.values, sort_keys=True).encode()).hexdigest()[:8]
             slug = f"{slug[: max(0, _LONGEST_NAME - len(spec.name))]}-{digest}".strip("-")
-        parts = [f"{key} = {_bare(choice.values[key])}" for key in told if key in choice.values]
+        parts = [f"{key} = {_bare(choice.values[key])}" for key in keys if key in choice.values]
         for seed in choice.seeds or (spec.seed,):
             short = f"{slug}-seed{seed}" if slug else f"seed{seed}"
-            made.append(
+            combinations.append(
                 Combination(
                     values=choice.values,
                     setting=", ".join(parts),
@@ -206,18 +206,19 @@ def _combinations(found: list[Choice], specs: list[Spec]) -> list[Combination]:
                     spec=attrs.evolve(spec, name=f"{spec.name}-{short}", seed=seed),
                 )
             )
-    return made
+    return combinations
 
 
-def _telling(found: list[Choice]) -> list[str]:
+def _distinguishing(chosen: list[Choice]) -> list[str]:
     """The keys that tell the choices apart, without options that only go along with others."""
-    keys = [key for key in dict.fromkeys(key for it in found for key in it.values) if _varies(key, found)]
-    varied = {key for choice in found for key in choice.varied}
+    used = dict.fromkeys(key for choice in chosen for key in choice.values)
+    keys = [key for key in used if _varies(key, chosen)]
+    varied = {key for choice in chosen for key in choice.varied}
     for key in reversed(keys):
-        component = key.endswith(".use") or any(isinstance(it.values.get(key), dict) for it in found)
+        component = key.endswith(".use") or any(isinstance(choice.values.get(key), dict) for choice in chosen)
         fewer = [other for other in keys if other != key]
-        texts = {json.dumps({other: it.values.get(other) for other in fewer}) for it in found}
-        if key not in varied and not component and len(texts) == len(found):
+        texts = {json.dumps({other: choice.values.get(other) for other in fewer}) for choice in chosen}
+        if key not in varied and not component and len(texts) == len(chosen):
             keys = fewer
     return keys
 
@@ -225,16 +226,16 @@ def _telling(found: list[Choice]) -> list[str]:
 def _bare(value: Any) -> str:
     """A value for people: ``rn``, ``l2-topk (k = 5)``."""
     if isinstance(value, dict) and "use" in value:
-        options = ", ".join(f"{key} = {_bare(it)}" for key, it in value.items() if key != "use")
+        options = ", ".join(f"{key} = {_bare(item)}" for key, item in value.items() if key != "use")
         return f"{value['use']} ({options})" if options else str(value["use"])
     return value if isinstance(value, str) else _inline(value)
 
 
-def _varies(key: str, found: list[Choice]) -> bool:
-    first = found[0].values
+def _varies(key: str, chosen: list[Choice]) -> bool:
+    first = chosen[0].values
     return any(
         key not in choice.values or key not in first or not same(choice.values[key], first[key])
-        for choice in found
+        for choice in chosen
     )
 
 
@@ -250,7 +251,7 @@ def _slug(values: dict[str, Any]) -> str:
 
 def _part(name: str, value: Any) -> str:
     if isinstance(value, dict):
-        return "-".join(_part("" if key == "use" else key, it) for key, it in value.items())
+        return "-".join(_part("" if key == "use" else key, item) for key, item in value.items())
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         items = value if isinstance(value, list) else [value]
         text = "-".join([name, *(shown(item) for item in items)])

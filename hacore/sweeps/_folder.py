@@ -37,11 +37,10 @@ class Outcome:
 
     def table(self, base: Path) -> dict[str, Any]:
         """As sweep.json holds it; paths are relative to ``base``."""
-        it = self.combination
         return {
-            "name": it.spec.name,
-            "values": it.values,
-            "seed": it.seed,
+            "name": self.combination.spec.name,
+            "values": self.combination.values,
+            "seed": self.combination.seed,
             "status": self.status,
             "run": os.path.relpath(self.folder.path, base) if self.folder else None,
             "error": self.error,
@@ -99,21 +98,22 @@ class SweepFolder:
         write_json(self.index_file, index)
 
     def found(self, sweep: Sweep) -> tuple[list[Outcome], list[RunFolder]]:
-        """The sweep's runs as the folder has them, and the run folders that are none of them.
+        """The sweep's runs as the folder has them, and the run folders of other runs.
 
         A run is recognised by its resolved spec, whatever its name.
         """
-        held: dict[str, list[RunFolder]] = {}
+        by_spec: dict[str, list[RunFolder]] = {}
         for file in sorted(self.runs.glob("[!.]*/[!.]*/spec.toml")):
             folder = RunFolder(file.parent)
-            held.setdefault(_without_name(file.read_text(encoding="utf-8")), []).append(folder)
+            by_spec.setdefault(_without_name(file.read_text(encoding="utf-8")), []).append(folder)
         outcomes = []
-        for it in sweep.combinations:
-            folders = held.pop(_without_name(dump_spec(it.spec)), [])
+        for combination in sweep.combinations:
+            folders = by_spec.pop(_without_name(dump_spec(combination.spec)), [])
             best = max(folders, key=_progress, default=None)
             done = best is not None and best.result_file.is_file()
-            outcomes.append(Outcome(combination=it, folder=best, status="finished" if done else "waiting"))
-        return outcomes, [folder for folders in held.values() for folder in folders]
+            status: Status = "finished" if done else "waiting"
+            outcomes.append(Outcome(combination=combination, folder=best, status=status))
+        return outcomes, [folder for folders in by_spec.values() for folder in folders]
 
     def tidy(self) -> None:
         """Remove the half-made run folders that a killed process left."""

@@ -19,12 +19,12 @@ _SHOWN_SECONDS = 60.0
 
 
 class Job:
-    """A run that is at work, or waits for its place at the workers'."""
+    """A run that is being worked on, or waits for a place at the workers."""
 
     def __init__(
         self, folder: SweepFolder, outcome: Outcome, workers: Workers, flags: Sequence[str] = ()
     ) -> None:
-        """Give it to them: from its run folder where there is one, else from its spec.
+        """Give it to the workers: from its run folder where there is one, else from its spec.
 
         flags: further ones of ``hacore run``.
         """
@@ -33,14 +33,14 @@ class Job:
         self._folder = folder
         spec = outcome.combination.spec
         if outcome.folder is not None:
-            what: tuple[str, ...] = ("--resume", str(outcome.folder.path))
+            source: tuple[str, ...] = ("--resume", str(outcome.folder.path))
         else:
-            what = (str(folder.spec_of(spec)), "--runs", str(folder.runs))
+            source = (str(folder.spec_of(spec)), "--runs", str(folder.runs))
         self._log = folder.log_of(spec)
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._said = self._log.stat().st_size if self._log.exists() else 0
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
         work = Work(
-            spec=spec, spec_file=folder.spec_of(spec), arguments=("run", *what, *flags), log=self._log
+            spec=spec, spec_file=folder.spec_of(spec), arguments=("run", *source, *flags), log=self._log
         )
         self._process = workers.start(work)
         self._end: Ended | None = None
@@ -54,7 +54,7 @@ class Job:
         return True
 
     def ended(self) -> bool:
-        """Whether it has; then the outcome's folder is known."""
+        """Whether it has ended; the outcome's folder is known then."""
         if self._end is None:
             self._end = self._process.ended()
             self._noticed = time.monotonic()
@@ -71,7 +71,7 @@ class Job:
 
     @property
     def lost(self) -> bool:
-        """Whether it ended with its machine, and can go on at another."""
+        """Whether it ended with its machine, and can be resumed on another."""
         return self._end is not None and self._end.status is None and not self._finished()
 
     def ask_to_stop(self) -> None:
@@ -79,7 +79,7 @@ class Job:
         self._process.ask_to_stop()
 
     def kill(self) -> None:
-        """End it and all that it started, now."""
+        """End it and all that it started, at once."""
         self._process.kill()
 
     def note(self, stopped: bool) -> None:
@@ -93,7 +93,7 @@ class Job:
             outcome.status, outcome.error = "failed", self._error()
 
     def state(self) -> State:
-        """How far it is, from its metrics."""
+        """Its progress, from its metrics."""
         train = self.outcome.combination.spec.train
         line = _last_line(self.outcome.folder) if self.outcome.folder else None
         done = 0.0 if line is None else line.epoch / train.epochs
@@ -112,21 +112,21 @@ class Job:
         return self.outcome.folder is not None and self.outcome.folder.result_file.is_file()
 
     def _error(self) -> str:
-        """The one line that says why, from what it said since it was started."""
+        """One line on the cause, from what it has logged since it was started."""
         assert self._end is not None
         status = self._end.status
         lines: list[str] = []
         if self._log.exists():
             with open(self._log, "rb") as log:
-                log.seek(self._said)
+                log.seek(self._log_start)
                 lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        told = [line for line in lines if line.startswith("hacore: ")]
+        errors = [line.removeprefix("hacore: ") for line in lines if line.startswith("hacore: ")]
         if self._end.cause or status is None:
             cause = self._end.cause
         elif status < 0:
             cause = f"ended by signal {-status} ({signal.Signals(-status).name})"
-        elif told:
-            cause = "; ".join(line.removeprefix("hacore: ") for line in told)
+        elif errors:
+            cause = "; ".join(errors)
         else:
             cause = lines[-1].strip() if lines else f"ended with status {status}"
         return one_line(cause)

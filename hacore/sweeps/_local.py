@@ -27,7 +27,7 @@ class Slot:
 
 
 def slots(device: str, specs: Sequence[Spec], jobs: int | None) -> list[Slot]:
-    """A place for each of the runs that work at a time.
+    """A place for each of the runs that are worked on at a time.
 
     jobs: how many; by default as many as the cores that this process may use have room for, or one
     for each GPU (for each group of as many as the runs have processes). More jobs than GPUs share them.

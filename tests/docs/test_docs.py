@@ -29,8 +29,7 @@ from hacore.data import Dataset
 from hacore.plugin import KINDS, SECTIONS, Component, Hooks
 from hacore.registry import catalogue
 from hacore.spec import load_spec, load_sweep, resolve, set_values
-from hacore.sweeps import SweepFolder
-from hacore.sweeps._folder import Status
+from hacore.sweeps import Status, SweepFolder
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -186,7 +186,7 @@ def toml(value):
             "image_encoder, question_encoder, fuser, selector, aggregator, features, head, train, eval",
         ),
         ("seed = [1]", "sweep.seed: give the seeds as seeds = [0, 1, 2]"),
-        ("name = ['a']", "sweep.name: names are made from the values; leave it out"),
+        ("name = ['a']", "sweep.name: each run is named after its values; leave it out"),
         ("mode = 'random'", "sweep.mode: found \"random\"; must be 'grid' or 'zip'"),
         (
             "seeds = 3",
@@ -197,7 +197,7 @@ def toml(value):
             "sweep.seeds: found [0, true]; must be a list of integers from 0 to 2^63 - 1, "
             "as in seeds = [0, 1, 2]",
         ),
-        ("seeds = [1, 1]", "sweep.seeds: found [1, 1]; each seed may come once"),
+        ("seeds = [1, 1]", "sweep.seeds: found [1, 1]; give each seed once"),
         ("train.lr = [nan]", "sweep.train.lr: nan is out of range; it must be finite"),
         (
             'selector = [{ use = "it", k = 0 }]',
@@ -205,8 +205,7 @@ def toml(value):
         ),
         (
             'selector = [{ use = "it" }]\n"selector.k" = [4]',
-            "sweep.selector.k: lies in 'selector', which has a list of its own; "
-            "put the option into its tables",
+            "sweep.selector.k: is part of 'selector', which has its own list; put the option into its tables",
         ),
         (
             'selector.use = ["itt"]',

@@ -40,11 +40,13 @@ class Notes(SweepReporter):
 
 def results(folder):
     """{name of a run: its result without times}."""
-    entries = folder.index()["runs"]
-    return {entry["name"]: untimed(RunFolder(folder.path / entry["run"]).result()) for entry in entries}
+    return {
+        entry["name"]: without_times(RunFolder(folder.path / entry["run"]).result())
+        for entry in folder.index()["runs"]
+    }
 
 
-def untimed(result):
+def without_times(result):
     return {key: value for key, value in result.items() if key != "training"}
 
 
@@ -68,7 +70,7 @@ def test_a_sweep_runs_every_combination_as_hacore_run_would(sweep, tmp_path, mon
     # The data was made before, so that the jobs did not make it at the same time.
     assert not [log for log in (folder.path / "logs").iterdir() if "generating" in log.read_text()]
     _, expected = run(made.combinations[1].spec, runs=tmp_path / "alone", device="cpu")
-    assert results(folder)["small-k9-seed1"] == untimed(expected)
+    assert results(folder)["small-k9-seed1"] == without_times(expected)
 
     # Again: nothing is left to do. With another seed: only that.
     notes = Notes()
@@ -159,7 +161,7 @@ def test_a_signal_stops_all_jobs_and_the_sweep_goes_on_to_the_same_result(write,
     assert len(list(folder.runs.glob("*/*"))) == 2
     spec = load_spec(folder.path / "specs" / "small-seed1.toml")
     _, expected = run(spec, runs="alone", device="cpu")
-    assert results(folder)["small-seed1"] == untimed(expected)
+    assert results(folder)["small-seed1"] == without_times(expected)
 
 
 def test_trainings_that_outlive_a_killed_sweep_are_not_begun_again(write, start):

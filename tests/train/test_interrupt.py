@@ -43,6 +43,16 @@ def test_under_torchrun_a_ctrl_c_comes_twice_and_is_one_wish(monkeypatch):
         assert interrupts.requested
 
 
+def test_sigterm_is_passed_on_and_ctrl_c_is_not():
+    calls = []
+    with Interrupts(lambda: calls.append("SIGTERM")) as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.requested
+        assert calls == []
+        signal.raise_signal(signal.SIGTERM)
+        assert calls == ["SIGTERM"]
+
+
 def test_other_threads_leave_signals_alone():
     found = []
 
