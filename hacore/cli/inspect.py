@@ -152,7 +152,7 @@ def _row(it: Installed) -> dict[str, Any]:
 
 
 def _show(it: Installed, as_json: bool) -> None:
-    from hacore.spec._structure import describe_type, shown
+    from hacore.spec import describe_type, shown
 
     row = _row(it)
     options: list[dict[str, Any]] = []
