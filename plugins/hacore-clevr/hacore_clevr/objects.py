@@ -12,8 +12,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from hacore_clevr.camera import HEIGHT, TAN_X, TAN_Y, WIDTH
 from hacore_clevr.domain import RADIUS, SIZES
-from hacore_clevr.generate.camera import HEIGHT, TAN_X, TAN_Y, WIDTH
 from hacore_clevr.programs import FUNCTIONS, OBJECT, OBJECTS, ProgramError, World, function_of, steps, unfold
 
 UNKNOWN = -1

@@ -14,8 +14,8 @@ from PIL import Image
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
 from hacore_clevr import VerifyConfig
+from hacore_clevr.camera import relationships
 from hacore_clevr.domain import RELATIONS
-from hacore_clevr.generate.camera import relationships
 from hacore_clevr.official import (
     find_splits,
     image_names,

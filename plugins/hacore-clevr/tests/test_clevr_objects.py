@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 from hacore_clevr import Config, GenerateConfig, PrepareConfig, prepare
+from hacore_clevr.camera import HEIGHT, POSITION, WIDTH, project
 from hacore_clevr.dataset import Clevr
 from hacore_clevr.domain import RADIUS, SIZES
-from hacore_clevr.generate.camera import HEIGHT, POSITION, WIDTH, project
 from hacore_clevr.generate.command import generate
 from hacore_clevr.generate.layout import SceneOptions
 from hacore_clevr.generate.scenes import make_scenes
