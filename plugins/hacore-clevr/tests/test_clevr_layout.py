@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hacore_clevr import camera
 from hacore_clevr.domain import COLORS, MATERIALS, RADIUS, RELATIONS, SHAPES, SIZES
-from hacore_clevr.generate import camera
 from hacore_clevr.generate.layout import (
     CONDITION_A,
     CONDITION_B,

@@ -6,8 +6,9 @@ import attrs
 import numpy as np
 import pytest
 import torch
+from hacore_clevr import camera
 from hacore_clevr.domain import COLORS, MATERIALS, RADIUS, RGB, SHAPES
-from hacore_clevr.generate import camera, raster, render, shadows
+from hacore_clevr.generate import raster, render, shadows
 from hacore_clevr.generate.layout import LIGHTS, Objects, SceneOptions, Views, draw_objects, draw_views
 from hacore_clevr.generate.shapes import BEVEL, HITS, NORMALS
 from hacore_clevr.generate.stage import make_stage

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from hacore_clevr import camera
 from hacore_clevr.domain import COLORS, MATERIALS, RELATIONS, SHAPES, SIZES
-from hacore_clevr.generate import camera, render, scenes
+from hacore_clevr.generate import render, scenes
 from hacore_clevr.generate.layout import CONDITION_A, SceneOptions, draw_objects, draw_views
 from hacore_clevr.generate.scenes import draw_scenes, make_scenes
 

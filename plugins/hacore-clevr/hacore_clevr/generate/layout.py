@@ -17,8 +17,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from hacore_clevr import camera
 from hacore_clevr.domain import COLORS, MATERIALS, RADIUS, SHAPES, SIZES
-from hacore_clevr.generate import camera
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

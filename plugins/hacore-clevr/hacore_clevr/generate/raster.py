@@ -13,8 +13,8 @@ import attrs
 import torch
 from torch import Tensor
 
+from hacore_clevr import camera
 from hacore_clevr.domain import SHAPES
-from hacore_clevr.generate import camera
 from hacore_clevr.generate.stage import EMPTY, Stage
 from hacore_clevr.generate.vectors import Vec
 

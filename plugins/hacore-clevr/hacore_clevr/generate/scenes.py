@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hacore_clevr import camera
 from hacore_clevr.domain import COLORS, MATERIALS, SHAPES, SIZES
-from hacore_clevr.generate import camera
 from hacore_clevr.generate.layout import (
     Bools,
     Objects,

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hacore_clevr import camera
 from hacore_clevr.domain import MATERIALS, RADIUS, RGB
-from hacore_clevr.generate import camera
 from hacore_clevr.generate.layout import Objects, Views
 from hacore_clevr.generate.shapes import HITS, NORMALS
 from hacore_clevr.generate.vectors import Vec
