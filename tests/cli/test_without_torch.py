@@ -42,9 +42,18 @@ def told(tmp_path_factory, request):
     (folder / "made").mkdir()
     (folder / "made" / "spec.toml").write_text(dump_spec(load_spec(spec)))
     result = {
-        **{"name": "han_rn", "split": "test", "seed": 0, "questions": 4, "loss": 0.7, "accuracy": 0.5},
-        **{"kept": 0.1, "by_type": {}, "by_group": {}, "baselines": {}},
-        **{"data": {"dataset": "sort-of-clevr", "fingerprint": "f"}, "checkpoint": {"step": 1}},
+        "name": "han_rn",
+        "split": "test",
+        "seed": 0,
+        "questions": 4,
+        "loss": 0.7,
+        "accuracy": 0.5,
+        "kept": 0.1,
+        "by_type": {},
+        "by_group": {},
+        "baselines": {},
+        "data": {"dataset": "sort-of-clevr", "fingerprint": "f"},
+        "checkpoint": {"step": 1},
     }
     (folder / "made" / "result.json").write_text(json.dumps(result))
     lines = [
