@@ -51,7 +51,7 @@ def untrained(name: str) -> Trained:
     return Trained(
         folder=hacore.RunFolder(name),
         spec=spec,
-        inputs=inputs,
+        summary=inputs,
         model=hacore.compose(spec, inputs.sizes()).eval(),
         device=torch.device("cpu"),
         step=0,

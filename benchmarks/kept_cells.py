@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from hacore_report import read_predictions
 from rich.console import Console
 from rich.table import Table
 
 import hacore
+from hacore.measure.predictions import read_predictions
 from hacore.objects import object_cells, relevant_cells
 from hacore.runs.trained import Trained
 
@@ -53,9 +53,9 @@ def measure(trained: Trained) -> Floats:
     weight_QN = np.zeros(relevant_QN.shape)
     row_of = {number: row for row, number in enumerate(questions.ids.tolist())}
     for line in read_predictions(trained.folder.predictions_file(split)):
-        if "cells" not in line:
+        if line.cells is None:
             raise hacore.HacoreError(f"{trained.folder.path}: its predictions have no cells; run hacore eval")
-        weight_QN[row_of[line["id"]], line["cells"]] = np.abs(line.get("weights", 1.0))
+        weight_QN[row_of[line.id], line.cells] = np.abs(line.weights or 1.0)
     share_QN = weight_QN / weight_QN.sum(1, keepdims=True)
     columns = [
         (weight_QN > 0).mean(1),
