@@ -35,13 +35,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from hacore_features.make import SHARD_BYTES
+from hacore_features.shards import finish_shard, shard_writer
 from rich.console import Console
 from rich.table import Table
 
 from hacore.data import Questions
-from hacore.features.make import SHARD_BYTES
 from hacore.features.mapped import MappedFeatures
-from hacore.features.writer import finish_shard, shard_writer
 from hacore.train.sampler import Sampler
 
 CELLS, CHANNELS, DTYPE = 100, 2048, "float16"

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hacore.errors import HacoreError
-    from hacore.features.make import make_features
     from hacore.measure.evaluation import evaluate
     from hacore.model.compose import compose
     from hacore.model.opening import open_dataset
@@ -42,13 +41,13 @@ _HOMES = {
     "load": "hacore.runs.trained",
     "load_spec": "hacore.spec",
     "load_sweep": "hacore.spec",
-    "make_features": "hacore.features.make",
     "open_dataset": "hacore.model.opening",
     "resolve": "hacore.spec",
     "run": "hacore.workflow",
     "run_sweep": "hacore.sweeps",
     # Of packages of their own:
     "export": "hacore_export",
+    "make_features": "hacore_features",
     "plot": "hacore_report",
     "read_runs": "hacore_report",
     "tabulate": "hacore_report",
@@ -71,7 +70,6 @@ __all__ = [
     "load",
     "load_spec",
     "load_sweep",
-    "make_features",
     "open_dataset",
     "resolve",
     "run",

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
+from hacore_features.make import make_features
 from hacore_vqa.miniature import write_cp, write_v2
 
 from hacore.data_tools import Silent
-from hacore.features.make import make_features
 from hacore.machine.files import load_tensors
 from hacore.spec import SECTIONS, dump_spec, load_spec, load_sweep, resolve, set_values
 from hacore.workflow import check, run

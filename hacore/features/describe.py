@@ -14,8 +14,7 @@ from torch import nn
 
 from hacore.data import Dataset
 from hacore.errors import ComposeError, DataError
-from hacore.features.store import Description, FeatureStore
-from hacore.features.writer import image_digests
+from hacore.features.store import Description, FeatureStore, image_digests
 from hacore.model.compose import label
 from hacore.model.network import VQAModel
 from hacore.spec import Spec, unstructure_config
@@ -41,10 +40,12 @@ def with_features(dataset: Dataset[Any], spec: Spec, model: VQAModel) -> Dataset
     splits = dict.fromkeys(("train", spec.eval.split, spec.eval.final_split))
     for split in splits:
         store.images(split)
-    wanted = describe(spec, dataset, model, splits, store.description.dtype, store.description.shard_images)
-    refuse(store.root, differences(store.description, wanted))
-    refuse(store.root, other_images(store, dataset, splits))
-    refuse(store.root, _other_features(store, dataset, model, wanted))
+    wanted = describe_store(
+        spec, dataset, model, splits, store.description.dtype, store.description.shard_images
+    )
+    raise_differences(store.root, differences(store.description, wanted))
+    raise_differences(store.root, other_images(store, dataset, splits))
+    raise_differences(store.root, _other_features(store, dataset, model, wanted))
     model.stored_dtype = getattr(torch, store.dtype)
     return dataset.reading(store)
 
@@ -65,7 +66,7 @@ def require_frozen(spec: Spec, model: VQAModel) -> None:
     )
 
 
-def describe(
+def describe_store(
     spec: Spec,
     dataset: Dataset[Any],
     model: VQAModel,
@@ -77,10 +78,10 @@ def describe(
     images, parts = {}, {}
     places: dict[tuple[Any, ...], str] = {}
     for split in splits:
-        held = dataset.images(split)
+        stored = dataset.images(split)
         # Splits made of the same images, as one that was carved out of another, share their features.
-        parts[split] = places.setdefault(_place(held), split)
-        images[parts[split]] = len(held)
+        parts[split] = places.setdefault(_place(stored), split)
+        images[parts[split]] = len(stored)
     encoder = model.image_encoder
     return Description(
         encoder=spec.image_encoder.use,
@@ -101,14 +102,14 @@ def describe(
     )
 
 
-def differences(held: Description, wanted: Description) -> list[str]:
+def differences(stored: Description, wanted: Description) -> list[str]:
     """What a store is of instead of what is wanted, a phrase each; more images than wanted are none."""
     problems = []
-    if held.encoder != wanted.encoder or held.weights != wanted.weights:
-        for key in dict.fromkeys((*held.options, *wanted.options)):
-            here, there = held.options.get(key), wanted.options.get(key)
-            if here != there and held.encoder == wanted.encoder:
-                problems.append(_option(key, here, there))
+    if stored.encoder != wanted.encoder or stored.weights != wanted.weights:
+        for key in dict.fromkeys((*stored.options, *wanted.options)):
+            theirs, ours = stored.options.get(key), wanted.options.get(key)
+            if theirs != ours and stored.encoder == wanted.encoder:
+                problems.append(_option(key, theirs, ours))
     for field, name in (
         ("encoder", "image_encoder"),
         ("weights", "the digest of the encoder's weights"),
@@ -121,18 +122,18 @@ def differences(held: Description, wanted: Description) -> list[str]:
         ("channels", "the number of channels"),
         ("dtype", "the type of numbers"),
     ):
-        here, there = getattr(held, field), getattr(wanted, field)
-        if here != there:
-            problems.append(f"{name} is {_shown(here)} in the store and {_shown(there)} in the spec")
+        theirs, ours = getattr(stored, field), getattr(wanted, field)
+        if theirs != ours:
+            problems.append(f"{name} is {_shown(theirs)} in the store and {_shown(ours)} in the spec")
     for split, part in wanted.splits.items():
-        if split in held.splits and held.images[held.splits[split]] < wanted.images[part]:
-            problems.append(fewer_images(split, held.images[held.splits[split]], wanted.images[part]))
+        if split in stored.splits and stored.images[stored.splits[split]] < wanted.images[part]:
+            problems.append(fewer_images(split, stored.images[stored.splits[split]], wanted.images[part]))
     return problems
 
 
-def fewer_images(split: str, held: int, wanted: int) -> str:
+def fewer_images(split: str, stored: int, wanted: int) -> str:
     """Says that a store has another number of images than the data."""
-    return f"split {split} has {held:,} images in the store and {wanted:,} in the data"
+    return f"split {split} has {stored:,} images in the store and {wanted:,} in the data"
 
 
 def other_images(store: FeatureStore, dataset: Dataset[Any], splits: Iterable[str]) -> list[str]:
@@ -162,7 +163,7 @@ def looked_at(count: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, max(count - 1, 0), min(LOOKED_AT, count)).astype(np.int64))
 
 
-def refuse(root: Path, problems: list[str]) -> None:
+def raise_differences(root: Path, problems: list[str]) -> None:
     """DataError that names all of what was found; nothing when nothing was."""
     if problems:
         raise DataError(
@@ -181,9 +182,9 @@ def _other_features(
     cells = model.eval().encode(images.to(model.positions_N2.device))
     model.train(training)
     model.positions_N2.copy_(cells.positions)
-    held = torch.from_numpy(store.images("train")[:1]).to(cells.features)
+    stored = torch.from_numpy(store.images("train")[:1]).to(cells.features)
     largest = float(cells.features.abs().max())
-    apart = float((held - cells.features).abs().max())
+    apart = float((stored - cells.features).abs().max())
     if apart <= _TOLERANCE * largest:
         return []
     options = [
@@ -198,8 +199,8 @@ def _other_features(
     ]
 
 
-def _option(key: str, here: Any, there: Any) -> str:
-    return f"image_encoder.{key} is {here!r} in the store and {there!r} in the spec"
+def _option(key: str, theirs: Any, ours: Any) -> str:
+    return f"image_encoder.{key} is {theirs!r} in the store and {ours!r} in the spec"
 
 
 def _weights_digest(encoder: nn.Module) -> str:

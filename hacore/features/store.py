@@ -15,16 +15,35 @@ from typing import Any
 import attrs
 import cattrs
 import numpy as np
+import numpy.typing as npt
 
 from hacore.errors import DataError
 from hacore.features.mapped import MappedFeatures
-from hacore.features.writer import Shard, save_table, shard_entry
 from hacore.machine.arrays import npy_header
 
 FORMAT = "hacore features 1"
 DIGITS = 16
 """Hexadecimal digits of an image's digest."""
 _NAMED = 5  # damaged shards that an error spells out
+
+
+@attrs.frozen(kw_only=True)
+class Shard:
+    """A finished shard. bytes, sha256: of the whole file. images: digests of its images, end to end."""
+
+    bytes: int
+    sha256: str
+    images: str
+
+
+def image_digests(images: npt.NDArray[np.uint8]) -> list[str]:
+    """16 hexadecimal digits for each of the images (I, 3, H, W)."""
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest() for image in images]
+
+
+def shard_entry(path: Path) -> Path:
+    """The file that says that the shard ``path`` is finished, and its checksum."""
+    return path.with_suffix(".json")
 
 
 @attrs.frozen(kw_only=True)
@@ -184,27 +203,6 @@ def read_description(root: Path) -> Description | None:
         raise _damaged(path) from error
 
 
-def finished(root: Path, description: Description) -> dict[str, Shard]:
-    """The shards that are there and whole by their size, by name."""
-    shards = {}
-    for part in description.images:
-        for name, _, _ in description.shards(part):
-            entry = _entry(shard_entry(root / name))
-            if entry and not wrong_size(root / name, entry.bytes):
-                shards[name] = entry
-    return shards
-
-
-def publish(root: Path, description: Description) -> list[str]:
-    """Write the index of a store all of whose shards are there, else say which are not."""
-    shards = finished(root, description)
-    names = [name for part in description.images for name, _, _ in description.shards(part)]
-    missing = [name for name in names if name not in shards]
-    if not missing:
-        save_table(index_file(root), {name: attrs.asdict(shards[name]) for name in names})
-    return missing
-
-
 def wrong_size(path: Path, expected: int) -> str:
     """What is wrong with a file by its size, or nothing."""
     try:
@@ -229,13 +227,6 @@ def _read_index(root: Path) -> dict[str, Shard]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:
         raise _damaged(path) from error
-
-
-def _entry(path: Path) -> Shard | None:
-    try:
-        return cattrs.structure(json.loads(path.read_bytes()), Shard)
-    except Exception:  # missing or damaged: the shard is made again
-        return None
 
 
 def _damaged(path: Path) -> DataError:

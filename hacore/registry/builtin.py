@@ -12,7 +12,6 @@ _COMMANDS = {
     "ask": ("ask:ask", "Ask a trained model about an image."),
     "sweep": ("sweep:sweep", "Run every combination of a spec with a [sweep]."),
     "check": ("inspect:check", "Say whether a spec is valid, and what it costs."),
-    "features": ("features:features", "Run a frozen image encoder over a dataset, once."),
     "plugins": ("inspect:plugins", "List installed components, or the options of one."),
     "needs": ("inspect:needs", "List the pip packages that a spec needs."),
     "data": ("data:data", "Download, prepare, generate or verify a dataset."),

@@ -41,7 +41,20 @@ def told(tmp_path_factory, request):
     table1 = request.config.rootpath / "experiments" / "tables" / "table1.toml"
     (folder / "made").mkdir()
     (folder / "made" / "spec.toml").write_text(dump_spec(load_spec(spec)))
-    result = {"name": "han_rn", "split": "test", "seed": 0, "accuracy": 0.5}
+    result = {
+        "name": "han_rn",
+        "split": "test",
+        "seed": 0,
+        "questions": 4,
+        "loss": 0.7,
+        "accuracy": 0.5,
+        "kept": 0.1,
+        "by_type": {},
+        "by_group": {},
+        "baselines": {},
+        "data": {"dataset": "sort-of-clevr", "fingerprint": "f"},
+        "checkpoint": {"step": 1},
+    }
     (folder / "made" / "result.json").write_text(json.dumps(result))
     lines = [
         ["--help"],
@@ -130,8 +143,8 @@ def test_a_sweep_is_listed_and_is_no_single_run(told):
 def test_an_unknown_command_suggests_the_nearest(told):
     assert told["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
-        "commands: run, eval, ask, report, export, sweep, table, plot, check, features, plugins, needs, "
-        "data, score, new, serve\n"
+        "commands: run, eval, ask, sweep, check, features, plugins, needs, data, score, new, export, plot, "
+        "report, serve, table\n"
     )
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from hacore_features.make import make_features
 from PIL import Image
 
 import hacore
-from hacore.features.make import make_features
 from hacore.features.store import FeatureStore
 from hacore.measure.predict import likeliest
 from hacore.measure.reading import question_text

@@ -167,7 +167,7 @@ def test_ctrl_c_has_all_runs_save_their_state_and_the_sweep_goes_on(start):
         assert result(entry) == alone(entry["name"])
 
 
-def test_a_run_whose_machine_is_lost_goes_on_at_another(start, cluster):
+def test_a_run_whose_machine_is_lost_continues_on_another(start, cluster):
     process = start(LONG)
     wait_for(trained(2, steps=25))
     (lost,) = [name for name, each in nodes().items() if each == [cluster.second.node_id]]
@@ -175,7 +175,7 @@ def test_a_run_whose_machine_is_lost_goes_on_at_another(start, cluster):
     _, error = process.communicate(timeout=400)
     assert process.returncode == 0, error
     assert "lost" in error
-    assert "\ngo on " in error
+    assert "\nresume " in error
     assert len(nodes()[lost]) == 2
     entries = {entry["name"]: entry for entry in SweepFolder.open("sweeps/small").index()["runs"]}
     assert result(entries[lost]) == alone(lost)

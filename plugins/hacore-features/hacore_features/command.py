@@ -15,7 +15,7 @@ from hacore.errors import HacoreError
 from hacore.spec import Spec, is_sweep, load_spec, load_sweep
 
 if TYPE_CHECKING:
-    from hacore.features.make import Made
+    from hacore_features.make import Made
 
 
 @click.command(no_args_is_help=True)
@@ -76,7 +76,7 @@ def features(
         raise click.UsageError("the stores of a sweep are where its runs look for them; set features.root")
     wanted = _stores(spec, overrides) if whole_sweep else [_store(load_spec(spec, overrides), output)]
     # From here on torch is needed.
-    from hacore.features.make import make_features
+    from hacore_features.make import make_features
 
     console = _console()
     show_log(console)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import toml
 import torch
+from hacore_features import make
+from hacore_features.make import make_features
 
 import hacore
 from hacore.errors import ComposeError, DataError, HacoreError
-from hacore.features import make
-from hacore.features.make import make_features
 from hacore.features.store import FeatureStore
 
 SPLITS = {"train": 24, "val": 6, "test": 5}

@@ -6,12 +6,12 @@ import signal
 import numpy as np
 import pytest
 import torch
+from hacore_features.make import make_features
 
 import hacore
 from hacore.data import make_batch, resident
 from hacore.errors import ComposeError, DataError, RunError, SpecError
 from hacore.features.describe import with_features
-from hacore.features.make import make_features
 from hacore.features.store import FeatureStore
 from hacore.spec import dump_spec
 from hacore.train import trainer

@@ -19,22 +19,22 @@ from torch import Tensor
 from hacore.console import time_left
 from hacore.data import Dataset
 from hacore.errors import DataError, HacoreError
-from hacore.features.describe import describe, differences, fewer_images, other_images, refuse, require_frozen
+from hacore.features.describe import (
+    describe_store,
+    differences,
+    fewer_images,
+    other_images,
+    raise_differences,
+    require_frozen,
+)
 from hacore.features.store import (
     Description,
     FeatureStore,
-    description_file,
-    finished,
-    publish,
-    read_description,
-)
-from hacore.features.writer import (
     Shard,
-    finish_shard,
+    description_file,
     image_digests,
-    save_table,
+    read_description,
     shard_entry,
-    shard_writer,
 )
 from hacore.machine.arrays import ArrayWriter
 from hacore.machine.device import choose_device
@@ -43,6 +43,7 @@ from hacore.model.compose import compose
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_dataset
 from hacore.spec import Spec
+from hacore_features.shards import finish_shard, finished, publish, save_table, shard_writer
 
 SHARD_BYTES = 1 << 28
 _MOST_SHARDS = 128  # of a part; each is a file that is open while it is read
@@ -95,7 +96,7 @@ def make_features(
     model = compose(spec, dataset.sizes())
     require_frozen(spec, model)
     model.to(chosen).eval()
-    wanted = describe(spec, dataset, model, names, dtype, 0)
+    wanted = describe_store(spec, dataset, model, names, dtype, 0)
     description = _begin(root, wanted, shard_bytes)
     done = _kept(root, description, dataset, wanted.splits, verify)
     jobs = [
@@ -141,11 +142,11 @@ def _begin(root: Path, wanted: Description, shard_bytes: int) -> Description:
         rows = max(1, shard_bytes // wanted.row_bytes, -(-most // _MOST_SHARDS))
         description = attrs.evolve(wanted, shard_images=rows)
     else:
-        refuse(root, differences(stored, wanted))
+        raise_differences(root, differences(stored, wanted))
         for split, part in wanted.splits.items():
             if split in stored.splits and stored.images[stored.splits[split]] != wanted.images[part]:
                 here, there = stored.images[stored.splits[split]], wanted.images[part]
-                refuse(root, [fewer_images(split, here, there)])
+                raise_differences(root, [fewer_images(split, here, there)])
         images = {part: count for part, count in wanted.images.items() if part not in stored.splits}
         parts = {split: stored.splits.get(part, part) for split, part in wanted.splits.items()}
         description = attrs.evolve(
@@ -163,7 +164,9 @@ def _kept(
     kept = finished(root, description)
     if not verify:
         store = FeatureStore(root, description, kept)
-        refuse(root, other_images(store, dataset, [split for split in splits if split in store.splits]))
+        raise_differences(
+            root, other_images(store, dataset, [split for split in splits if split in store.splits])
+        )
         return kept
     for part, split in {description.splits[split]: split for split in splits}.items():
         images = dataset.images(split)

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 import torchvision
+from hacore_features.make import make_features
 
 import hacore
-from hacore.features.make import make_features
 
 TABLE = {
     "name": "stored",

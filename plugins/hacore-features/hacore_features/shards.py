@@ -1,11 +1,10 @@
-"""One shard of a store: written in a hidden file beside its place and resumed after an interruption.
+"""The shards of a store: each is written in a hidden file beside its place, and resumed.
 
 A shard is a plain ``.npy``, (rows, N, C), which gets its name when it is whole. Imports no torch.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -14,37 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
-import numpy.typing as npt
+import cattrs
 
 from hacore.errors import DataError
+from hacore.features.store import Description, Shard, index_file, shard_entry, wrong_size
 from hacore.machine.arrays import ArrayWriter
 from hacore.machine.files import write_whole
 from hacore.machine.locks import locked
 
 
-@attrs.frozen(kw_only=True)
-class Shard:
-    """A finished shard. bytes, sha256: of the whole file. images: digests of its images, end to end."""
-
-    bytes: int
-    sha256: str
-    images: str
-
-
 def save_table(path: Path, table: dict[str, Any]) -> None:
     """Write JSON, whole. RunError when it cannot be written."""
     write_whole(path, (json.dumps(table) + "\n").encode(), "--output")
-
-
-def image_digests(images: npt.NDArray[np.uint8]) -> list[str]:
-    """16 hexadecimal digits for each of the images (I, 3, H, W)."""
-    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest() for image in images]
-
-
-def shard_entry(path: Path) -> Path:
-    """The file that says that the shard ``path`` is finished, and its checksum."""
-    return path.with_suffix(".json")
 
 
 @contextmanager
@@ -81,3 +61,31 @@ def finish_shard(writer: ArrayWriter, path: Path) -> None:
 
 def _lock(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
+
+
+def finished(root: Path, description: Description) -> dict[str, Shard]:
+    """The shards that are there and whole by their size, by name."""
+    shards = {}
+    for part in description.images:
+        for name, _, _ in description.shards(part):
+            entry = _entry(shard_entry(root / name))
+            if entry and not wrong_size(root / name, entry.bytes):
+                shards[name] = entry
+    return shards
+
+
+def publish(root: Path, description: Description) -> list[str]:
+    """Write the index of a store all of whose shards are there, else say which are not."""
+    shards = finished(root, description)
+    names = [name for part in description.images for name, _, _ in description.shards(part)]
+    missing = [name for name in names if name not in shards]
+    if not missing:
+        save_table(index_file(root), {name: attrs.asdict(shards[name]) for name in names})
+    return missing
+
+
+def _entry(path: Path) -> Shard | None:
+    try:
+        return cattrs.structure(json.loads(path.read_bytes()), Shard)
+    except Exception:  # missing or damaged: the shard is made again
+        return None
