@@ -1,5 +1,5 @@
-"""Features of a frozen image encoder: computed once, kept on disk, read by every training after that.
+"""Features of a frozen image encoder, kept on disk and read by every training after that.
 
-``writer``: one shard, gone on with after an interruption. ``mapped``: shards as one array. ``store``: the
-folder of a store. ``describe``: whether a store is what a spec says. ``make``: fills a store.
+``mapped``: files as one array. ``store``: the folder of a store. ``describe``: whether a store is what a spec
+says. The package hacore-features makes stores.
 """

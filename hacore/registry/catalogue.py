@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from importlib.resources import files
+from typing import Any
 
 
 def catalogue() -> dict[str, dict[str, str]]:
     """{kind: {name: distribution}} of published components, installed or not."""
-    text = files("hacore.registry").joinpath("catalogue.toml").read_text(encoding="utf-8")
-    loaded: dict[str, dict[str, str]] = tomllib.loads(text)
-    return loaded
+    return {kind: names for kind, names in _tables().items() if kind != "requires"}
+
+
+def required_library(distribution: str) -> str | None:
+    """The library of this project, no plugin itself, that a published distribution requires."""
+    library: str | None = _tables()["requires"].get(distribution)
+    return library
+
+
+@functools.cache
+def _tables() -> dict[str, Any]:
+    return tomllib.loads(files("hacore.registry").joinpath("catalogue.toml").read_text(encoding="utf-8"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
-from hacore.registry import catalogue, registry
+from hacore.registry import catalogue, registry, required_library
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import shown, structure_table
@@ -277,4 +278,7 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
                     installed[published] = False
     if problems:
         raise source.placed(dict.fromkeys(problems))
+    for distribution in [*installed]:
+        if library := required_library(distribution):
+            installed[library] = any(distributions(name=library))
     return list(installed.items())

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from hacore.plugin import ACTIONS, KINDS, SECTIONS
-from hacore.registry import catalogue, registry
+from hacore.registry import catalogue, registry, required_library
 from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -52,6 +52,15 @@ def test_the_catalogue_is_what_the_plugins_declare():
             if component.kind not in ACTIONS or component.kind == "score":
                 found.setdefault(component.kind, {})[component.name] = project(folder)["name"]
     assert found == catalogue()
+
+
+def test_the_libraries_that_packages_require_are_listed():
+    """So that ``hacore needs`` names all that pip has to be given where there is no index."""
+    libraries = {}
+    for folder in FOLDERS:
+        names = [requirement.partition("~=")[0] for requirement in project(folder)["dependencies"]]
+        libraries[folder.name] = next((name for name in names if name in LIBRARIES), None)
+    assert {name: required_library(name) for name in libraries} == libraries
 
 
 @each_plugin
