@@ -198,7 +198,7 @@ def needs(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     \b
     Examples:
       hacore needs experiments/han_rn.toml
-      pip install $(hacore needs experiments/han_rn.toml | cut -f1)
+      pip install -e . $(hacore needs SPEC | cut -f1 | sed -n 's|^hacore-|-e plugins/&|p')
     """
     packages = needed_by(spec, overrides)
     if as_json:
