@@ -1,4 +1,4 @@
-"""Errors a user can mend: one line that says where, what was found, what is allowed, what to do."""
+"""Errors that a user can fix: one line that says where, what was found, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def one_line(text: str) -> str:
 
 
 class HacoreError(Exception):
-    """A condition the user can mend; printed as one line, without a traceback."""
+    """A condition that the user can fix; printed as one line, without a traceback."""
 
 
 @attrs.frozen
@@ -45,7 +45,7 @@ class PluginError(HacoreError):
 
 
 class ComposeError(HacoreError):
-    """Components that do not fit together, or do not keep their contract."""
+    """Components that do not fit together, or break their contract."""
 
 
 class DataError(HacoreError):
@@ -53,7 +53,7 @@ class DataError(HacoreError):
 
 
 class RunError(HacoreError):
-    """A run folder or checkpoint that cannot be used, or a training that cannot go on."""
+    """A run folder or checkpoint that cannot be used, or a training that cannot continue."""
 
 
 class ExportError(HacoreError):

@@ -1,9 +1,8 @@
-"""Where runs of a sweep are worked on: what ``hacore sweep --on NAME`` asks of a plugin. Imports no torch.
+"""Where the runs of a sweep are run: what ``hacore sweep --on NAME`` asks of a plugin. Imports no torch.
 
 A plugin declares a class of ``Workers`` as a component of the kind ``executor``. It is made once for a
 sweep, as ``cls(config, demand)``, and raises ``hacore.errors.HacoreError`` where it cannot work. The sweep
-gives it runs as long as it has room, looks after them several times a second, and closes it whatever
-happened.
+gives it runs as long as it has room, polls them several times a second, and closes it in any case.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from hacore.spec import Spec
 
 @attrs.frozen(kw_only=True)
 class Demand:
-    """What is wanted of workers.
+    """What a sweep asks of workers.
 
     device: ``--device`` as typed. jobs: runs at a time; None: as many as there is room for. specs: of
-    the runs to come. tell: shows the person who waits a line. lock: the file descriptor that holds the sweep
-    folder's lock, which processes on this machine keep open until they end.
+    the runs to come. tell: shows a line to the user. lock: the file descriptor of the sweep folder's lock,
+    which processes on this machine keep open until they end.
     """
 
     device: str
@@ -35,7 +34,7 @@ class Demand:
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """One run, to be worked on by ``python -m hacore ARGUMENTS --device DEVICE`` in the working directory.
+    """One run: ``python -m hacore ARGUMENTS --device DEVICE`` in the working directory.
 
     spec, spec_file: the resolved spec and the file that holds it. log: what the process writes to standard
     output and error is appended here; its folder exists.
@@ -51,8 +50,8 @@ class Work:
 class Ended:
     """How a process ended.
 
-    status: its exit status, negative for a signal; None when its machine was lost, and the run can go on at
-    another. cause: what else is known of a failure; empty: what the process said last.
+    status: its exit status, negative for a signal; None when its machine was lost, and the run can be
+    resumed on another. cause: what else is known of a failure; empty: the last line of the log.
     """
 
     status: int | None
@@ -63,16 +62,16 @@ class Process(Protocol):
     """A run that was given to workers."""
 
     def begun(self) -> bool:
-        """Whether it has found a place, or has ended."""
+        """Whether it has started, or has ended."""
 
     def ended(self) -> Ended | None:
-        """How it ended; None while it waits or works."""
+        """How it ended; None while it waits or runs."""
 
     def ask_to_stop(self) -> None:
-        """It saves its state and leaves."""
+        """Ask it to save its state and leave."""
 
     def kill(self) -> None:
-        """End it and all that it started, at once, or see that it never begins."""
+        """End it and all that it started, at once; one that waits never starts."""
 
 
 class Workers(Protocol):
@@ -80,13 +79,13 @@ class Workers(Protocol):
 
     @property
     def jobs(self) -> int:
-        """How many runs there is room for at a time, as far as is known now."""
+        """Number of runs that there is room for at a time, as far as is known now."""
 
     def room(self) -> bool:
-        """Whether it takes another run; a process may still have to wait for its place."""
+        """Whether it takes another run; the run may still have to wait."""
 
     def start(self, work: Work) -> Process:
-        """Begin a run, or queue it."""
+        """Start a run, or queue it."""
 
     def close(self) -> None:
-        """No run is left; give back what was taken."""
+        """No run is left; release what was reserved."""

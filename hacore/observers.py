@@ -1,11 +1,11 @@
 """Who watches runs: what ``hacore run --log NAME`` asks of a plugin. Imports no torch.
 
 A plugin declares a class of ``RunObserver`` as a component of the kind ``observer``. It is told what
-happens and gives nothing back: a run is the same with it and without. It lives in the process that leads
+happens and returns nothing: a run is the same with it and without. It lives in the process that leads
 the training.
 
-What a method was told must be kept when it returns, as the process may be killed at any moment. When a
-method raises, the observer is named once in a warning, closed and told no more, and the training goes on.
+A method must have stored its data when it returns, as the process may be killed at any moment. When a
+method raises, the observer is named once in a warning, closed and not called again; the training continues.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Named = Collection[str] | Mapping[str, Mapping[str, Any]]
 class Observed:
     """The run that is observed.
 
-    folder: of the run. spec: resolved. step: 0, or the steps done by the checkpoint that the run goes on
-    from: what an observer was told of later steps will be told again. parameters: trained ones of the model.
+    folder: of the run. spec: resolved. step: 0, or that of the checkpoint from which the run is resumed:
+    later steps that an observer knows already will be reported again. parameters: trained ones of the model.
     """
 
     folder: Path
@@ -55,10 +55,10 @@ class Observed:
 
 
 class RunObserver:
-    """Is told of one run, from its start, or its going on, to its end. Does nothing by itself."""
+    """Receives the events of one run, from its start or resumption to its end. Does nothing by itself."""
 
     def __init__(self, config: Any, observed: Observed) -> None:
-        """The run begins, or goes on."""
+        """The run starts, or is resumed."""
         self.config = config
         self.observed = observed
 
@@ -77,10 +77,10 @@ class RunObserver:
         """The run is finished, with this result and this model, its data open."""
 
     def fail(self, error: str) -> None:
-        """The run has stopped with this error, a line. It may go on later, from its last checkpoint."""
+        """The run has stopped with this error, a line. It may be resumed later, from its last checkpoint."""
 
     def close(self) -> None:
-        """The last call, whatever happened; after neither end nor failure: the run was interrupted."""
+        """The last call in any case; without an end or a failure before it, the run was interrupted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,7 +102,7 @@ def choose_observers(named: Named, without: Collection[str] = ()) -> list[Chosen
     without: names that are left out. Raises HacoreError with every problem of names and options.
     """
     options = named if isinstance(named, Mapping) else {}
-    usual = [it.name for it in registry().of("observer") if it.declared.default]
+    usual = [observer.name for observer in registry().of("observer") if observer.declared.default]
     chosen, problems = [], []
     for name in dict.fromkeys([*_names(named), *usual]):
         if name in without:

@@ -11,7 +11,7 @@ from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError, did_you_mean
 from hacore.plugin import ACTIONS, KINDS
 from hacore.registry import CORE, Installed, catalogue, registry
-from hacore.spec import Combination, Sweep, is_sweep, load_spec, load_sweep
+from hacore.spec import Combination, Sweep, describe_type, is_sweep, load_spec, load_sweep, shown
 from hacore.spec import needs as needed_by
 
 
@@ -36,17 +36,17 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     resolved = load_spec(spec, overrides)
     from hacore.workflow.check import check as check_spec
 
-    found = check_spec(resolved)
+    report = check_spec(resolved)
     total = {
-        key: sum(getattr(stage, key) for stage in found.stages)
+        key: sum(getattr(stage, key) for stage in report.stages)
         for key in ("parameters", "trainable", "multiply_adds")
     }
     if as_json:
-        print_json({"valid": True, "name": resolved.name, **attrs.asdict(found), "total": total})
+        print_json({"valid": True, "name": resolved.name, **attrs.asdict(report), "total": total})
         return
     rows = [
         [stage.stage, stage.use, stage.output, *(f"{getattr(stage, key):,}" for key in total)]
-        for stage in found.stages
+        for stage in report.stages
     ]
     rows.append(["all", "", "", *(f"{value:,}" for value in total.values())])
     print_table(
@@ -54,11 +54,11 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
         ["stage", "component", "output", "parameters", "trained", "multiply-adds"],
         rows,
     )
-    splits = ", ".join(f"{split} {count:,}" for split, count in found.questions.items())
+    splits = ", ".join(f"{split} {count:,}" for split, count in report.questions.items())
     click.echo(
-        f"\nquestions: {splits}\ntraining: {found.steps:,} steps, {found.steps_per_epoch:,} an epoch\n"
-        f"multiply-adds: one question of {found.words} words about one image"
-        + (f"\nfeatures: {found.features}" if found.features else "")
+        f"\nquestions: {splits}\ntraining: {report.steps:,} steps, {report.steps_per_epoch:,} an epoch\n"
+        f"multiply-adds: one question of {report.words} words about one image"
+        + (f"\nfeatures: {report.features}" if report.features else "")
     )
 
 
@@ -67,22 +67,22 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
     from hacore.workflow.check import check as check_spec
 
     settings: dict[str, list[Combination]] = {}
-    for it in sweep.combinations:
-        settings.setdefault(it.setting or "all runs", []).append(it)
+    for combination in sweep.combinations:
+        settings.setdefault(combination.setting or "all runs", []).append(combination)
     rows, problems = [], []
-    for setting, them in settings.items():
+    for setting, combinations in settings.items():
         try:
-            found = check_spec(them[0].spec)
+            report = check_spec(combinations[0].spec)
         except HacoreError as error:
             problems.append(f"{setting}: {error}")
             continue
         rows.append(
             {
                 "combination": setting,
-                "seeds": len(them),
-                "parameters": sum(stage.parameters for stage in found.stages),
-                "multiply_adds": sum(stage.multiply_adds for stage in found.stages),
-                "steps": found.steps,
+                "seeds": len(combinations),
+                "parameters": sum(stage.parameters for stage in report.stages),
+                "multiply_adds": sum(stage.multiply_adds for stage in report.stages),
+                "steps": report.steps,
             }
         )
     if problems:
@@ -93,7 +93,7 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
     print_table(
         f"{path} is valid: {len(sweep.combinations)} runs",
         ["combination", "seeds", "parameters", "multiply-adds", "steps"],
-        [[f"{it:,}" if isinstance(it, int) else str(it) for it in row.values()] for row in rows],
+        [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row.values()] for row in rows],
     )
 
 
@@ -113,7 +113,7 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
       hacore plugins selector
       hacore plugins selector l2-topk
     """
-    kinds = [name for name, its in KINDS.items() if its.chosen or name == "executor" or name == "observer"]
+    kinds = [key for key, value in KINDS.items() if value.chosen or key in ("executor", "observer")]
     if kind is not None:
         kind = kind.replace("-", "_")
         if kind not in KINDS:
@@ -126,8 +126,8 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
         return
     installed = registry().of(*kinds)
     if kind is None:
-        installed += [it for it in registry().of("command") if it.distribution != CORE]
-    rows = [_row(it) for it in installed]
+        installed += [command for command in registry().of("command") if command.distribution != CORE]
+    rows = [_row(component) for component in installed]
     problems = registry().problems()
     for problem in problems:
         click.echo(f"hacore: {problem}", err=True)
@@ -141,22 +141,20 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
         click.echo(f"no {what} installed; try 'pip install {example}'")
 
 
-def _row(it: Installed) -> dict[str, Any]:
+def _row(component: Installed) -> dict[str, Any]:
     return {
-        "kind": it.kind,
-        "name": it.name,
-        "distribution": it.distribution,
-        "version": it.version,
-        "summary": it.declared.summary,
+        "kind": component.kind,
+        "name": component.name,
+        "distribution": component.distribution,
+        "version": component.version,
+        "summary": component.declared.summary,
     }
 
 
-def _show(it: Installed, as_json: bool) -> None:
-    from hacore.spec._structure import describe_type, shown
-
-    row = _row(it)
+def _show(component: Installed, as_json: bool) -> None:
+    row = _row(component)
     options: list[dict[str, Any]] = []
-    for field in attrs.fields(attrs.resolve_types(it.declared.config)):
+    for field in attrs.fields(attrs.resolve_types(component.declared.config)):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         options.append(
             {
@@ -179,13 +177,13 @@ def _show(it: Installed, as_json: bool) -> None:
         ["option", "type", "default", "live", "help"],
         [
             [
-                it["option"],
-                it["type"],
-                "none" if it["default"] is None else shown(it["default"]),
-                "yes" if it["live"] else "",
-                it["help"],
+                entry["option"],
+                entry["type"],
+                "none" if entry["default"] is None else shown(entry["default"]),
+                "yes" if entry["live"] else "",
+                entry["help"],
             ]
-            for it in options
+            for entry in options
         ],
     )
 
@@ -202,9 +200,9 @@ def needs(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
       hacore needs experiments/han_rn.toml
       pip install $(hacore needs experiments/han_rn.toml | cut -f1)
     """
-    found = needed_by(spec, overrides)
+    packages = needed_by(spec, overrides)
     if as_json:
-        print_json([{"package": package, "installed": installed} for package, installed in found])
+        print_json([{"package": package, "installed": installed} for package, installed in packages])
         return
-    for package, installed in found:
+    for package, installed in packages:
         click.echo(f"{package}\t{'installed' if installed else 'not installed'}")

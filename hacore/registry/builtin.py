@@ -1,4 +1,4 @@
-"""What the core itself brings, declared by the same door as any plugin's. Imports no torch."""
+"""The core's own components, declared as any plugin's are. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds installed plugins and answers for what they declare. Imports no torch.
+"""Finds installed plugins and what they declare. Imports no torch.
 
 Plugins are loaded one by one; one that fails is remembered with its distribution and cause and
 does not stop the others. What is wrong becomes an error when a spec asks for it.
@@ -33,7 +33,7 @@ class Registry:
     def __init__(self, plugins: Iterable[EntryPoint]) -> None:
         self.broken: list[BrokenPlugin] = []
         self._declared: dict[tuple[str, str], list[Installed]] = {}
-        for entry_point in sorted(plugins, key=lambda it: (not _of_core(it), it.name, it.value)):
+        for entry_point in sorted(plugins, key=lambda point: (not _of_core(point), point.name, point.value)):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
@@ -51,7 +51,7 @@ class Registry:
         """The components of a plugin. Raises PluginError where one takes a name of the core's own."""
         for component in components:
             others = self._declared.get((component.kind, component.name), [])
-            if distribution != CORE and any(it.distribution == CORE for it in others):
+            if distribution != CORE and any(other.distribution == CORE for other in others):
                 label = KINDS[component.kind].of(component.name)
                 raise PluginError(f"{label} is hacore's own; choose another name")
         return components
@@ -126,7 +126,7 @@ class Registry:
                 if broken.distribution == distribution:
                     return f"{label} cannot be used: {broken}"
             return f"{label} is not installed; run 'pip install {distribution}'"
-        installed = [it.name for it in self.of(kind)]
+        installed = [component.name for component in self.of(kind)]
         text = f"unknown {label}{did_you_mean(name, sorted({*installed, *published}))}"
         elsewhere = [
             KINDS[other].words
@@ -144,7 +144,7 @@ def _of_core(entry_point: EntryPoint) -> bool:
 
 
 def _collision(kind: str, name: str, providers: Sequence[Installed]) -> str:
-    names = " and ".join(it.distribution for it in providers)
+    names = " and ".join(provider.distribution for provider in providers)
     return f"{KINDS[kind].of(name)} is declared by {names}; uninstall all but one of them"
 
 

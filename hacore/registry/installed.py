@@ -11,7 +11,7 @@ from hacore.errors import PluginError, describe_error
 from hacore.plugin import KINDS, Component
 
 CORE = "hacore"
-"""The distribution of the core, which declares what it brings by the same door as any other."""
+"""The distribution of the core, which declares its components as any plugin does."""
 
 
 @attrs.frozen(kw_only=True)

@@ -68,12 +68,12 @@ def _check_name(kind: str, name: str) -> None:
             f"try '{name.removeprefix('hacore-')}'"
         )
     label = KINDS[kind].words
-    providers = {it.name: it.distribution for it in registry().of(kind)}
+    providers = {component.name: component.distribution for component in registry().of(kind)}
     providers.update(catalogue().get(kind, {}))
     if name in providers:
         raise HacoreError(f"{label} '{name}' exists already, in {providers[name]}; choose another name")
-    distributions = {it for names in catalogue().values() for it in names.values()}
-    distributions |= {it.distribution for it in registry().of(*KINDS)}
+    distributions = {distribution for names in catalogue().values() for distribution in names.values()}
+    distributions |= {component.distribution for component in registry().of(*KINDS)}
     if f"hacore-{name}" in distributions:
         raise HacoreError(f"a package hacore-{name} exists already; choose another name")
 

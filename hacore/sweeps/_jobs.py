@@ -47,7 +47,7 @@ class Job:
         self._noticed = 0.0
 
     def begins(self) -> bool:
-        """Whether it has found its place since this was last asked."""
+        """Whether it has started since the last call."""
         if self.begun or not self._process.begun():
             return False
         self.begun = True
@@ -75,7 +75,7 @@ class Job:
         return self._end is not None and self._end.status is None and not self._finished()
 
     def ask_to_stop(self) -> None:
-        """It saves its state and leaves."""
+        """Ask it to save its state and leave."""
         self._process.ask_to_stop()
 
     def kill(self) -> None:
