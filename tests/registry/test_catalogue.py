@@ -23,13 +23,16 @@ def project(folder):
     return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
+def plugin_modules(folder):
+    """The modules of its entry points; a package that only serves other plugins has none."""
+    return [*project(folder).get("entry-points", {}).get("hacore", {}).values()]
+
+
 def declared(folder):
     """What a plugin folder declares, whether it is installed or not."""
     sys.path.insert(0, str(folder))
     try:
-        modules = [
-            importlib.import_module(name) for name in project(folder)["entry-points"]["hacore"].values()
-        ]
+        modules = [importlib.import_module(name) for name in plugin_modules(folder)]
     finally:
         sys.path.remove(str(folder))
     return [component for module in modules for component in module.hacore_declare()]
@@ -41,26 +44,26 @@ def chosen(folder):
 
 
 def test_the_catalogue_is_what_the_plugins_declare():
-    found = {}
+    components = {}
     for folder in FOLDERS:
         for component in declared(folder):
             if component.kind not in ACTIONS or component.kind == "score":
-                found.setdefault(component.kind, {})[component.name] = project(folder)["name"]
-    assert found == catalogue()
+                components.setdefault(component.kind, {})[component.name] = project(folder)["name"]
+    assert components == catalogue()
 
 
 @each_plugin
 def test_a_plugin_folder_is_whole(folder):
-    held = project(folder)
-    assert held["name"] == folder.name
+    metadata = project(folder)
+    assert metadata["name"] == folder.name
     assert len((folder / "README.md").read_text(encoding="utf-8").splitlines()) >= 8
     assert list(folder.glob("tests/test_*.py"))
-    (module,) = held["entry-points"]["hacore"].values()
-    assert module == folder.name.replace("-", "_")
+    module = folder.name.replace("-", "_")
+    assert set(plugin_modules(folder)) <= {module}
     assert (folder / module / "__init__.py").is_file()
-    assert "hacore" in held["dependencies"]
-    assert held["description"]
-    assert held["license"] == "Apache-2.0"
+    assert any(re.match(r"hacore\b(?!-)", name) for name in metadata["dependencies"])
+    assert metadata["description"]
+    assert metadata["license"] == "Apache-2.0"
 
 
 @each_plugin
@@ -86,7 +89,9 @@ def test_test_files_have_names_of_their_own():
 
 
 def test_every_plugin_here_is_installed_and_found_by_the_common_door():
-    distributions = {(it.kind, it.name): it.distribution for it in registry().of(*KINDS)}
+    distributions = {
+        (component.kind, component.name): component.distribution for component in registry().of(*KINDS)
+    }
     for kind, names in catalogue().items():
         for name, distribution in names.items():
             assert distributions.get((kind, name)) == distribution
@@ -95,7 +100,7 @@ def test_every_plugin_here_is_installed_and_found_by_the_common_door():
 
 @pytest.mark.parametrize(
     "config",
-    [it.declared.config for it in registry().of(*SECTIONS.values())]
+    [component.declared.config for component in registry().of(*SECTIONS.values())]
     + [FeaturesConfig, HeadConfig, TrainConfig, EvalConfig],
     ids=lambda cls: f"{cls.__module__}.{cls.__name__}",
 )
@@ -111,7 +116,7 @@ def test_every_option_has_a_line_of_help_and_a_default_that_is_allowed(config):
 
 
 def test_every_component_has_a_one_line_summary_and_loads():
-    for it in registry().of(*SECTIONS.values()):
-        assert "\n" not in it.declared.summary
-        assert 10 < len(it.declared.summary) < 100, it.name
-        assert it.load().__doc__
+    for component in registry().of(*SECTIONS.values()):
+        assert "\n" not in component.declared.summary
+        assert 10 < len(component.declared.summary) < 100, component.name
+        assert component.load().__doc__

@@ -188,9 +188,7 @@ def test_a_plugin_that_names_its_contract_is_found(install):
     assert registry().problems() == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [("command", "run"), ("executor", "local"), ("observer", "report")]
-)
+@pytest.mark.parametrize(("kind", "name"), [("command", "run"), ("executor", "local")])
 def test_what_is_hacores_own_stays_so(install, kind, name):
     source = GOOD.format(name=name, module="x").replace('kind="selector"', f'kind="{kind}"')
     install("fake_one", source)
@@ -200,11 +198,11 @@ def test_what_is_hacores_own_stays_so(install, kind, name):
 
 
 def test_the_core_declares_by_the_same_door():
-    own = [it for it in registry().of(*KINDS) if it.distribution == CORE]
-    assert {it.kind for it in own} == {"command", "executor", "observer"}
-    names = [it.name for it in registry().of("command")]
+    own = [component for component in registry().of(*KINDS) if component.distribution == CORE]
+    assert {component.kind for component in own} == {"command", "executor"}
+    names = [component.name for component in registry().of("command")]
     assert names[:3] == ["run", "eval", "ask"]  # as declared; those of plugins follow by name
-    assert all(it.load() for it in own)
+    assert all(component.load() for component in own)
 
 
 @pytest.mark.parametrize(
