@@ -69,7 +69,7 @@ def test_a_plugin_folder_is_whole(folder):
 @each_plugin
 def test_the_readme_names_every_component_and_how_to_install_it(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"^ +pip install (.* )?{folder.name}$", text, re.MULTILINE)
+    assert re.search(rf"^ +pip install (.*[ /])?{folder.name}$", text, re.MULTILINE)
     for component in declared(folder):
         if component.kind in SECTIONS.values():
             assert re.search(rf'[`"]{component.name}[`"]', text), component.name
