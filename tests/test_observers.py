@@ -1,11 +1,11 @@
 """Observers, and how they are chosen. What they are told: tests/train/test_observing.py."""
 
+import importlib
 import json
 import tomllib
 
 import pytest
 
-from hacore import workflow
 from hacore.cli.observing import chosen_observers
 from hacore.errors import HacoreError, PluginError
 from hacore.observers import choose_observers, observer_flags
@@ -131,7 +131,9 @@ def test_observers_are_listed_with_their_options(cli, noting):
 
 
 def test_a_stopped_run_says_how_its_log_goes_on(noting, cli, monkeypatch, tmp_path):
-    monkeypatch.setattr(workflow, "run", lambda *_, **__: (RunFolder(tmp_path / "a run"), None))
+    # The package has a function of the module's name.
+    module = importlib.import_module("hacore.workflow.run")
+    monkeypatch.setattr(module, "run", lambda *_, **__: (RunFolder(tmp_path / "a run"), None))
     words = ("--log", "noting", "--log-with", "noting.word=my words")
     assert cli("run", "experiments/han_rn.toml", *words).error == (
         f"stopped before the end; resume with: hacore run --resume '{tmp_path}/a run' --log noting "

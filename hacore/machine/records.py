@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import attrs
 import cattrs
-from cattrs.gen import make_dict_structure_fn
 
 from hacore.errors import RunError
 from hacore.machine.strict import strict_converter
@@ -58,13 +57,6 @@ class Record(Mapping[str, Any]):
         except Exception as error:  # cattrs raises what it meets for what is not even an object
             problem = cattrs.transform_error(error, "")[0]
             raise RunError(f"{where}: is not what hacore wrote: {problem}; {way_out}") from None
-
-
-# A Record is a Mapping too, which cattrs would take for a dictionary.
-_converter.register_structure_hook_factory(
-    lambda wanted: isinstance(wanted, type) and issubclass(wanted, Record),
-    lambda wanted: make_dict_structure_fn(wanted, _converter),
-)
 
 
 def optional() -> Any:
