@@ -41,7 +41,7 @@ TABLE = {
 class Run:
     """A finished run with what it recorded of the split test."""
 
-    trained: hacore.runs.trained.Trained
+    trained: hacore.Trained
     records: list
     page: str
 
