@@ -136,7 +136,7 @@ def _raise_missing(folder: Path, outcomes: list[Outcome], flags: list[str]) -> N
 
 def _list(plan: Sweep, chosen: set[str], path: Path, as_json: bool) -> None:
     outcomes = [
-        outcome for outcome in SweepFolder(path).found(plan)[0] if outcome.combination.short in chosen
+        outcome for outcome in SweepFolder(path).outcomes_of(plan)[0] if outcome.combination.short in chosen
     ]
     if as_json:
         print_json([outcome.table(path) for outcome in outcomes])

@@ -97,7 +97,7 @@ class SweepFolder:
             write_whole(self.spec_file, sweep.text.encode())
         write_json(self.index_file, index)
 
-    def found(self, sweep: Sweep) -> tuple[list[Outcome], list[RunFolder]]:
+    def outcomes_of(self, sweep: Sweep) -> tuple[list[Outcome], list[RunFolder]]:
         """The sweep's runs as the folder has them, and the run folders of other runs.
 
         A run is recognised by its resolved spec, whatever its name.

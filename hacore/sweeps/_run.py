@@ -64,7 +64,7 @@ def run_sweep(
     folder = SweepFolder(output or Path("sweeps", sweep.name))
     with folder.locked() as lock:
         folder.tidy()
-        outcomes, others = folder.found(sweep)
+        outcomes, others = folder.outcomes_of(sweep)
         if others:
             reporter.message(
                 f"{folder.path}: runs that this sweep does not name are left as they are: {len(others)}, "
