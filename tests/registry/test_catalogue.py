@@ -100,7 +100,7 @@ def test_a_package_requires_what_it_imports(folder):
 @each_plugin
 def test_the_readme_names_every_component_and_how_to_install_it(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"^ +pip install (.* )?(-e plugins/)?{folder.name}$", text, re.MULTILINE)
+    assert re.search(rf"^ +pip install -e \. (.* )?-e plugins/{folder.name}(\[test\])?$", text, re.MULTILINE)
     for component in declared(folder):
         if component.kind in SECTIONS.values():
             assert re.search(rf'[`"]{component.name}[`"]', text), component.name
