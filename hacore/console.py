@@ -1,4 +1,4 @@
-"""What the person who waits reads: bars on a terminal, plain lines elsewhere."""
+"""What the user reads while work goes on: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Silent(Console):
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """Only where the state does not say it, as whoever does the work may know better."""
+    """Only without a state, as a sender that gives one knows better."""
 
     def render(self, task: Task) -> Text:
         return Text() if task.fields["state"] else super().render(task)

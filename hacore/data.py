@@ -162,7 +162,7 @@ class Dataset(ABC, Generic[ConfigT]):
     to [0, 1], over the training images. fingerprint: names the data's content, so that a run is
     not continued on other data. word_rule: ``split_words`` as data, for programs without hacore: lower the
     question, replace texts, find all matches of a regular expression of Python's; ``empty`` stands for
-    none. Set beside another ``split_words``; without it exported models do not say how to split.
+    none. Set it together with ``split_words``; without it exported models do not say how to split.
     store: what has features of its images, see ``reading``; None: a model takes the images themselves.
     """
 
@@ -211,7 +211,7 @@ class Dataset(ABC, Generic[ConfigT]):
         """The words of a question, spelled as the vocabulary spells them.
 
         By default the lower-cased words and question marks; other punctuation is dropped. It must need
-        no data: a trained model splits questions by it where the data are not at hand.
+        no data: a trained model splits questions with it where there are no data.
         """
         return re.findall(_WORD, question.lower())
 
@@ -225,7 +225,7 @@ class Dataset(ABC, Generic[ConfigT]):
         return [index.get(word, UNKNOWN) for word in self.split_words(question)]
 
     def submission(self, split: str, answers: Sequence[str]) -> str | None:
-        """The file that the data set's official evaluation takes, as text; None where there is none.
+        """The file that the data set's official evaluation takes, as text; None if there is none.
 
         answers: one for each question of the split, in the order of ``questions(split)``.
         """

@@ -89,7 +89,7 @@ class Question:
 
 @attrs.define(kw_only=True, eq=False)
 class Selection:
-    """The cells that go on, gathered.
+    """The cells that were kept, gathered.
 
     features_QKC: vectors of the kept cells. index_QK: int64, where each came from, in [0, N).
     presence_QN: how strongly each cell of the grid presents itself (for pictures; no gradient).
@@ -136,7 +136,7 @@ class Selection:
 
     @property
     def used_QN(self) -> Tensor:
-        """How much of each cell goes on, float32 without gradient: the size of its weight, 1 without
+        """How much of each cell is kept, float32 without gradient: the size of its weight, 1 without
         weights, 0 where it is not kept; of mixtures the sum of its shares, weighted so.
         """
         weight_QK = self.masked_weight_QK
@@ -186,7 +186,7 @@ class ImageEncoder(Module[ConfigT], ABC):
 
     Images are uint8 in [0, 255] or float in [0, 1]; call ``normalise`` first. ``image_mean`` and
     ``image_std`` come from the data; an encoder with pretrained weights replaces them.
-    freeze: the option with which none of it trains, as ``frozen = true``; "" where there is none.
+    freeze: the option that keeps all of it from training, as ``frozen = true``; "" if there is none.
     """
 
     freeze: ClassVar[str] = ""

@@ -29,7 +29,7 @@ def open_picture(image: Any) -> Image.Image:
 
     Arrays are (H, W), (H, W, 1, 3 or 4) or, as datasets hold them, (1 or 3, H, W); uint8, or float in
     [0, 1]. Of files and Pillow images: turned as EXIF says, transparency put on white, 16-bit grey
-    scaled, the first frame of an animation. Raises DataError in one line for what is no image, and for
+    scaled, the first frame of an animation. Raises DataError in one line for what is not an image, and for
     files of more than ``MOST_PIXELS``.
     """
     if isinstance(image, Image.Image):

@@ -1,4 +1,4 @@
-"""The command line. Nothing is imported here that the command at hand does not need."""
+"""The command line. A command imports only what it needs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Lazy(click.Group):
             from hacore.errors import did_you_mean
             from hacore.registry import catalogue, registry
 
-            # Raises for what is not installed, which can be mended; else it is a mistake of usage.
+            # Raises for a command that could be installed; any other is a mistake of usage.
             if registry().find_command(args[0]) is None:
                 known = self.list_commands(ctx)
                 near = did_you_mean(args[0], {*known, *catalogue().get("command", {})})
@@ -68,7 +68,7 @@ def cli(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; the exit status is 0, 1 for what the user can mend, 2 for usage."""
+    """Run the command line; the exit status is 0, 1 for what the user can fix, 2 for usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
     # The flag may stand anywhere, as a user adds it to the end of the command that failed.
     debug = "--debug" in arguments

@@ -103,7 +103,7 @@ def describe_store(
 
 
 def differences(stored: Description, wanted: Description) -> list[str]:
-    """What a store is of instead of what is wanted, a phrase each; more images than wanted are none."""
+    """How a store differs from what is wanted, a phrase each; more images than wanted are fine."""
     problems = []
     if stored.encoder != wanted.encoder or stored.weights != wanted.weights:
         for key in dict.fromkeys((*stored.options, *wanted.options)):

@@ -186,7 +186,7 @@ def index_file(root: Path) -> Path:
 
 
 def read_description(root: Path) -> Description | None:
-    """What a store, finished or not, is of; None where there is none. DataError when it is damaged."""
+    """What a store, finished or not, is of; None if there is no store. DataError when it is damaged."""
     path = description_file(root)
     try:
         table = json.loads(path.read_bytes())

@@ -1,7 +1,7 @@
 """One array on disk, written in ranges of rows in any order and resumed after an interruption.
 
 The file is a plain ``.npy``. A journal names a range of rows only once their bytes are on the disk, so
-whatever is killed at whatever moment loses only the rows at hand. Imports no torch.
+a process that is killed at any moment loses only the rows it was writing. Imports no torch.
 """
 
 from __future__ import annotations

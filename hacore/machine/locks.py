@@ -1,4 +1,4 @@
-"""Files that one process at a time holds."""
+"""Locks between processes, as files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import filelock
 
 @contextmanager
 def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Holds the lock file ``path``, which is made if it is missing and stays there.
+    """Hold the lock file ``path``, which is created if it is missing and stays there.
 
     busy: called once when another process holds the lock; it raises to give up, or returns to wait.
     OSError when the file cannot be made or the file system has no locks.

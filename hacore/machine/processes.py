@@ -120,7 +120,7 @@ class GradientSum:
     """Sums gradients over processes in one message, with a few numbers that ride along.
 
     Each process's loss is divided by the question count of the whole step, so the sum is the
-    gradient of the mean, whatever share of the questions each process had.
+    gradient of the mean, however the questions were shared out.
     """
 
     def __init__(self, parameters: list[torch.nn.Parameter], extra: int) -> None:

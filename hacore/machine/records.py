@@ -46,7 +46,7 @@ class Record(Mapping[str, Any]):
 
     @classmethod
     def from_dict(cls, table: Any, where: str, way_out: str) -> Self:
-        """The record of a JSON object. Raises RunError, which names ``where``, for what is none."""
+        """The record of a JSON object. Raises RunError, which names ``where``, for anything else."""
         if isinstance(table, dict) and (written := table.get("format", FORMAT)) != FORMAT:
             raise RunError(
                 f"{where}: has format {written!r}, this version of hacore reads {FORMAT}; read it with the "
@@ -54,7 +54,7 @@ class Record(Mapping[str, Any]):
             )
         try:
             return _converter.structure(table, cls)
-        except Exception as error:  # cattrs raises what it meets for what is not even an object
+        except Exception as error:  # cattrs raises all kinds for what is not an object
             problem = cattrs.transform_error(error, "")[0]
             raise RunError(f"{where}: is not what hacore wrote: {problem}; {way_out}") from None
 

@@ -20,7 +20,7 @@ def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys)
 
     def structure_tuple(value: Any, wanted: Any) -> Any:
-        # cattrs takes whatever can be iterated over, the letters of a string too.
+        # cattrs takes anything iterable, even the letters of a string.
         items = typing.get_args(wanted)
         if isinstance(value, (list, tuple)) and items[-1] is Ellipsis:
             items = items[:1] * len(value)

@@ -1,4 +1,4 @@
-"""The baselines that stand beside every accuracy."""
+"""The baselines next to which every accuracy stands."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _COLOURS = {"right": "#1a7f37", "partly right": "#b35900", "wrong": "#c0392b"}
 class Example:
     """A question of the evaluated split, and what the model makes of it now.
 
-    image: (3, H, W) uint8. answer: the right one, None where it is none of the data set's answers. score: of
+    image: (3, H, W) uint8. answer: the right one, None if the data set's answers do not include it. score: of
     the likeliest answer, in [0, 1].
     """
 

@@ -17,7 +17,7 @@ STATES = ("right", "partly right", "wrong")
 class Prediction(Record):
     """What a model answered to a question.
 
-    id, image, type: of the question. answer: the right one, None where it is none of the answers or not
+    id, image, type: of the question. answer: the right one, None if it is not among the answers or not
     public. score: of the prediction in [0, 1], None where the answers are not public. probability: of the
     prediction. kept: number of kept cells. cells: their indices; weights: of these, where the selector
     weighs them. Runs of contract 1 have no cells.

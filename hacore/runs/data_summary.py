@@ -1,6 +1,6 @@
 """What a model must know of its data to be built and asked, kept in the run folder as ``inputs.json``.
 
-With it a trained model answers questions where its data are not at hand.
+With it a trained model answers questions where its data are not available.
 """
 
 from __future__ import annotations

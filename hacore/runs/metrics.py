@@ -52,7 +52,7 @@ _KINDS: dict[str, type[TrainLine] | type[EvalLine]] = {"train": TrainLine, "eval
 
 
 def read_metrics(path: Path, *, tail: bool = False) -> list[TrainLine | EvalLine]:
-    """The lines of the file, of its last 16 KiB with ``tail``; none where there is no file.
+    """The lines of the file, or of its last 16 KiB with ``tail``; none if there is no file.
 
     A line that was cut while it was written is left out.
     """

@@ -36,7 +36,7 @@ class Training(Record):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Measured(Record):
-    """A model's scores on a split, see ``hacore.measure.scores.Scores``, and the baselines beside them.
+    """A model's scores on a split, see ``hacore.measure.scores.Scores``, and its baselines.
 
     name: of the run. What needs answers is None, or empty, where they are not public.
     """

@@ -140,7 +140,7 @@ class Trained:
         if self.model.oracle:
             raise HacoreError(
                 f"{self.folder.path}: has an oracle, which is told the objects that a question is about; "
-                "nobody tells them of another image, measure it with 'hacore eval'"
+                "they are unknown for other images, so measure it with 'hacore eval'"
             )
         model = self.model.with_selector(self.selector(**selector)) if selector else self.model
         return ask(
@@ -169,13 +169,13 @@ def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
 
     Features that it was trained on are not needed: it encodes images itself.
 
-    run: a run folder or its path. Raises RunError when it is none or has no checkpoint.
+    run: a run folder or its path. Raises RunError when it is not a run folder or has no checkpoint.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     chosen = choose_device(device)
     path = folder.checkpoint()
     spec = folder.spec()
-    # Runs of before there was such a file open their data.
+    # Runs of earlier versions have no such file.
     dataset = None if folder.inputs_file.is_file() else open_dataset(spec.data)
     summary = DataSummary.read(folder.inputs_file) if dataset is None else DataSummary.of(dataset)
     model = compose(spec, summary.sizes())

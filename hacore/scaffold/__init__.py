@@ -93,7 +93,7 @@ def _render(kind: str, name: str) -> dict[str, str]:
         "kind": kind,
         "section": KINDS[kind].place,
     }
-    # The README shows the kind's own options, which its template folder keeps beside the code.
+    # The README shows the kind's own options, which its template folder keeps next to the code.
     fields["summary"] = _text(kind, "summary.txt", fields).strip()
     fields["options"] = _text(kind, "options.txt", fields).strip()
     return {

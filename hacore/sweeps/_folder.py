@@ -125,7 +125,7 @@ class SweepFolder:
         """Keep other sweeps out; yields a file descriptor for the processes that work here.
 
         The lock is held until the last of them has ended, so trainings that outlive a killed sweep
-        are not begun a second time beside themselves. Raises RunError when it is taken. A system without
+        are not started a second time. Raises RunError when it is taken. A system without
         ``fcntl`` has no such locks, and yields None.
         """
         try:

@@ -1,1 +1,1 @@
-"""Training: one readable loop, with its schedule, sampler, checkpoints and metrics beside it."""
+"""Training: one readable loop, and its schedule, sampler and checkpoints."""

@@ -28,7 +28,7 @@ log = logging.getLogger("hacore")
 class Observers:
     """Calls every observer. Used as a context manager, which tells them of an error and closes them.
 
-    Their random numbers are not those of the training: torch's state is as it was after each call.
+    They do not disturb the training's random numbers: torch's state is restored after each call.
     """
 
     def __init__(self, chosen: Sequence[Chosen], device: torch.device) -> None:
@@ -38,7 +38,7 @@ class Observers:
         self._device = device
 
     def __bool__(self) -> bool:
-        """Whether anybody watches."""
+        """Whether there are observers."""
         return bool(self._open)
 
     def __enter__(self) -> Observers:
@@ -47,7 +47,7 @@ class Observers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Exception):  # a Ctrl-C is no failure
+        if isinstance(error, Exception):  # Ctrl-C is not a failure
             text = describe_error(error)
             self._tell(lambda observer: observer.fail(text))
         for name in [*self._open]:
@@ -62,7 +62,7 @@ class Observers:
                 self._open[chosen.name] = cls(chosen.config, observed)
 
     def train(self, line: TrainLine, more: Callable[[], Mapping[str, float]]) -> None:
-        """See ``RunObserver.train``; ``more``: values beside the line's, asked for if anybody watches."""
+        """See ``RunObserver.train``; ``more``: further values, called only if there are observers."""
         if self._open:
             values = _values(line) | dict(more())
             self._tell(lambda observer: observer.train(line.step, values))

@@ -19,7 +19,7 @@ def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> st
     """Copy the best weights of the run ``train.init`` into the model; says what fitted and what did not.
 
     summary: of the data that the model is built for. A question encoder whose words, or a head whose answers
-    are not those of the run does not fit, whatever its shapes. With ``train.init_parts`` only these
+    are not those of the run does not fit, even if the shapes do. With ``train.init_parts`` only these
     components are taken. Raises RunError where one of them does not fit, or nothing does.
     """
     folder = RunFolder.open(str(config.init))

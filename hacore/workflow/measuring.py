@@ -1,4 +1,4 @@
-"""The best model of a run, measured: at the end of the run, and again whenever somebody asks."""
+"""The best model of a run, measured: at the end of the run, and whenever it is asked for again."""
 
 from __future__ import annotations
 

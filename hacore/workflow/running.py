@@ -45,8 +45,8 @@ def run(
 ) -> tuple[RunFolder, Result | None]:
     """Train and measure a spec; returns the run folder and the content of its result.json.
 
-    runs: folder that holds run folders. resume: go on with this run. log: observers beside those that every
-    run has, by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without: names of observers
+    runs: folder that holds run folders. resume: continue this run. log: observers besides those that every run
+    has, by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without: names of observers
     that are left out; ``report = False`` stands for ``["report"]``. created: called once with the folder
     before training.
     The result is None when the training was interrupted; resuming a finished run returns its result as it
@@ -143,7 +143,7 @@ def _open_together(spec: Spec, here: World) -> Dataset[Any]:
 
 
 def _start(request: _Request, model: VQAModel, summary: DataSummary) -> str:
-    """What ``train.init`` gave the model; nothing where the run goes on from a checkpoint."""
+    """Start from the weights of ``train.init``, unless a checkpoint is resumed; says what fitted."""
     config, resume = request.spec.train, request.resume
     if config.init is None or (resume is not None and resume.last.is_file()):
         return ""
