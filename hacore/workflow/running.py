@@ -45,8 +45,8 @@ def run(
 ) -> tuple[RunFolder, Result | None]:
     """Train and measure a spec; returns the run folder and the content of its result.json.
 
-    runs: folder that holds run folders. resume: continue this run. log: observers besides those that every run
-    has, by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without: names of observers
+    runs: folder that holds run folders. resume: continue this run. log: observers besides those of every run,
+    by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without: names of observers
     that are left out; ``report = False`` stands for ``["report"]``. created: called once with the folder
     before training.
     The result is None when the training was interrupted; resuming a finished run returns its result as it
