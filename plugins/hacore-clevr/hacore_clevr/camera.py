@@ -74,16 +74,16 @@ def project(points_IO3: Floats, position_I3: Floats) -> Floats:
     x is to the right and y down from the picture's top left corner; depth is along the camera's axis, in
     world units.
     """
-    seen = axes(position_I3)
+    frame = axes(position_I3)
     offset = points_IO3 - position_I3[:, None]
 
     def along(axis_I3: Floats) -> Floats:
         x, y, z = (axis_I3[:, None, i] for i in range(3))
         return np.asarray(offset[..., 0] * x + offset[..., 1] * y + offset[..., 2] * z)
 
-    depth = along(seen.forward_I3)
-    x = (along(seen.right_I3) / depth / TAN_X + 1) / 2 * WIDTH
-    y = (1 - along(seen.up_I3) / depth / TAN_Y) / 2 * HEIGHT
+    depth = along(frame.forward_I3)
+    x = (along(frame.right_I3) / depth / TAN_X + 1) / 2 * WIDTH
+    y = (1 - along(frame.up_I3) / depth / TAN_Y) / 2 * HEIGHT
     return np.stack([x, y, depth], -1)
 
 

@@ -192,8 +192,8 @@ def _last_function(record: dict[str, Any], wrong: list[str]) -> int:
     name = node.get("function", node.get("type")) if type(node) is dict else None
     index = _FUNCTION.get(name, -1) if type(name) is str else -1
     if index < 0:
-        found = f"program ends with {_shown(name or node or program)}"
-        wrong.append(f"{found}; the last function must be one of {', '.join(QUESTION_TYPES)}")
+        ending = f"program ends with {_shown(name or node or program)}"
+        wrong.append(f"{ending}; the last function must be one of {', '.join(QUESTION_TYPES)}")
     return index
 
 

@@ -59,15 +59,17 @@ def choose_answers(texts: Texts, chosen: Sequence[npt.NDArray[np.int32]], most: 
     np.add.at(totals, normal, counts)
     called: dict[int, tuple[int, str, int]] = {}  # by normal form: the most frequent text
     for text in np.flatnonzero(counts).tolist():
-        form, found = int(normal[text]), (-int(counts[text]), texts.answers[text], text)
+        form, candidate = int(normal[text]), (-int(counts[text]), texts.answers[text], text)
         if texts.answers[text]:  # nothing at all is no answer
-            called[form] = min(called.get(form, found), found)
+            called[form] = min(called.get(form, candidate), candidate)
     frequent = [
-        (-int(totals[form]), it[1], form, it[2]) for form, it in called.items() if totals[form] >= least
+        (-int(totals[form]), entry[1], form, entry[2])
+        for form, entry in called.items()
+        if totals[form] >= least
     ]
     frequent.sort()
     frequent = frequent[: most or None]
     exact, of_form = np.full(len(normal), -1, np.int32), np.full(len(normal), -1, np.int32)
     for answer, (_, _, form, text) in enumerate(frequent):
         exact[text] = of_form[form] = answer
-    return AnswerSet(answers=tuple(it[1] for it in frequent), exact=exact, alike=of_form[normal])
+    return AnswerSet(answers=tuple(entry[1] for entry in frequent), exact=exact, alike=of_form[normal])

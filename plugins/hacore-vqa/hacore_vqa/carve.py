@@ -29,18 +29,18 @@ def carve(stored: Stored, texts: Texts, *, share: float, by: str, seed: int) -> 
         normal = np.array(texts.normal, np.int64)[stored.chosen]
         keys, names = stored.question_type * np.int64(len(texts.answers)) + normal, texts
     groups, group_of, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    order = sorted(range(len(groups)), key=lambda it: _draw(seed, _name(int(groups[it]), names)))
+    order = sorted(range(len(groups)), key=lambda place: _draw(seed, _name(int(groups[place]), names)))
     answers = groups % len(texts.answers) if names else groups
-    left = dict(zip(*(it.tolist() for it in np.unique(answers, return_counts=True)), strict=True))
+    left = dict(zip(*(column.tolist() for column in np.unique(answers, return_counts=True)), strict=True))
     room, taken = round(share * len(stored)), np.zeros(len(groups), bool)
-    for it in order:
-        answer = int(answers[it])
-        if sizes[it] <= room and (names is None or left[answer] > 1):
-            taken[it] = True
-            room -= int(sizes[it])
+    for place in order:
+        answer = int(answers[place])
+        if sizes[place] <= room and (names is None or left[answer] > 1):
+            taken[place] = True
+            room -= int(sizes[place])
             left[answer] -= 1
-    found: npt.NDArray[np.bool_] = taken[group_of.reshape(-1)]
-    return found
+    carved: npt.NDArray[np.bool_] = taken[group_of.reshape(-1)]
+    return carved
 
 
 def _name(group: int, texts: Texts | None) -> str:

@@ -71,7 +71,7 @@ class VqaV2(Dataset[Config]):
             )
         self._answers = choose_answers(
             texts,
-            [it.chosen for name, it in self._stored.items() if name in counted],
+            [stored.chosen for name, stored in self._stored.items() if name in counted],
             config.answers,
             config.min_answer_count,
         )
@@ -83,7 +83,7 @@ class VqaV2(Dataset[Config]):
         self.question_types, self.groups, self._type_of = question_types(texts, self._stored.values())
         counts = np.bincount(self._stored["train"].words, minlength=len(texts.words))
         kept = np.flatnonzero(counts >= config.min_word_count)
-        named = sorted({texts.words[it] for it in kept} - {PAD, UNK})
+        named = sorted({texts.words[number] for number in kept} - {PAD, UNK})
         self.vocabulary = (PAD, UNK, *named)
         index = {word: number for number, word in enumerate(self.vocabulary)}
         self._number = np.array([index.get(word, UNKNOWN) for word in texts.words], np.int32)
@@ -184,7 +184,7 @@ class VqaV2(Dataset[Config]):
         if len(answers) != len(ids):
             raise ValueError(f"{len(answers)} answers for the {len(ids)} questions of split {split}")
         return json.dumps(
-            [{"question_id": it, "answer": answer} for it, answer in zip(ids, answers, strict=True)]
+            [{"question_id": number, "answer": answer} for number, answer in zip(ids, answers, strict=True)]
         )
 
     def _question_type(self, questions: Questions) -> npt.NDArray[np.int64]:

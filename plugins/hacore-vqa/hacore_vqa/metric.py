@@ -119,17 +119,17 @@ def accuracy(truth: Truth, answer: str, *, legacy: bool = False) -> float:
     if legacy:
         given, answer = list(truth.answers), normal(strip(answer))
         if len(set(given)) > 1:
-            given = [without_punctuation(it) for it in given]
+            given = [without_punctuation(text) for text in given]
     else:
-        given, answer = [strip(it) for it in truth.answers], strip(answer)
+        given, answer = [strip(text) for text in truth.answers], strip(answer)
         if len(set(given)) > 1:
-            given, answer = [normal(it) for it in given], normal(answer)
+            given, answer = [normal(text) for text in given], normal(answer)
     people = truth.people
     if people is None or len(set(people)) == len(people):
-        return _mean_agreement([it == answer for it in given])
+        return _mean_agreement([text == answer for text in given])
     entries = list(zip(given, people, strict=True))
     # Entries that are equal are one person, who is left out whole.
-    others = (sum(it != me and it[0] == answer for it in entries) for me in entries)
+    others = (sum(entry != me and entry[0] == answer for entry in entries) for me in entries)
     return float(sum(min(1, float(count) / 3) for count in others)) / len(entries)
 
 
@@ -154,8 +154,8 @@ class Tally:
             raise ValueError("there are no questions to score")
         return Report(
             overall=_percent(list(self._scores.values())),
-            per_answer_type={name: _percent(them) for name, them in self._by_answer.items()},
-            per_question_type={name: _percent(them) for name, them in self._by_question.items()},
+            per_answer_type={name: _percent(scores) for name, scores in self._by_answer.items()},
+            per_question_type={name: _percent(scores) for name, scores in self._by_question.items()},
             per_question={question: round(100 * score, PLACES) for question, score in self._scores.items()},
         )
 
@@ -175,7 +175,7 @@ def _mean_agreement(same: list[bool]) -> float:
     """Accuracy of an answer that these people, all different, gave or not; in their order, as the sum is."""
     matches = sum(same)
     mine, others = min(1, float(matches - 1) / 3), min(1, float(matches) / 3)
-    return float(sum([mine if it else others for it in same])) / len(same)
+    return float(sum([mine if agrees else others for agrees in same])) / len(same)
 
 
 def _percent(scores: list[float]) -> float:

@@ -50,9 +50,9 @@ class Annotation(msgspec.Struct, gc=False):
 
     def people(self) -> list[Hashable] | None:
         """What tells entries with the same answer apart; None when ``answer_id`` does for all of them."""
-        if len({it.answer_id for it in self.answers}) == len(self.answers):
+        if len({answer.answer_id for answer in self.answers}) == len(self.answers):
             return None
-        return [(it.answer_id, it.answer_confidence) for it in self.answers]
+        return [(answer.answer_id, answer.answer_confidence) for answer in self.answers]
 
 
 class Result(msgspec.Struct, gc=False):
@@ -82,17 +82,17 @@ def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterato
         cause = error.strerror or error
         raise DataError(f"{path}: cannot be read ({cause}); give the official file") from error
     decode = msgspec.json.Decoder(kind).decode
-    seen: set[int] = set()
+    ids: set[int] = set()
     for place, raw in enumerate(_scan(text, _KEYS[kind], findings)):
         try:
             record = decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             findings.note(_words(error), _name(raw, place))
             continue
-        if record.question_id in seen:
+        if record.question_id in ids:
             findings.note("is there more than once", record.question_id)
             continue
-        seen.add(record.question_id)
+        ids.add(record.question_id)
         if isinstance(record, Annotation) and len(record.answers) != PEOPLE:
             count = len(record.answers)
             findings.note(f"has {count} answers; must have {PEOPLE}", record.question_id)

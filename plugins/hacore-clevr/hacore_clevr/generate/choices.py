@@ -47,16 +47,16 @@ class Choices:
         return self._kept[key]
 
     def _filters(self, objects: int, ending: str, silent: tuple[bool, ...]) -> list[Choice]:
-        found = [(description, fit & objects) for description, fit in self._spoken(silent)]
+        choices = [(description, fit & objects) for description, fit in self._spoken(silent)]
         if ending == "_unique":
-            return [one for one in found if one[1] and not one[1] & (one[1] - 1)]
-        some = [one for one in found if one[1]]
+            return [one for one in choices if one[1] and not one[1] & (one[1] - 1)]
+        some = [one for one in choices if one[1]]
         if ending == "":
             return [one for one in some if any(one[0])]
         single = sum(not fit & (fit - 1) for _, fit in some)
         if ending == "_exist" and objects == self.world.everything:
             some = [one for one in some if any(one[0])]  # that there is a thing at all needs no look
-        none = [one for one in found if not one[1]]
+        none = [one for one in choices if not one[1]]
         wanted = len(some) if ending == "_exist" else single
         return some + self._unfit(objects, some, none, wanted)
 
@@ -68,18 +68,18 @@ class Choices:
         known = {description for description, _ in none}
         for _ in range(2 * (wanted - len(none)) if some else 0):
             pattern = self._stream.choice(some)[0]
-            made = tuple(
+            description = tuple(
                 [
-                    self._stream.choice(values) if said else ""
-                    for said, values in zip(pattern, _VALUES, strict=True)
+                    self._stream.choice(values) if word else ""
+                    for word, values in zip(pattern, _VALUES, strict=True)
                 ]
             )
             fit = objects
-            for value in made:
+            for value in description:
                 fit &= self._having[value] if value else fit
-            if not fit and made not in known:
-                known.add(made)
-                none.append((made, 0))
+            if not fit and description not in known:
+                known.add(description)
+                none.append((description, 0))
         return none
 
     def relate_filters(self, origin: int, ending: str, silent: tuple[bool, ...]) -> list[Choice]:
@@ -94,22 +94,22 @@ class Choices:
 
     def _relate_filters(self, origin: int, ending: str, silent: tuple[bool, ...]) -> list[Choice]:
         spoken = self._spoken(silent)
-        found = []
+        choices = []
         for relation in RELATIONS:
             related = self.world.related[relation][origin]
             if ending == "_unique":
-                found += [
+                choices += [
                     ((relation, *description), both)
                     for description, fit in spoken
                     if (both := fit & related) and both != fit and not both & (both - 1)
                 ]
             else:
-                found += [
+                choices += [
                     ((relation, *description), fit & related)
                     for description, fit in spoken
                     if fit & related != fit and (ending or fit & related)
                 ]
-        return found
+        return choices
 
     def values(self, objects: int, attribute: str) -> list[Choice]:
         """Values of one attribute, and which of the objects have it."""

@@ -120,7 +120,7 @@ class _Generation:
             return Outcome(summary={"already generated": str(self._folder), **_counts(self._plan, done)})
         self._begin()
         writers = self._writers()
-        made = sum(self._draw(split, writers.get(split.name)) for split in self._plan.splits)
+        pictures = sum(self._draw(split, writers.get(split.name)) for split in self._plan.splits)
         for split in self._plan.splits:
             self._ask(split)
         reports = self._publish(writers) if self._plan.packed else self._write()
@@ -130,7 +130,7 @@ class _Generation:
             summary={
                 "generated": str(self._folder),
                 **_counts(self._plan, reports),
-                "pictures drawn": made,
+                "pictures drawn": pictures,
                 "seconds": round(time.monotonic() - started, 1),
                 "report": str(self._folder / REPORT),
                 f"in {self._plan.splits[0].name}": overview(train),
@@ -142,8 +142,8 @@ class _Generation:
         if not self._folder.exists() or (self._folder.is_dir() and not any(self._folder.iterdir())):
             return None
         try:
-            found = json.loads((self._folder / REPORT).read_text(encoding="utf-8"))
-            plan, reports = found["plan"], found["splits"]
+            content = json.loads((self._folder / REPORT).read_text(encoding="utf-8"))
+            plan, reports = content["plan"], content["splits"]
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(
                 f"{self._folder}: holds other files than generated data; choose another folder with --output"

@@ -80,8 +80,8 @@ class SceneOptions:
                 problems.append(f"allowed: no shape {shape!r}; the shapes are {', '.join(SHAPES)}")
             unknown = [color for color in colors if color not in COLORS]
             if unknown or not colors:
-                found = ", ".join(map(repr, unknown)) or "no colour"
-                problems.append(f"allowed[{shape!r}]: found {found}; the colours are {', '.join(COLORS)}")
+                names = ", ".join(map(repr, unknown)) or "no colour"
+                problems.append(f"allowed[{shape!r}]: found {names}; the colours are {', '.join(COLORS)}")
         if problems:
             raise ValueError("; ".join(problems))
 

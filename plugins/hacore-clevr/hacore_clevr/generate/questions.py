@@ -43,13 +43,13 @@ def make_questions(
     ``count_per_image`` different questions is asked fewer. ValueError names a scene that is not one.
     """
     blocks = groupby(scenes, key=lambda scene: scene["image_index"] // BLOCK)
-    made = (
+    questions = (
         make_block(
             list(some), count=count_per_image, seed=seed, split=split, block=block, templates=templates
         )
         for block, some in blocks
     )
-    return list(numbered(made))
+    return list(numbered(questions))
 
 
 def numbered(blocks: Iterable[Iterable[Question]]) -> Iterator[Question]:
