@@ -242,8 +242,8 @@ def steps(program: Sequence[Mapping[str, Any]], world: World) -> list[Any]:
         _check(place, name, function, inputs, values, kinds)
         try:
             outputs.append(function.run(world, [outputs[source] for source in inputs], values))
-        except _NotOne as found:
-            raise ProgramError(place, name, f"its input has {found} objects, not one") from None
+        except _NotOne as error:
+            raise ProgramError(place, name, f"its input has {error} objects, not one") from None
         kinds.append(function.output)
     return outputs
 
