@@ -7,7 +7,7 @@
 First it counts: the multiply-adds of a training step and the bytes that it moves at least, and what the
 device would need for them at its peak. Then it makes the data (train, val, test as 70:15:15), trains, and
 prints accuracy by group of questions against time, with the time at which each rung of validation accuracy
-is reached. At the end the best checkpoint is measured on the test images, beside its baselines, and the
+is reached. At the end the best checkpoint is measured on the test images, with its baselines, and the
 time of a step is divided among its parts.
 
 Stopped by Ctrl-C, SIGTERM or a kill, the same command goes on: with the data where it was, with the
@@ -212,7 +212,7 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
 
 
 def make_data(options: argparse.Namespace, reporter: Report, state: dict[str, Any], save: Any) -> Path:
-    """The packed data set, made or gone on with; its seconds go into the state."""
+    """The packed data set, made or resumed; its seconds are added to the state."""
     folder: Path = options.folder / f"data-{options.images}-{options.size}-{options.seed}"
     config = GenerateConfig(
         images=options.images,

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 POSITION = (7.48, -6.51, 5.34)
 JITTER = 0.5
-"""Each coordinate of the position is moved by up to this, either way."""
+"""Each coordinate of the position is moved by up to this much, either way."""
 
 WIDTH, HEIGHT = 480, 320
 """Of the official picture, in pixels; pixel coordinates of scenes are in these."""
@@ -92,7 +92,7 @@ def relationships(coords: Any, directions: Mapping[str, Any], eps: float = 0.2) 
 
     ``relationships(...)["left"][i]`` lists, in order, the objects j that are left of object i: those for
     which the offset from i to j has a dot product with the direction above ``eps``. Above and below are
-    no relations.
+    not relations.
     """
     coords_O3 = np.asarray(coords, np.float64).reshape(-1, 3)
     x, y, z = (coords_O3[None, :, i] - coords_O3[:, None, i] for i in range(3))

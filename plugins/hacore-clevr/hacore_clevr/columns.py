@@ -17,7 +17,7 @@ from hacore_clevr.words import Numbering, split_words
 
 _ANSWER = {answer: index for index, answer in enumerate(ANSWERS)}
 _FUNCTION = {function: index for index, function in enumerate(QUESTION_TYPES)}
-_NAMED = 50  # records that one line names before it only counts them
+_NAMED = 50  # how many records a line names; the others are only counted
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -105,7 +105,7 @@ class Collector:
         self._record.append(number)
 
     def finish(self) -> tuple[Columns, list[str]]:
-        """The columns, and the problems: those that are alike in one line, with their count."""
+        """The columns, and the problems: similar ones in one line, with their count."""
         columns = Columns(
             vocabulary=tuple(self._numbers),
             words=np.array(self._words, np.uint16),

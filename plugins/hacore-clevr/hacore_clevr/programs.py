@@ -34,7 +34,7 @@ class World:
     """A scene compiled to bit sets.
 
     objects: how many. everything: all of them as a set. with_value: by attribute and value, the set of
-    objects that have it. related: by relation, for each object the set that stands so to it. values: by
+    objects that have it. related: by relation, for each object the set in that relation to it. values: by
     attribute, each object's value.
     """
 
@@ -162,7 +162,7 @@ def _only(objects: int) -> int:
 
 
 FUNCTIONS = _functions()
-"""By name, but for the composite ones of templates, which ``unfold`` writes out."""
+"""By name, except the composites of templates, which ``unfold`` writes out."""
 
 _PARTS = {
     "filter": (),
@@ -222,7 +222,7 @@ def _attribute(place: int, function: str, value: str) -> str:
     for attribute, allowed in ATTRIBUTES.items():
         if value in allowed:
             return attribute
-    raise ProgramError(place, function, f"value {value!r} is of no attribute")
+    raise ProgramError(place, function, f"value {value!r} is not a value of any attribute")
 
 
 def steps(program: Sequence[Mapping[str, Any]], world: World) -> list[Any]:
@@ -281,7 +281,7 @@ def execute(program: Sequence[Mapping[str, Any]], world: World) -> str:
     answer = steps(plain, world)[-1]
     kind = FUNCTIONS[function_of(plain[-1])].output
     if kind in (OBJECTS, OBJECT):
-        raise ProgramError(len(plain) - 1, function_of(plain[-1]), f"gives {kind}, which is no answer")
+        raise ProgramError(len(plain) - 1, function_of(plain[-1]), f"gives {kind}, which is not an answer")
     return normal_answer(answer)
 
 

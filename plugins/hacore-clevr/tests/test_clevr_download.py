@@ -30,7 +30,7 @@ class Heard(Silent):
 class Server:
     """Serves ``content`` at any address, and keeps what it was asked for.
 
-    cuts: the body of each answer in turn ends after so many bytes. statuses: answered instead, in turn.
+    cuts: after how many bytes the body of each answer ends, in turn. statuses: answered instead, in turn.
     """
 
     def __init__(self, content):

@@ -28,7 +28,7 @@ SIZE = (32, 48)
 
 
 class Stop(Silent):
-    """Interrupts after so many reports of progress."""
+    """Interrupts after ``after`` reports of progress."""
 
     def __init__(self, after):
         self.left = after
@@ -224,7 +224,7 @@ def test_what_is_there_already_is_kept(some):
 def test_other_files_are_not_touched(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(DataError, match="holds other files than generated data"):
+    with pytest.raises(DataError, match="holds files other than generated data"):
         make(tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 

@@ -228,14 +228,11 @@ def test_all_damage_is_named_and_nothing_is_finished(official, output, tmp_path)
     good = path.read_text()
     path.write_text(good[:-300])
     outcome = run(official, output)
-    text_of_problems = "\n".join(outcome.problems)
-    assert f"{cut}: no image can be read (" in text_of_problems
-    assert f"{text}: no image can be read (" in text_of_problems
-    assert (
-        "4 questions (4, 5, 6, 7): image CLEVR_test_000001.png is not among the split's images"
-        in text_of_problems
-    )
-    assert f"{path}: is cut off after" in text_of_problems
+    listing = "\n".join(outcome.problems)
+    assert f"{cut}: no image can be read (" in listing
+    assert f"{text}: no image can be read (" in listing
+    assert "4 questions (4, 5, 6, 7): image CLEVR_test_000001.png is not among the split's images" in listing
+    assert f"{path}: is cut off after" in listing
     assert len(outcome.problems) == 4
     assert not output.exists()
     with pytest.raises(DataError, match=r"pack\.json: the file is missing"):

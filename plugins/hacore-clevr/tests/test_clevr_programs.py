@@ -195,13 +195,16 @@ def test_answers_are_strings_and_composites_are_understood(program, answer):
         ([{"function": "scene", "inputs": None}], "node 0 (scene): has None inputs; it takes 0"),
         ([node("scene", values=["red"])], "node 0 (scene): has 1 values; it takes 0"),
         ([node("scene"), node("filter_size", 0, values=["big"])], "value 'big'; must be one of small, large"),
-        ([node("scene"), node("filter_exist", 0, values=["big"])], "value 'big' is of no attribute"),
+        (
+            [node("scene"), node("filter_exist", 0, values=["big"])],
+            "value 'big' is not a value of any attribute",
+        ),
         (
             [node("scene"), node("query_size", 0)],
             "input 0 is a set of objects; must be an object",
         ),
         ([node("scene"), node("unique", 0)], "node 1 (unique): its input has 3 objects, not one"),
-        ([node("scene")], "node 0 (scene): gives a set of objects, which is no answer"),
+        ([node("scene")], "node 0 (scene): gives a set of objects, which is not an answer"),
         (
             [
                 node("scene"),

@@ -111,7 +111,7 @@ MISTAKES = {
     "node 2: relate_filter_exist takes a relation, but <Z> is a size": lambda family: family["nodes"][2][
         "side_inputs"
     ].__setitem__(0, "<Z>"),
-    "the last node gives an object, no answer": lambda family: family["nodes"].pop(),
+    "the last node gives an object, which is not an answer": lambda family: family["nodes"].pop(),
     "nodes: at least one is expected": lambda family: family.update(nodes=[]),
     "text: at least one wording is expected": lambda family: family.update(text=[]),
     "text 0: slot <Q> is not a parameter of params": lambda family: family.update(text=["Is <Q> there?"]),
@@ -122,7 +122,7 @@ MISTAKES = {
     "constraint 0: type 'ALL_NEQ' is not one of NULL, OUT_NEQ": lambda family: family.update(
         constraints=[{"type": "ALL_NEQ", "params": [0, 1]}]
     ),
-    "constraint 0: '<R>' is no parameter of params that can be empty": lambda family: family.update(
+    "constraint 0: '<R>' is not a parameter of params that can be empty": lambda family: family.update(
         constraints=[{"type": "NULL", "params": ["<R>"]}]
     ),
     "constraint 0: params of OUT_NEQ are [1, 7]; give two different nodes": lambda family: family.update(
@@ -153,7 +153,7 @@ def test_all_mistakes_of_all_files_are_named_at_once(tmp_path):
         assert any(line.startswith(f"mine.json: family {index}: {message}") for line in lines)
     assert any(line.startswith("cut.json: cannot be read as JSON") for line in lines)
     assert "table.json: a list of families is expected" in lines
-    assert lines[0] == f"{tmp_path}: {len(lines) - 1} found in question templates; mend them:"
+    assert lines[0] == f"{tmp_path}: {len(lines) - 1} found in question templates; fix them:"
 
 
 def test_a_folder_without_templates_is_named(tmp_path):

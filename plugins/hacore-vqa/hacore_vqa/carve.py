@@ -1,8 +1,8 @@
 """A validation split from the training questions of VQA-CP v2, which has none.
 
 By ``group``, questions of one type with the same most frequent answer stay together, as they did when VQA-CP
-was made: what is often answered to a type differs between training and validation, as it does between
-training and test, and a choice by validation accuracy is a choice for changed priors. No answer leaves
+was made: the frequent answers to a type differ between training and validation, as they do between training
+and test, so that a choice by validation accuracy is a choice for changed priors. No answer leaves
 training altogether: the last of its groups stays. By ``image``, all questions about a photograph stay
 together, and priors are the same on both sides.
 """
@@ -20,8 +20,7 @@ from hacore_vqa.pack import Stored, Texts
 def carve(stored: Stored, texts: Texts, *, share: float, by: str, seed: int) -> npt.NDArray[np.bool_]:
     """(Q,) which training questions are validation questions, at most ``share`` of them.
 
-    Groups are taken whole, in an order drawn by the seed that depends on their names alone, as long as they
-    fit.
+    Groups are taken whole while they fit. Their order is drawn by the seed and depends only on their names.
     """
     if by == "image":
         keys, names = stored.image, None

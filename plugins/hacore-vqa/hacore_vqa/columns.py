@@ -51,7 +51,7 @@ class Columns:
 
 
 def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[str]]:
-    """The columns of a split, and everything that is wrong with its files, a line each.
+    """The columns of a split, and every problem with its files, one line each.
 
     DataError when a file cannot be opened.
     """
@@ -110,7 +110,7 @@ def _annotate(findings: Findings, columns: Columns, texts: Texts, asked: Finding
             findings.note(what, annotation.question_id)
         if annotation.people() is not None:
             findings.note(
-                "has two answers of the same answer_id; they must be ten people's", annotation.question_id
+                "has two answers with the same answer_id; they must be ten people's", annotation.question_id
             )
         if annotation.multiple_choice_answer is None:
             findings.note("has no 'multiple_choice_answer'", annotation.question_id)

@@ -39,7 +39,7 @@ def write_v2(root: Path) -> Path:
 
 
 def write_cp(v2: Path, root: Path) -> Path:
-    """Write VQA-CP v2 into a folder, of the questions of ``v2``, where the images stay. Returns the folder.
+    """Write VQA-CP v2 into a folder, from ``v2``, where the images stay. Returns the folder.
 
     The questions about an image are divided among both splits, so that most images are in both.
     """

@@ -60,7 +60,7 @@ def _truth(annotation: Annotation) -> Truth:
 
 
 def _compare(asking: Findings, asked: set[int], findings: Findings, others: set[int], lacking: str) -> None:
-    """Notes questions of one file only. A record that is wrong elsewhere is named for that alone."""
+    """Notes questions of one file only. A record with another problem is named for that alone."""
     if asking.broken or findings.broken:  # every question would be named
         return
     noted = asking.records() | findings.records()

@@ -18,7 +18,7 @@ from hacore.errors import DataError
 
 
 class Server:
-    """Serves archives by their names; ``cuts`` ends the answers in turn after so many bytes."""
+    """Serves archives by their names; ``cuts``: after how many bytes the answers end, in turn."""
 
     def __init__(self, archives):
         self.archives, self.cuts, self.asked = archives, [], []

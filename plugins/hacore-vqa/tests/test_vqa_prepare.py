@@ -155,12 +155,12 @@ def test_everything_that_is_wrong_is_named_at_once(v2, output, change):
     damaged = v2 / "train2014" / "COCO_train2014_000000000004.jpg"
     assert set(outcome.problems) == {
         f"{q}: question 2002: expected 'str', got 'null' - at '$.question'",
-        f"{q}: question 1000: is there more than once",
+        f"{q}: question 1000: occurs more than once",
         f"{a}: question 1001: is not in the questions file",
         f"{a}: question 1002: has 9 answers; must have 10",
-        f"{a}: question 2000: is there more than once",
+        f"{a}: question 2000: occurs more than once",
         f"{a}: question 3000: is about image 3, in the questions file about 999",
-        f"{a}: question 3001: has two answers of the same answer_id; they must be ten people's",
+        f"{a}: question 3001: has two answers with the same answer_id; they must be ten people's",
         f"{a}: question 3002: has no 'multiple_choice_answer'",
         f"{a}: question 77: has no annotation",
         f"{paths['val annotations']}: is cut off after {size:,} bytes; download or unpack it again",

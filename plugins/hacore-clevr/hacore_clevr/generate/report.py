@@ -1,4 +1,4 @@
-"""What a set of questions is like, beside what is known of CLEVR v1.0."""
+"""What a set of questions is like, compared with what is known about CLEVR v1.0."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def report(questions: Iterable[Record], scenes: Iterable[Record]) -> dict[str, A
 
 
 def overview(details: Mapping[str, Any]) -> dict[str, str]:
-    """The main points of a ``report`` on at least one scene, beside what is known of CLEVR v1.0."""
+    """The main points of a ``report`` on at least one scene, compared with CLEVR v1.0."""
     words, groups = details["words"], details["groups"]
     counts = [family["questions"] for family in details["families"].values()]
     shares = [
@@ -92,8 +92,8 @@ def overview(details: Mapping[str, Any]) -> dict[str, str]:
     }
     known = KNOWN["share of families by group"]
     for group, share in groups.items():
-        beside = f" (share of CLEVR's families: {known[group]:.1%})" if group in known else ""
-        lines[group] = f"{share:.1%}{beside}"
+        comparison = f" (share of CLEVR's families: {known[group]:.1%})" if group in known else ""
+        lines[group] = f"{share:.1%}{comparison}"
     return lines
 
 

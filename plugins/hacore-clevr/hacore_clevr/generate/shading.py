@@ -2,7 +2,7 @@
 
 Colours are linear, in units in which a white surface under all of the light is about one. Pictures are
 written as the root of that, which stands for a display's curve. Powers are products, so that a value
-does not depend on what is computed beside it. Letters: R points, C pairs, I scenes, O objects a scene.
+does not depend on what is computed with it. Letters: R points, C pairs, I scenes, O objects a scene.
 """
 
 from __future__ import annotations

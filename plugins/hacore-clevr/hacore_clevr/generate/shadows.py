@@ -125,7 +125,7 @@ def sky_boxes(stage: Stage, size: Size) -> Boxes:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Pairs:
-    """Which objects are to be asked about which points.
+    """Which objects may hide light from which points.
 
     point_C: rows of the points; object_C: rows of the objects; int64.
     """

@@ -69,7 +69,7 @@ class Template:
 def load_templates(folder: Path | None = None, only: Sequence[str] = ()) -> tuple[Template, ...]:
     """The families of a folder, or the 90 that come with the package.
 
-    only: names of the files, without ``.json``, whose families are wanted; none: all. A family has the
+    only: names of the files, without ``.json``, whose families are loaded; none: all. A family has the
     same number either way. DataError with a line for each problem, which names file and family; the first
     line counts them.
     """
@@ -89,7 +89,7 @@ def load_templates(folder: Path | None = None, only: Sequence[str] = ()) -> tupl
         raise DataError(f"{place}: has no templates {', '.join(unknown)}; it has {', '.join(names)}")
     if problems:
         lines = "\n".join(one_line(problem) for problem in problems)
-        raise DataError(f"{place}: {len(problems)} found in question templates; mend them:\n{lines}")
+        raise DataError(f"{place}: {len(problems)} found in question templates; fix them:\n{lines}")
     return tuple(
         template for template in templates if not only or template.file.removesuffix(".json") in only
     )
@@ -191,7 +191,7 @@ class _Reader:
         if not kinds:
             self.bad("nodes: at least one is expected")
         elif kinds[-1] is not None and kinds[-1] not in ANSWERS:
-            self.bad(f"the last node gives {kinds[-1]}, no answer")
+            self.bad(f"the last node gives {kinds[-1]}, which is not an answer")
         return tuple(nodes)
 
     def _inputs(self, index: int, function: str, raw: Any, kinds: list[str | None]) -> tuple[int, ...]:
@@ -249,7 +249,9 @@ class _Reader:
                     if not isinstance(one, str) or parameters.get(one, RELATION) == RELATION
                 ]
                 if wrong:
-                    self.bad(f"constraint {index}: {wrong[0]!r} is no parameter of params that can be empty")
+                    self.bad(
+                        f"constraint {index}: {wrong[0]!r} is not a parameter of params that can be empty"
+                    )
                 empty.update(one for one in given if isinstance(one, str))
             elif kind == "OUT_NEQ":
                 good = [one for one in given if type(one) is int and 0 <= one < nodes]
@@ -265,7 +267,7 @@ class _Reader:
         """What is said must be bound by a node, and what is bound must be said by some wording."""
         for index, wording in enumerate(wordings):
             for slot in sorted(wording.slots - bound):
-                self.bad(f"text {index}: slot {slot} is a side input of no node")
+                self.bad(f"text {index}: slot {slot} is not a side input of any node")
         if not any(bound - empty <= wording.slots for wording in wordings):
             missing = sorted(bound - empty - frozenset().union(*(one.slots for one in wordings)))
             self.bad(
