@@ -35,9 +35,9 @@ def measure(
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
-        made = make_questions(scenes, min(QUESTIONS, len(templates)), 0, "train", templates)
+        questions = make_questions(scenes, min(QUESTIONS, len(templates)), 0, "train", templates)
         seconds.append(time.perf_counter() - start)
-    return len(made), seconds
+    return len(questions), seconds
 
 
 def main() -> None:

@@ -7,7 +7,7 @@
 First it counts: the multiply-adds of a training step and the bytes that it moves at least, and what the
 device would need for them at its peak. Then it makes the data (train, val, test as 70:15:15), trains, and
 prints accuracy by group of questions against time, with the time at which each rung of validation accuracy
-is reached. At the end the best checkpoint is measured on the test images, beside its baselines, and the
+is reached. At the end the best checkpoint is measured on the test images, with its baselines, and the
 time of a step is divided among its parts.
 
 Stopped by Ctrl-C, SIGTERM or a kill, the same command goes on: with the data where it was, with the
@@ -83,7 +83,7 @@ class Report:
         self._rate = speed.questions_per_second
 
     def evaluation(self, step: int, split: str, scores: Scores, best: bool) -> None:
-        groups = "  ".join(f"{name} {100 * it['accuracy']:.1f}" for name, it in scores.by_group.items())
+        groups = "  ".join(f"{name} {100 * group['accuracy']:.1f}" for name, group in scores.by_group.items())
         epoch = f"epoch {step / self._per_epoch:.2f}"
         self.message(
             f"{epoch}  {split} {100 * scores.accuracy:.2f}%  {groups}  {self._rate:,.0f} questions/s"
@@ -104,11 +104,11 @@ class ByteCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        aliases = [it.alias_info for it in func._schema.returns]
-        if not any(it is not None and not it.is_write for it in aliases):
-            for it in tree_leaves((args, kwargs, result)):
-                if isinstance(it, Tensor):
-                    self.bytes += it.numel() * it.element_size()
+        aliases = [output.alias_info for output in func._schema.returns]
+        if not any(alias is not None and not alias.is_write for alias in aliases):
+            for leaf in tree_leaves((args, kwargs, result)):
+                if isinstance(leaf, Tensor):
+                    self.bytes += leaf.numel() * leaf.element_size()
         return result
 
 
@@ -192,7 +192,7 @@ def print_step(reporter: Report, counted: dict[str, float], timed: dict[str, flo
     peaks = next((peak for name, peak in PEAKS.items() if name in device), None)
     if peaks:
         arithmetic, memory = (
-            1e3 * counted[it] / peak for it, peak in zip(("operations", "bytes"), peaks, strict=True)
+            1e3 * counted[kind] / peak for kind, peak in zip(("operations", "bytes"), peaks, strict=True)
         )
         reporter.message(f"at the peak of {device}: {arithmetic:.2f} ms and {memory:.2f} ms")
     for name, seconds in timed.items():
@@ -205,14 +205,14 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
 
     baselines = list(result["baselines"].values())
     for name, scores in result["by_group"].items():
-        others = (it["by_group"][name] for it in baselines)
-        table.add_row(name, *(f"{100 * it:.1f}" for it in (scores["accuracy"], *others)))
-    table.add_row("all", *(f"{100 * it['accuracy']:.1f}" for it in (result, *baselines)))
+        others = (baseline["by_group"][name] for baseline in baselines)
+        table.add_row(name, *(f"{100 * accuracy:.1f}" for accuracy in (scores["accuracy"], *others)))
+    table.add_row("all", *(f"{100 * entry['accuracy']:.1f}" for entry in (result, *baselines)))
     console.print(table)
 
 
 def make_data(options: argparse.Namespace, reporter: Report, state: dict[str, Any], save: Any) -> Path:
-    """The packed data set, made or gone on with; its seconds go into the state."""
+    """The packed data set, made or resumed; its seconds are added to the state."""
     folder: Path = options.folder / f"data-{options.images}-{options.size}-{options.seed}"
     config = GenerateConfig(
         images=options.images,
@@ -237,7 +237,9 @@ def rungs(folder: RunFolder, data_seconds: float) -> dict[str, float | None]:
     lines = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
     reached: dict[str, float | None] = {}
     for rung in RUNGS:
-        times = [it["seconds"] for it in lines if it["kind"] == "eval" and it["accuracy"] >= rung]
+        times = [
+            record["seconds"] for record in lines if record["kind"] == "eval" and record["accuracy"] >= rung
+        ]
         reached[f"{100 * rung:.1f}"] = round(data_seconds + times[0], 1) if times else None
     return reached
 

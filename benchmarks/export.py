@@ -85,14 +85,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15, help="timings of each; default: 15")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    models = [hacore.load(run, device="cpu") for run in arguments.runs] or [untrained(it) for it in SPECS]
+    models = [hacore.load(run, device="cpu") for run in arguments.runs] or [untrained(spec) for spec in SPECS]
     table = Table(title="questions a second, one thread", box=None)
     for column in ("model", "images", "questions", "hacore", "torch.export", "onnxruntime", "cells kept"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for trained in models:
         compared = programs(trained)
         for images, questions, words in BATCHES:
-            arrays = [it.numpy() for it in random_inputs(images, questions, words, trained.summary.sizes())]
+            arrays = [
+                tensor.numpy() for tensor in random_inputs(images, questions, words, trained.summary.sizes())
+            ]
             with torch.no_grad():
                 counts_Q = trained.model(*map(torch.from_numpy, arrays)).selection.counts_Q.float()
             seconds: dict[str, list[float]] = {name: [] for name in compared}
@@ -102,7 +104,7 @@ def main() -> None:
                     run(*arrays)
                     if turn > 1:  # the first two of each make room and plans
                         seconds[name].append(time.process_time() - started)
-            speeds = (f"{questions / statistics.median(it):,.0f}" for it in seconds.values())
+            speeds = (f"{questions / statistics.median(times):,.0f}" for times in seconds.values())
             kept = f"{counts_Q.mean():.1f} (at most {counts_Q.max():.0f})"
             table.add_row(trained.spec.name, str(images), str(questions), *speeds, kept)
     Console(width=140).print(table)

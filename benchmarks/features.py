@@ -148,13 +148,13 @@ def main() -> None:
                 plan = list(batches(order, given.images, given.batch, given.block))
                 seconds: dict[str, list[float]] = {"store": [], "plain": []}
                 for _ in range(given.repeats):
-                    for which, held in seconds.items():
+                    for which, times in seconds.items():
                         if cache == "cold":
                             drop([*shards, plain])
-                        elif not held:
+                        elif not times:
                             read(opened(which), plan)  # brings the pages in
-                        held.append(read(opened(which), plan))
-                gbs = {which: size / 1e9 / statistics.median(held) for which, held in seconds.items()}
+                        times.append(read(opened(which), plan))
+                gbs = {which: size / 1e9 / statistics.median(times) for which, times in seconds.items()}
                 figures[f"{cache} {order}"] = {**gbs, "ratio": gbs["store"] / gbs["plain"]}
     title = (
         f"{given.images:,} images of {CELLS}x{CHANNELS} {DTYPE}, {size / 1e9:.1f} GB, batches of "
@@ -163,8 +163,8 @@ def main() -> None:
     table = Table(title=title)
     for column in ("cache", "order", "store, GB/s", "plain, GB/s", "store / plain"):
         table.add_column(column, justify="left" if column in ("cache", "order") else "right")
-    for key, held in figures.items():
-        table.add_row(*key.split(), f"{held['store']:.2f}", f"{held['plain']:.2f}", f"{held['ratio']:.2f}")
+    for key, rates in figures.items():
+        table.add_row(*key.split(), f"{rates['store']:.2f}", f"{rates['plain']:.2f}", f"{rates['ratio']:.2f}")
     Console().print(table)
     if given.json:
         given.json.write_text(json.dumps({"title": title, "figures": figures}, indent=2) + "\n")

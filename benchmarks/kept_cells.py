@@ -74,13 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--markdown", action="store_true")
     given = parser.parse_args(arguments)
-    found: dict[str, list[Floats]] = defaultdict(list)
+    measures: dict[str, list[Floats]] = defaultdict(list)
     for run in given.runs:
         trained = hacore.load(run, device="cpu")
-        found[trained.spec.name.removesuffix(f"-seed{trained.spec.seed}")].append(measure(trained))
+        measures[trained.spec.name.removesuffix(f"-seed{trained.spec.seed}")].append(measure(trained))
     lines = [
-        [name, str(len(values)), *(f"{100 * it:.1f}" for it in np.mean(values, axis=0))]
-        for name, values in found.items()
+        [name, str(len(values)), *(f"{100 * mean:.1f}" for mean in np.mean(values, axis=0))]
+        for name, values in measures.items()
     ]
     if given.markdown:
         for line in (COLUMNS, ["---"] * len(COLUMNS), *lines):

@@ -36,7 +36,7 @@ def seconds(spec: hacore.Spec, runs: Path, log: list[str]) -> tuple[float, list[
     spent = time.process_time() - before
     lines = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
     size = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
-    return spent, [{key: it for key, it in line.items() if key != "seconds"} for line in lines], size
+    return spent, [{key: value for key, value in line.items() if key != "seconds"} for line in lines], size
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,21 +62,21 @@ def main(arguments: list[str] | None = None) -> int:
         # The first run of a process is slower than those after it.
         seconds(hacore.load_spec(SPEC, [*overrides, "train.steps=5"]), Path(folder), [chosen.log])
         for turn in range(chosen.repeats):
-            told = []
+            metrics = []
             for logged in (False, True) if turn % 2 == 0 else (True, False):
-                it, lines, sizes[logged] = seconds(spec, Path(folder), [chosen.log] if logged else [])
-                spent[logged].append(it)
-                told.append(lines)
-            if told[0] != told[1]:
+                cost, lines, sizes[logged] = seconds(spec, Path(folder), [chosen.log] if logged else [])
+                spent[logged].append(cost)
+                metrics.append(lines)
+            if metrics[0] != metrics[1]:
                 raise SystemExit("the metrics differ")
-    plain, logged = (statistics.median(spent[it]) for it in (False, True))
-    steps = told[0][-1]["step"]
+    plain, logged = (statistics.median(spent[with_log]) for with_log in (False, True))
+    steps = metrics[0][-1]["step"]
     console.print(
         f"{steps} steps and an evaluation: {plain:.2f} s of CPU without, {logged:.2f} s with {chosen.log}"
     )
     console.print(
-        f"without: {', '.join(f'{it:.2f}' for it in spent[False])} s; "
-        f"with: {', '.join(f'{it:.2f}' for it in spent[True])} s"
+        f"without: {', '.join(f'{cost:.2f}' for cost in spent[False])} s; "
+        f"with: {', '.join(f'{cost:.2f}' for cost in spent[True])} s"
     )
     console.print(f"ratio {logged / plain:.3f}; {(sizes[True] - sizes[False]) / 1024:.0f} KiB on the disk")
     return 0

@@ -172,10 +172,10 @@ def compare(setting: Setting, case: Case, kept: int, device: str, console: Conso
     shows in the gradient of a single cell; the plain one is then as far from float64 as ours.
     """
     few = Case.make(attrs.evolve(setting, questions=2), kept, device, torch.float64)
-    found = {"float32": deviation(case, "forward"), "float64 with gradients": deviation(few, "training")}
-    figures = ", ".join(f"{value:.1e} in {what}" for what, value in found.items())
+    deviations = {"float32": deviation(case, "forward"), "float64 with gradients": deviation(few, "training")}
+    figures = ", ".join(f"{value:.1e} in {what}" for what, value in deviations.items())
     console.print(f"{setting.name}, {kept} of {setting.cells} cells: largest deviation {figures}")
-    if not (found["float32"] < 1e-5 and found["float64 with gradients"] < 1e-10):
+    if not (deviations["float32"] < 1e-5 and deviations["float64 with gradients"] < 1e-10):
         raise SystemExit("hacore differs from the plain formula; the times would mean nothing")
 
 
@@ -272,7 +272,7 @@ def by_place(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]
 def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each case hacore's share: plain over hacore at equal cells, and plain with all cells over it."""
     places = by_place(rows)
-    found = []
+    entries = []
     for (name, cells, kept, mode, threads, implementation), row in places.items():
         if implementation != "hacore":
             continue
@@ -284,8 +284,8 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if "peak_bytes" in row:
                 # A step that fits in memory already resident adds nothing; a page is the least to tell.
                 entry[f"memory_{title}"] = max(other["peak_bytes"], 4096) / max(row["peak_bytes"], 4096)
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def show(rows: list[dict[str, Any]], console: Console) -> None:

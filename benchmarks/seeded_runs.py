@@ -64,14 +64,14 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="keep the run folders here")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        found = digests(Path(temporary), chosen.runs or Path(temporary) / "runs")
+        results = digests(Path(temporary), chosen.runs or Path(temporary) / "runs")
     if chosen.output:
-        chosen.output.write_text(json.dumps(found, indent=1) + "\n")
+        chosen.output.write_text(json.dumps(results, indent=1) + "\n")
     if chosen.against:
-        different = differences(json.loads(chosen.against.read_text()), found)
-        print("\n".join(different) or f"equal: {', '.join(found)}")
+        different = differences(json.loads(chosen.against.read_text()), results)
+        print("\n".join(different) or f"equal: {', '.join(results)}")
         sys.exit(bool(different))
-    print(json.dumps(found, indent=1))
+    print(json.dumps(results, indent=1))
 
 
 def digests(work: Path, runs: Path) -> dict[str, dict[str, str]]:
@@ -86,10 +86,12 @@ def digests(work: Path, runs: Path) -> dict[str, dict[str, str]]:
         "two": run(spec, runs, "two", TWO),
         "resumed": _resumed(spec, runs),
     }
-    found = {name: digest(folder) for name, folder in folders.items()}
+    results = {name: digest(folder) for name, folder in folders.items()}
     for key in ("last", "best", "metrics"):
-        assert found["han"][key] == found["resumed"][key], f"a resumed run differs from a whole one: {key}"
-    return found
+        assert results["han"][key] == results["resumed"][key], (
+            f"a resumed run differs from a whole one: {key}"
+        )
+    return results
 
 
 def run(spec: Path, runs: Path, name: str, overrides: list[str]) -> Path:

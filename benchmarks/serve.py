@@ -68,8 +68,8 @@ def untrained(folder: Path) -> Path:
     """A run folder of the first experiment after one step, on a few images."""
     small = ["data.images=400", "data.held_out=20", "data.validation=20", "train.steps=1"]
     spec = hacore.load_spec(SPEC, [*small, "eval.baseline_steps=0"])
-    made, _ = hacore.run(spec, runs=folder, device="cpu", report=False)
-    return made.path
+    run_folder, _ = hacore.run(spec, runs=folder, device="cpu", report=False)
+    return run_folder.path
 
 
 @contextmanager
@@ -81,11 +81,11 @@ def server(run: Path, at_once: int) -> Iterator[tuple[str, int]]:
     )
     assert process.stderr is not None
     try:
-        said = process.stderr.readline()
-        found = re.search(r"http://\S+", said)
-        if not found:
-            raise SystemExit(said + process.stderr.read())
-        yield found[0], process.pid
+        line = process.stderr.readline()
+        match = re.search(r"http://\S+", line)
+        if not match:
+            raise SystemExit(line + process.stderr.read())
+        yield match[0], process.pid
     finally:
         process.terminate()
         process.wait()
@@ -109,12 +109,12 @@ def ask_server(address: str, bodies: list[bytes], clients: int) -> tuple[float, 
                 answers[row] = response.raise_for_status().json()["answers"][0]["answer"]
 
     threads = [threading.Thread(target=client, args=(first,)) for first in range(clients)]
-    for it in threads:
-        it.start()
+    for thread in threads:
+        thread.start()
     ready.wait()
     start = time.perf_counter()
-    for it in threads:
-        it.join()
+    for thread in threads:
+        thread.join()
     return time.perf_counter() - start, seconds, answers
 
 
@@ -164,21 +164,21 @@ def main() -> None:
             ask_server(address, bodies, given.clients)
             before = resident(process)
             for _ in range(given.repeats):
-                for way, held in took.items():
+                for way, timings in took.items():
                     if way == "python":
                         total, each, answers = ask_python(trained, files, asked)
                     else:
                         total, each, answers = ask_server(address, bodies, int(way.split()[0]))
                     assert answers == expected, "answers were mixed"
-                    held.append((total, each))
+                    timings.append((total, each))
             after = resident(process)
     figures: dict[str, dict[str, Any]] = {
         way: {
-            "requests_per_second": given.requests / statistics.median(total for total, _ in held),
-            "p50_ms": 1000 * statistics.median(float(np.quantile(each, 0.5)) for _, each in held),
-            "p95_ms": 1000 * statistics.median(float(np.quantile(each, 0.95)) for _, each in held),
+            "requests_per_second": given.requests / statistics.median(total for total, _ in timings),
+            "p50_ms": 1000 * statistics.median(float(np.quantile(each, 0.5)) for _, each in timings),
+            "p95_ms": 1000 * statistics.median(float(np.quantile(each, 0.95)) for _, each in timings),
         }
-        for way, held in took.items()
+        for way, timings in took.items()
     }
     title = (
         f"{given.requests} requests about {trained.spec.name}, --at-once {given.at_once}, "

@@ -69,8 +69,8 @@ def write(folder: Path, questions: int) -> None:
                 "question_type": kind,
                 "multiple_choice_answer": usual,
                 "answers": [
-                    {"answer": it, "answer_confidence": "yes", "answer_id": place}
-                    for place, it in enumerate(people, 1)
+                    {"answer": answer, "answer_confidence": "yes", "answer_id": place}
+                    for place, answer in enumerate(people, 1)
                 ],
                 "image_id": image,
                 "answer_type": answer_type,
@@ -92,8 +92,8 @@ def run(stage: str, folder: Path) -> float:
     paths = [str(folder / name) for name in (split.questions, split.annotations, "results.json")]
     if stage == "json":
         start = time.process_time()
-        held = [json.loads(Path(path).read_bytes()) for path in paths[:2]]
-        assert len(held) == 2
+        contents = [json.loads(Path(path).read_bytes()) for path in paths[:2]]
+        assert len(contents) == 2
         return time.process_time() - start
     if stage == "score":
         from hacore_vqa.score import score
@@ -146,12 +146,12 @@ def main() -> None:
             table.add_column(column, justify="left" if column == "stage" else "right")
         for stage in STAGES:
             command = [sys.executable, __file__, "--stage", stage, "--folder", name]
-            told = [
+            reports = [
                 json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
                 for _ in range(given.repeats)
             ]
-            seconds = sorted(it[0] for it in told)
-            peak = max(it[1] for it in told)
+            seconds = sorted(report[0] for report in reports)
+            peak = max(report[1] for report in reports)
             table.add_row(
                 stage, f"{seconds[len(seconds) // 2]:.1f}", f"{seconds[0]:.1f}", f"{peak / 1e6:,.0f}"
             )

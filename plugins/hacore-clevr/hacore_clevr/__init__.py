@@ -33,12 +33,10 @@ class Config:
     root: str = option("", "folder of the official data, or of a prepared one")
     size: tuple[int, int] = option((128, 128), "height and width of the images", min=1)
     dev_images: int = option(
-        0, "take so many images from the end of train, with their questions, as another split, dev", min=0
+        0, "take the last N images of train, with their questions, as another split, dev", min=0
     )
-    train_images: int | None = option(
-        None, "train on the first so many images and the questions about them", min=1
-    )
-    train_questions: int | None = option(None, "train on the first so many questions", min=1)
+    train_images: int | None = option(None, "train on the first N images and the questions about them", min=1)
+    train_questions: int | None = option(None, "train on the first N questions", min=1)
 
 
 @attrs.frozen(kw_only=True)

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 POSITION = (7.48, -6.51, 5.34)
 JITTER = 0.5
-"""Each coordinate of the position is moved by up to this, either way."""
+"""Each coordinate of the position is moved by up to this much, either way."""
 
 WIDTH, HEIGHT = 480, 320
 """Of the official picture, in pixels; pixel coordinates of scenes are in these."""
@@ -74,16 +74,16 @@ def project(points_IO3: Floats, position_I3: Floats) -> Floats:
     x is to the right and y down from the picture's top left corner; depth is along the camera's axis, in
     world units.
     """
-    seen = axes(position_I3)
+    frame = axes(position_I3)
     offset = points_IO3 - position_I3[:, None]
 
     def along(axis_I3: Floats) -> Floats:
         x, y, z = (axis_I3[:, None, i] for i in range(3))
         return np.asarray(offset[..., 0] * x + offset[..., 1] * y + offset[..., 2] * z)
 
-    depth = along(seen.forward_I3)
-    x = (along(seen.right_I3) / depth / TAN_X + 1) / 2 * WIDTH
-    y = (1 - along(seen.up_I3) / depth / TAN_Y) / 2 * HEIGHT
+    depth = along(frame.forward_I3)
+    x = (along(frame.right_I3) / depth / TAN_X + 1) / 2 * WIDTH
+    y = (1 - along(frame.up_I3) / depth / TAN_Y) / 2 * HEIGHT
     return np.stack([x, y, depth], -1)
 
 
@@ -92,7 +92,7 @@ def relationships(coords: Any, directions: Mapping[str, Any], eps: float = 0.2) 
 
     ``relationships(...)["left"][i]`` lists, in order, the objects j that are left of object i: those for
     which the offset from i to j has a dot product with the direction above ``eps``. Above and below are
-    no relations.
+    not relations.
     """
     coords_O3 = np.asarray(coords, np.float64).reshape(-1, 3)
     x, y, z = (coords_O3[None, :, i] - coords_O3[:, None, i] for i in range(3))

@@ -17,7 +17,7 @@ from hacore_clevr.words import Numbering, split_words
 
 _ANSWER = {answer: index for index, answer in enumerate(ANSWERS)}
 _FUNCTION = {function: index for index, function in enumerate(QUESTION_TYPES)}
-_NAMED = 50  # records that one line names before it only counts them
+_NAMED = 50  # how many records a line names; the others are only counted
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -105,7 +105,7 @@ class Collector:
         self._record.append(number)
 
     def finish(self) -> tuple[Columns, list[str]]:
-        """The columns, and the problems: those that are alike in one line, with their count."""
+        """The columns, and the problems: similar ones in one line, with their count."""
         columns = Columns(
             vocabulary=tuple(self._numbers),
             words=np.array(self._words, np.uint16),
@@ -192,8 +192,8 @@ def _last_function(record: dict[str, Any], wrong: list[str]) -> int:
     name = node.get("function", node.get("type")) if type(node) is dict else None
     index = _FUNCTION.get(name, -1) if type(name) is str else -1
     if index < 0:
-        found = f"program ends with {_shown(name or node or program)}"
-        wrong.append(f"{found}; the last function must be one of {', '.join(QUESTION_TYPES)}")
+        ending = f"program ends with {_shown(name or node or program)}"
+        wrong.append(f"{ending}; the last function must be one of {', '.join(QUESTION_TYPES)}")
     return index
 
 

@@ -30,15 +30,15 @@ class Clevr(Dataset[Config]):
     ``root`` is a prepared folder, or an official one, which is prepared on first use and kept in the
     cache. The splits are those of the folder; of CLEVR-CoGenT, trainA, valA and testA are called train,
     val and test, and valB and testB keep their names. Splits without answers can be predicted only.
-    ``dev_images`` makes a split dev of images that are not trained on then, so that a checkpoint can be
-    chosen without a look at val.
+    ``dev_images`` sets images of train aside as split dev, so that a checkpoint can be chosen without
+    looking at val.
 
-    question_types: one for each question family, called by its number and its programs' last function
+    question_types: one for each question family, named by its number and its programs' last function
     ("17 query_color"); "unknown" for questions without a program. groups: the five of the published
     scores. answers: always the same 28. Vocabulary and tokens: see ``hacore_clevr.words``. image_mean and
-    image_std are over all training images of the folder, whatever ``train_images``.
+    image_std are over all training images of the folder, regardless of ``train_images``.
 
-    DataError when there is no data, or its files are missing or damaged, or ``size`` is not theirs.
+    DataError when the data is missing, damaged or prepared at another ``size``.
     """
 
     answers = ANSWERS

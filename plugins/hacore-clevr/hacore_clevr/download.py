@@ -24,8 +24,8 @@ def download(config: DownloadConfig, tell: Tell) -> Outcome:
     """Fetches, checks and unpacks the archive into a folder of its name below ``output``.
 
     Interrupted at any point, the next call resumes: the transfer where it stopped, unpacking from its
-    beginning. The folder is there only when it is complete. DataError when the server fails, the
-    MD5 is another, there is no room, or the archive is damaged or unsafe.
+    beginning. The folder appears only when it is complete. DataError when the server fails, the
+    MD5 differs, the disk is full, or the archive is damaged or unsafe.
     """
     output = Path(config.output).expanduser() if config.output else cache_folder() / "clevr"
     archive = output / _file_name(config.url)

@@ -17,14 +17,14 @@ from hacore_clevr.domain import RADIUS, SIZES
 from hacore_clevr.programs import FUNCTIONS, OBJECT, OBJECTS, ProgramError, World, function_of, steps, unfold
 
 UNKNOWN = -1
-"""Stands for the set of a question's objects where nobody knows it."""
+"""Stands for an unknown set of a question's objects."""
 
 _REACH = {"sphere": (1.0, 1.0), "cylinder": (1.0, 1.4), "cube": (1.3, 1.5)}
 """How far an object reaches from its middle across and down the picture, in radii, seen from where CLEVR's
 camera stands; of cubes the mean over their turns."""
 
 _PASSES_ON = ("filter_", "union", "intersect")
-"""Beginnings of functions that only narrow or join sets: what they are given is not yet what is meant."""
+"""Prefixes of functions that only narrow or join sets: their inputs are not yet what is meant."""
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +36,7 @@ class Scenes:
 
     @classmethod
     def read(cls, scenes: Iterable[Any]) -> Scenes:
-        """From records of the official format; those that are wrong are left out, as ``verify`` tells."""
+        """From records of the official format; invalid ones are left out; ``verify`` reports them."""
         worlds, boxes = {}, {}
         for scene in scenes:
             try:
@@ -58,7 +58,7 @@ class Scenes:
             return UNKNOWN
 
     def table(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
-        """(I, O, 4) boxes of pictures, in order; not a number where a picture has fewer objects."""
+        """(I, O, 4) boxes of pictures, in order; NaN where a picture has fewer objects."""
         most = max((len(self.boxes[name]) for name in names if name in self.boxes), default=0)
         table = np.full((len(names), most, 4), np.nan, np.float32)
         for row, name in enumerate(names):

@@ -68,8 +68,8 @@ def image_names(root: Path, split: str) -> list[str]:
 def read_scenes(root: Path, split: str) -> Scenes | None:
     """The scenes of a split, None where there is no file of them.
 
-    What is wrong with a scene, or with the file from some place on, leaves the rest out: only an oracle
-    needs them. ``hacore data verify clevr`` tells what is wrong.
+    Invalid scenes, and what follows damage to the file, are left out: only an oracle needs scenes.
+    ``hacore data verify clevr`` reports what is wrong.
     """
     path = scenes_file(root, split)
     if not path.is_file():
@@ -85,7 +85,7 @@ def read_scenes(root: Path, split: str) -> Scenes | None:
 def read_questions(
     root: Path, split: str, images: Sequence[str] | None, scenes: Scenes | None = None
 ) -> tuple[Columns, list[str]]:
-    """The questions of a split and everything that is wrong with them, a line each.
+    """The questions of a split and every problem with them, one line each.
 
     images: names of the split's images, in the order of their rows; None if they are not known, then rows
     are -1. scenes: of the images, which tell the objects that questions are about. Questions with a problem

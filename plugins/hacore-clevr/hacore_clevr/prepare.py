@@ -39,7 +39,7 @@ def prepare(config: PrepareConfig, tell: Tell) -> Outcome:
 
     Interrupted at any point, the next call resumes. With any problem in the data nothing is finished:
     the outcome lists all of them, and once they are fixed the next call makes what is missing.
-    DataError when the folder is not CLEVR's, there is no room, or the output folder holds other things.
+    DataError when the folder is not CLEVR's, the disk is full, or the output folder holds other files.
     """
     root = official_folder(config.root, "data, with images and questions")
     names = choose_splits(root, find_splits(root), config.splits)

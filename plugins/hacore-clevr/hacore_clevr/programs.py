@@ -34,7 +34,7 @@ class World:
     """A scene compiled to bit sets.
 
     objects: how many. everything: all of them as a set. with_value: by attribute and value, the set of
-    objects that have it. related: by relation, for each object the set that stands so to it. values: by
+    objects that have it. related: by relation, for each object the set in that relation to it. values: by
     attribute, each object's value.
     """
 
@@ -73,10 +73,10 @@ class World:
 
 
 def _set(members: Any) -> int:
-    found = 0
+    objects = 0
     for member in members:
-        found |= 1 << member
-    return found
+        objects |= 1 << member
+    return objects
 
 
 def _related(scene: Mapping[str, Any], name: str, count: int) -> list[int]:
@@ -84,14 +84,14 @@ def _related(scene: Mapping[str, Any], name: str, count: int) -> list[int]:
     if not isinstance(rows, list) or len(rows) != count:
         raise ValueError(f"relationships.{name}: must be a list with an entry for each of {count} objects")
     for number, row in enumerate(rows):
-        if any(type(it) is not int or not 0 <= it < count for it in row):
+        if any(type(member) is not int or not 0 <= member < count for member in row):
             raise ValueError(f"relationships.{name}[{number}]: {row} must name objects from 0 to {count - 1}")
     return [_set(row) for row in rows]
 
 
-def members(found: int) -> list[int]:
+def members(objects: int) -> list[int]:
     """The objects of a set, in order."""
-    return [number for number in range(found.bit_length()) if found >> number & 1]
+    return [number for number in range(objects.bit_length()) if objects >> number & 1]
 
 
 @attrs.frozen
@@ -111,17 +111,17 @@ class Function:
 def _functions() -> dict[str, Function]:
     table = {
         "scene": Function((), OBJECTS, (), lambda world, _, __: world.everything),
-        "unique": Function((OBJECTS,), OBJECT, (), lambda _, it, __: _only(it[0])),
+        "unique": Function((OBJECTS,), OBJECT, (), lambda _, inputs, __: _only(inputs[0])),
         "relate": Function(
-            (OBJECT,), OBJECTS, (RELATIONS,), lambda world, it, value: world.related[value[0]][it[0]]
+            (OBJECT,), OBJECTS, (RELATIONS,), lambda world, inputs, value: world.related[value[0]][inputs[0]]
         ),
-        "count": Function((OBJECTS,), NUMBER, (), lambda _, it, __: it[0].bit_count()),
-        "exist": Function((OBJECTS,), TRUTH, (), lambda _, it, __: it[0] != 0),
-        "union": Function((OBJECTS, OBJECTS), OBJECTS, (), lambda _, it, __: it[0] | it[1]),
-        "intersect": Function((OBJECTS, OBJECTS), OBJECTS, (), lambda _, it, __: it[0] & it[1]),
-        "equal_integer": Function((NUMBER, NUMBER), TRUTH, (), lambda _, it, __: it[0] == it[1]),
-        "less_than": Function((NUMBER, NUMBER), TRUTH, (), lambda _, it, __: it[0] < it[1]),
-        "greater_than": Function((NUMBER, NUMBER), TRUTH, (), lambda _, it, __: it[0] > it[1]),
+        "count": Function((OBJECTS,), NUMBER, (), lambda _, inputs, __: inputs[0].bit_count()),
+        "exist": Function((OBJECTS,), TRUTH, (), lambda _, inputs, __: inputs[0] != 0),
+        "union": Function((OBJECTS, OBJECTS), OBJECTS, (), lambda _, inputs, __: inputs[0] | inputs[1]),
+        "intersect": Function((OBJECTS, OBJECTS), OBJECTS, (), lambda _, inputs, __: inputs[0] & inputs[1]),
+        "equal_integer": Function((NUMBER, NUMBER), TRUTH, (), lambda _, inputs, __: inputs[0] == inputs[1]),
+        "less_than": Function((NUMBER, NUMBER), TRUTH, (), lambda _, inputs, __: inputs[0] < inputs[1]),
+        "greater_than": Function((NUMBER, NUMBER), TRUTH, (), lambda _, inputs, __: inputs[0] > inputs[1]),
     }
     for attribute, allowed in ATTRIBUTES.items():
         table |= _of_attribute(attribute, allowed)
@@ -131,16 +131,23 @@ def _functions() -> dict[str, Function]:
 def _of_attribute(name: str, allowed: tuple[str, ...]) -> dict[str, Function]:
     return {
         f"filter_{name}": Function(
-            (OBJECTS,), OBJECTS, (allowed,), lambda world, it, value: it[0] & world.with_value[name][value[0]]
+            (OBJECTS,),
+            OBJECTS,
+            (allowed,),
+            lambda world, inputs, value: inputs[0] & world.with_value[name][value[0]],
         ),
-        f"query_{name}": Function((OBJECT,), name, (), lambda world, it, _: world.values[name][it[0]]),
+        f"query_{name}": Function(
+            (OBJECT,), name, (), lambda world, inputs, _: world.values[name][inputs[0]]
+        ),
         f"same_{name}": Function(
             (OBJECT,),
             OBJECTS,
             (),
-            lambda world, it, _: world.with_value[name][world.values[name][it[0]]] & ~(1 << it[0]),
+            lambda world, inputs, _: (
+                world.with_value[name][world.values[name][inputs[0]]] & ~(1 << inputs[0])
+            ),
         ),
-        f"equal_{name}": Function((name, name), TRUTH, (), lambda _, it, __: it[0] == it[1]),
+        f"equal_{name}": Function((name, name), TRUTH, (), lambda _, inputs, __: inputs[0] == inputs[1]),
     }
 
 
@@ -148,14 +155,14 @@ class _NotOne(Exception):
     """A set that should have had one member."""
 
 
-def _only(found: int) -> int:
-    if found.bit_count() != 1:
-        raise _NotOne(found.bit_count())
-    return found.bit_length() - 1
+def _only(objects: int) -> int:
+    if objects.bit_count() != 1:
+        raise _NotOne(objects.bit_count())
+    return objects.bit_length() - 1
 
 
 FUNCTIONS = _functions()
-"""By name, but for the composite ones of templates, which ``unfold`` writes out."""
+"""By name, except the composites of templates, which ``unfold`` writes out."""
 
 _PARTS = {
     "filter": (),
@@ -191,7 +198,10 @@ def unfold(program: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     for place, node in enumerate(program):
         name, values = function_of(node), values_of(node)
-        inputs = [at[it] if type(it) is int and 0 <= it < place else it for it in node.get("inputs", [])]
+        inputs = [
+            at[source] if type(source) is int and 0 <= source < place else source
+            for source in node.get("inputs", [])
+        ]
         base = name.removeprefix("relate_") if name.startswith("relate_") else name
         if base not in _PARTS:
             at += add(name, inputs, values)
@@ -212,7 +222,7 @@ def _attribute(place: int, function: str, value: str) -> str:
     for attribute, allowed in ATTRIBUTES.items():
         if value in allowed:
             return attribute
-    raise ProgramError(place, function, f"value {value!r} is of no attribute")
+    raise ProgramError(place, function, f"value {value!r} is not a value of any attribute")
 
 
 def steps(program: Sequence[Mapping[str, Any]], world: World) -> list[Any]:
@@ -231,9 +241,9 @@ def steps(program: Sequence[Mapping[str, Any]], world: World) -> list[Any]:
             raise ProgramError(place, name or "no function", f"unknown function {name!r}")
         _check(place, name, function, inputs, values, kinds)
         try:
-            outputs.append(function.run(world, [outputs[it] for it in inputs], values))
-        except _NotOne as found:
-            raise ProgramError(place, name, f"its input has {found} objects, not one") from None
+            outputs.append(function.run(world, [outputs[source] for source in inputs], values))
+        except _NotOne as error:
+            raise ProgramError(place, name, f"its input has {error} objects, not one") from None
         kinds.append(function.output)
     return outputs
 
@@ -242,13 +252,15 @@ def _check(
     place: int, name: str, function: Function, inputs: Any, values: list[str], kinds: list[str]
 ) -> None:
     if not isinstance(inputs, list) or len(inputs) != len(function.inputs):
-        found = len(inputs) if isinstance(inputs, list) else repr(inputs)
-        raise ProgramError(place, name, f"has {found} inputs; it takes {len(function.inputs)}")
-    for it, wanted in zip(inputs, function.inputs, strict=True):
-        if type(it) is not int or not 0 <= it < place:
-            raise ProgramError(place, name, f"input {it!r} is not an earlier node")
-        if kinds[it] != wanted:
-            raise ProgramError(place, name, f"input {it} is {_words(kinds[it])}; must be {_words(wanted)}")
+        count = len(inputs) if isinstance(inputs, list) else repr(inputs)
+        raise ProgramError(place, name, f"has {count} inputs; it takes {len(function.inputs)}")
+    for source, wanted in zip(inputs, function.inputs, strict=True):
+        if type(source) is not int or not 0 <= source < place:
+            raise ProgramError(place, name, f"input {source!r} is not an earlier node")
+        if kinds[source] != wanted:
+            raise ProgramError(
+                place, name, f"input {source} is {_words(kinds[source])}; must be {_words(wanted)}"
+            )
     if len(values) != len(function.values):
         raise ProgramError(place, name, f"has {len(values)} values; it takes {len(function.values)}")
     for value, allowed in zip(values, function.values, strict=True):
@@ -269,7 +281,7 @@ def execute(program: Sequence[Mapping[str, Any]], world: World) -> str:
     answer = steps(plain, world)[-1]
     kind = FUNCTIONS[function_of(plain[-1])].output
     if kind in (OBJECTS, OBJECT):
-        raise ProgramError(len(plain) - 1, function_of(plain[-1]), f"gives {kind}, which is no answer")
+        raise ProgramError(len(plain) - 1, function_of(plain[-1]), f"gives {kind}, which is not an answer")
     return normal_answer(answer)
 
 

@@ -1,4 +1,4 @@
-"""Looks for what is wrong with a folder in the official format: every answer is computed again."""
+"""Checks a folder in the official format: every answer is computed again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hacore_clevr.official import (
 from hacore_clevr.programs import ProgramError, World, execute, normal_answer
 
 TIE = 1e-4
-"""Offsets this near to the limit of a relation may fall to either side: the files' numbers are rounded."""
+"""Offsets this close to the limit of a relation may fall to either side: the files' numbers are rounded."""
 
 EVERY = 100_000
 """Questions between messages."""
@@ -44,7 +44,7 @@ class _Findings:
 def verify(config: VerifyConfig, tell: Tell) -> Outcome:
     """Every split of ``config.root``: questions, their programs on their scenes, scenes, images.
 
-    A split without a scenes file or without programs is checked as far as that goes, and the summary
+    A split without a scenes file or without programs is checked as far as possible, and the summary
     says how many answers were computed again. DataError when the folder is not CLEVR's.
     """
     root = Path(config.root).expanduser()
@@ -67,7 +67,7 @@ def verify(config: VerifyConfig, tell: Tell) -> Outcome:
 
 
 def _records(path: Path, key: str, findings: _Findings) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(place, record) of a list in a file; records that are no objects are left to who checks the fields."""
+    """(place, record) of a list in a file; records that are not objects are skipped here."""
     try:
         for place, record in enumerate(read_list(path, key)):
             if type(record) is dict:

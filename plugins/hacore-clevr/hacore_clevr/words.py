@@ -1,7 +1,7 @@
 """Questions to words, and words to numbers.
 
 A question becomes lower case; ``?`` and ``.`` are dropped, as every question ends with one of them;
-``,`` and ``;`` are words of their own, as they part a statement from what is asked about it; the rest is
+``,`` and ``;`` are words of their own, as they separate a statement from the question about it; the rest is
 split at white space. No question is ever cut. The vocabulary holds the words of the training questions in
 alphabetical order, after ``<pad>`` and ``<unk>``; other words are ``<unk>``.
 """

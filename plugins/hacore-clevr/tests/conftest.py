@@ -88,9 +88,10 @@ def scene(split, index):
         relation: [
             [
                 other
-                for other, it in enumerate(objects)
+                for other, thing in enumerate(objects)
                 if sum(
-                    (b - a) * d for a, b, d in zip(me["3d_coords"], it["3d_coords"], direction, strict=True)
+                    (b - a) * d
+                    for a, b, d in zip(me["3d_coords"], thing["3d_coords"], direction, strict=True)
                 )
                 > 0.2
             ]

@@ -53,7 +53,7 @@ def test_what_is_asked(data):
         "are there fewer cubes than big things",
     ]
     train = data.questions("train")
-    assert [data.answers[it] for it in train.answer[:8]] == [
+    assert [data.answers[number] for number in train.answer[:8]] == [
         "1",
         "gray",
         "no",
@@ -63,10 +63,10 @@ def test_what_is_asked(data):
         "no",
         "yes",
     ]
-    assert [data.question_types[it] for it in train.type[:4]] == list(data.question_types[:4])
+    assert [data.question_types[number] for number in train.type[:4]] == list(data.question_types[:4])
     test = data.questions("test")
     assert set(test.answer) == {-1}
-    assert {data.question_types[it] for it in test.type} == {"unknown"}
+    assert {data.question_types[number] for number in test.type} == {"unknown"}
 
 
 def test_groups_are_the_published_ones(data):
@@ -95,7 +95,7 @@ def test_words_of_the_training_questions_only(official, tmp_path):
     assert list(data.vocabulary[2:]) == sorted(set(" ".join(texts(data, "train")).split()))
     assert texts(data, "test")[3] == "are there fewer cubes than <unk> things"
     assert data.tokenize("Is it ENORMOUS?")[-1] == UNKNOWN
-    words = [data.vocabulary[it] for it in data.tokenize("There is a large cube; what color is it?")]
+    words = [data.vocabulary[number] for number in data.tokenize("There is a large cube; what color is it?")]
     assert " ".join(words) == "there is a large cube ; what color is it"
 
 
@@ -157,8 +157,8 @@ def test_first_images_and_questions(packed, data):
     for split in ("val", "test"):
         assert texts(both, split) == texts(data, split)
         assert len(both.images(split)) == len(data.images(split))
-    found = [it.fingerprint for it in (data, few, both, limited(train_questions=4))]
-    assert len(set(found)) == 4
+    fingerprints = [dataset.fingerprint for dataset in (data, few, both, limited(train_questions=4))]
+    assert len(set(fingerprints)) == 4
     for option, there in (("train_images", 6), ("train_questions", 24)):
         with pytest.raises(DataError, match=rf"data.{option} = 25; there are {there}, leave it out"):
             limited(**{option: 25})
@@ -280,13 +280,15 @@ def test_unknown_split_is_named(data):
 
 def test_declaring_imports_little():
     declared = hacore_declare()
-    (component,) = [it for it in declared if it.kind == "dataset"]
+    (component,) = [entry for entry in declared if entry.kind == "dataset"]
     assert (component.kind, component.name, component.config) == ("dataset", "clevr", Config)
-    assert {it.name for it in declared} == {"clevr"}
+    assert {entry.name for entry in declared} == {"clevr"}
     code = (
-        "import sys, hacore_clevr as it; it.hacore_declare();"
+        "import sys, hacore_clevr as package; package.hacore_declare();"
         "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-    assert found.stdout == "[]\n"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert process.stdout == "[]\n"

@@ -23,7 +23,9 @@ def made_scene(index, rng):
     def standing(relation, to):
         sign, axis = sign_axis[relation]
         origin = things[to]["3d_coords"][axis]
-        return [other for other, it in enumerate(things) if sign * (it["3d_coords"][axis] - origin) > 0.2]
+        return [
+            other for other, thing in enumerate(things) if sign * (thing["3d_coords"][axis] - origin) > 0.2
+        ]
 
     return {
         "image_filename": f"CLEVR_train_{index:06d}.png",
@@ -62,7 +64,7 @@ def sets_read(program, scene, replaced=None, stand_in=None):
         elif verb == "relate":
             result = set(scene["relationships"][node["value_inputs"][0]][given[0]])
         elif verb == "same":
-            result = {one for one, it in enumerate(objects) if it[rest] == objects[given[0]][rest]} - {
+            result = {one for one, thing in enumerate(objects) if thing[rest] == objects[given[0]][rest]} - {
                 given[0]
             }
         elif verb == "union":
@@ -100,7 +102,7 @@ def test_no_made_question_has_a_useless_part(scenes, questions):
 
 def test_useless_parts_are_those_that_plain_sets_find(scenes, questions):
     """Programs of made questions with other values, on other scenes; most are not valid there."""
-    rng, seen = random.Random(5), Counter()
+    rng, counts = random.Random(5), Counter()
     for question in questions * 12:
         scene = rng.choice(scenes)
         program = []
@@ -115,14 +117,14 @@ def test_useless_parts_are_those_that_plain_sets_find(scenes, questions):
         except ProgramError:
             continue
         expected = plainly_useless(program, scene)
-        found = useless_node(program, world)
-        if found is not None and program[found]["function"] not in ("relate", "union", "intersect"):
-            assert expected is None or expected > found  # both sides of a comparison are the same
-            seen["same"] += 1
+        useless = useless_node(program, world)
+        if useless is not None and program[useless]["function"] not in ("relate", "union", "intersect"):
+            assert expected is None or expected > useless  # both sides of a comparison are the same
+            counts["same"] += 1
             continue
-        assert found == expected
-        seen["useful" if found is None else program[found]["function"]] += 1
-    assert min(seen[name] for name in ("useful", "relate", "union")) > 20, seen
+        assert useless == expected
+        counts["useful" if useless is None else program[useless]["function"]] += 1
+    assert min(counts[name] for name in ("useful", "relate", "union")) > 20, counts
 
 
 def node(function, *inputs, values=()):

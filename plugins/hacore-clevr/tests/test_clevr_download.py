@@ -30,7 +30,7 @@ class Heard(Silent):
 class Server:
     """Serves ``content`` at any address, and keeps what it was asked for.
 
-    cuts: the body of each answer in turn ends after so many bytes. statuses: answered instead, in turn.
+    cuts: after how many bytes the body of each answer ends, in turn. statuses: answered instead, in turn.
     """
 
     def __init__(self, content):
@@ -51,31 +51,31 @@ class Server:
         self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
 
-    def answer(self, it):
-        asked = it.headers.get("Range")
-        self.asked.append((asked, it.headers.get("If-Range")))
+    def answer(self, handler):
+        asked = handler.headers.get("Range")
+        self.asked.append((asked, handler.headers.get("If-Range")))
         if self.statuses:
-            it.send_error(self.statuses.pop(0))
+            handler.send_error(self.statuses.pop(0))
             return
         start, total = 0, len(self.content)
-        if asked and self.ranges and it.headers.get("If-Range") in (None, *self.headers.values()):
+        if asked and self.ranges and handler.headers.get("If-Range") in (None, *self.headers.values()):
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= total:
-                it.send_response(416)
-                it.send_header("Content-Range", f"bytes */{total}")
-                it.end_headers()
+                handler.send_response(416)
+                handler.send_header("Content-Range", f"bytes */{total}")
+                handler.end_headers()
                 return
-            it.send_response(206)
-            it.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
         else:
-            it.send_response(200)
+            handler.send_response(200)
         for name, value in self.headers.items():
-            it.send_header(name, value)
+            handler.send_header(name, value)
         if self.length:
-            it.send_header("Content-Length", str(total - start))
-        it.end_headers()
+            handler.send_header("Content-Length", str(total - start))
+        handler.end_headers()
         body = self.content[start:]
-        it.wfile.write(body[: self.cuts.pop(0)] if self.cuts else body)
+        handler.wfile.write(body[: self.cuts.pop(0)] if self.cuts else body)
 
     def close(self):
         self.http.shutdown()
@@ -93,9 +93,9 @@ def content(official):
 
 @pytest.fixture
 def server(content):
-    made = Server(content)
-    yield made
-    made.close()
+    instance = Server(content)
+    yield instance
+    instance.close()
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +105,9 @@ def no_pauses(monkeypatch):
 
 def zipped(files, base=None):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            made.writestr(str(name.relative_to(base)) if base else name, data)
+            archive.writestr(str(name.relative_to(base)) if base else name, data)
     return buffer.getvalue()
 
 
@@ -180,7 +180,7 @@ def test_cut_connections_are_gone_on_with(server, official, tmp_path, headers):
     assert run(server, tmp_path / "here").problems == ()
     assert [asked for asked, _ in server.asked] == [None, "bytes=1000-", "bytes=1500-", "bytes=2200-"]
     validator = headers.get("Last-Modified", headers.get("ETag"))
-    assert [it for _, it in server.asked] == [None, *[validator] * 3]
+    assert [condition for _, condition in server.asked] == [None, *[validator] * 3]
     assert same_files(tmp_path / "here" / "CLEVR_mini", official)
 
 
@@ -368,7 +368,7 @@ def test_options(tmp_path):
     config = DownloadConfig()
     assert (config.url, config.md5) == (URL, MD5)
     assert config.md5 == "b11922020e72d0cd9154779b2d3d07d2"
-    (tool,) = [it for it in hacore_declare() if it.kind == "download"]
+    (tool,) = [entry for entry in hacore_declare() if entry.kind == "download"]
     assert (tool.config, tool.argument) == (DownloadConfig, None)
     for url in ("file:///etc/passwd", "CLEVR.zip"):
         with pytest.raises(ValueError, match="is not an address; it must begin with https:// or http://"):

@@ -28,7 +28,7 @@ SIZE = (32, 48)
 
 
 class Stop(Silent):
-    """Interrupts after so many reports of progress."""
+    """Interrupts after ``after`` reports of progress."""
 
     def __init__(self, after):
         self.left = after
@@ -91,22 +91,22 @@ def test_damage_is_found_and_named(round_trip, tmp_path):
     folder = tmp_path / "damaged"
     shutil.copytree(round_trip, folder)
     path = folder / "questions" / "CLEVR_val_questions.json"
-    held = read(folder, "questions", "val")
-    asked = held["questions"]
+    content = read(folder, "questions", "val")
+    asked = content["questions"]
     right = asked[7]["answer"]
     asked[7]["answer"] = next(answer for answer in ANSWERS if answer != right)
     program = asked[11]["program"]
     program[1]["inputs"] = [len(program) - 1]
-    path.write_text(json.dumps(held))
+    path.write_text(json.dumps(content))
     (folder / "images" / "train" / "CLEVR_train_000003.png").unlink()
     cut = folder / "images" / "test" / "CLEVR_test_000002.png"
     cut.write_bytes(cut.read_bytes()[:-40])
     scenes = folder / "scenes" / "CLEVR_test_scenes.json"
     scenes.write_bytes(scenes.read_bytes()[:-2000])
-    found = found_in(folder)
+    problems = found_in(folder)
 
     def named(*words):
-        return [line for line in found if all(word in line for word in words)]
+        return [line for line in problems if all(word in line for word in words)]
 
     assert named(f"{path}: question 7: answer '{asked[7]['answer']}'; its program gives '{right}'")
     assert named(f"{path}: question 11:", "node 1")
@@ -144,8 +144,10 @@ def test_files_have_the_official_fields(round_trip):
 
 def test_questions_are_numbered_over_the_whole_split(round_trip):
     asked = read(round_trip, "questions", "train")["questions"]
-    assert [it["question_index"] for it in asked] == list(range(1400))
-    assert [it["image_index"] for it in asked] == sorted(it["image_index"] for it in asked)
+    assert [question["question_index"] for question in asked] == list(range(1400))
+    assert [question["image_index"] for question in asked] == sorted(
+        question["image_index"] for question in asked
+    )
 
 
 def test_the_report_lies_beside_the_data(round_trip):
@@ -222,7 +224,7 @@ def test_what_is_there_already_is_kept(some):
 def test_other_files_are_not_touched(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(DataError, match="holds other files than generated data"):
+    with pytest.raises(DataError, match="holds files other than generated data"):
         make(tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
@@ -240,14 +242,14 @@ def test_nothing_is_left_beside_the_folder(tmp_path):
 
 def test_cogent_restricts_colors_by_split(tmp_path):
     make(tmp_path / "cogent", images=40, cogent=True, val_images=12, test_images=8)
-    seen = {}
+    pairs = {}
     for split, count in {"trainA": 20, "valA": 12, "testA": 8, "valB": 12, "testB": 8}.items():
         scenes = read(tmp_path / "cogent", "scenes", split)["scenes"]
         assert len(scenes) == count
         allowed = CONDITION_A if split.endswith("A") else CONDITION_B
-        seen[split] = {(it["shape"], it["color"]) for scene in scenes for it in scene["objects"]}
-        assert all(color in allowed[shape] for shape, color in seen[split])
-    assert {color for shape, color in seen["trainA"] if shape == "sphere"} == set(COLORS)
+        pairs[split] = {(thing["shape"], thing["color"]) for scene in scenes for thing in scene["objects"]}
+        assert all(color in allowed[shape] for shape, color in pairs[split])
+    assert {color for shape, color in pairs["trainA"] if shape == "sphere"} == set(COLORS)
     assert found_in(tmp_path / "cogent") == []
     assert Clevr(Config(root=str(tmp_path / "cogent"), size=SIZE)).splits == (
         "train",
@@ -289,7 +291,7 @@ def test_a_users_templates_are_asked(tmp_path):
     path = tmp_path / "own" / "mine.json"
     path.write_text(json.dumps([wording]))
     make(tmp_path / "data", images=10, templates=str(tmp_path / "own"))
-    texts = {it["question"] for it in read(tmp_path / "data", "questions", "train")["questions"]}
+    texts = {question["question"] for question in read(tmp_path / "data", "questions", "train")["questions"]}
     assert texts
     assert all(text.startswith("What number of ") for text in texts)
     assert found_in(tmp_path / "data") == []
@@ -302,12 +304,14 @@ def test_a_users_templates_are_asked(tmp_path):
 def test_families_are_chosen_by_their_file(tmp_path):
     make(tmp_path / "data", images=40, questions_per_image=12, families=("zero_hop", "single_and"))
     chosen = load_templates(only=("zero_hop", "single_and"))
-    assert {it.file for it in chosen} == {"zero_hop.json", "single_and.json"}
+    assert {template.file for template in chosen} == {"zero_hop.json", "single_and.json"}
     asked = read(tmp_path / "data", "questions", "train")["questions"]
-    assert {it["question_family_index"] for it in asked} == {it.family for it in chosen}
-    every = {it.family: it for it in load_templates()}
+    assert {question["question_family_index"] for question in asked} == {
+        template.family for template in chosen
+    }
+    every = {template.family: template for template in load_templates()}
     assert len(every) == 90
-    assert all(every[it.family].nodes == it.nodes for it in chosen)
+    assert all(every[template.family].nodes == template.nodes for template in chosen)
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,10 @@ def test_attributes_and_numbers_are_uniform():
     assert (np.abs(counts / 3000 - 1 / 8) < 0.03).all()
     values = {"size": SIZES, "shape": SHAPES, "material": MATERIALS, "color": COLORS}
     for name, names in values.items():
-        found = np.bincount(getattr(objects, f"{name}_IO").ravel())
-        assert len(found) == len(names)
+        frequencies = np.bincount(getattr(objects, f"{name}_IO").ravel())
+        assert len(frequencies) == len(names)
         # 30,000 draws: a deviation of at most 0.0029.
-        assert (np.abs(found / 30_000 - 1 / len(names)) < 0.013).all()
+        assert (np.abs(frequencies / 30_000 - 1 / len(names)) < 0.013).all()
     assert (np.abs(np.histogram(objects.rotation_IO, 12, (0, 360))[0] / 30_000 - 1 / 12) < 0.01).all()
     jitter = views.lights_I33 - np.array(LIGHTS)
     assert np.abs(jitter).max() <= 1
@@ -103,10 +103,10 @@ def test_conditions_of_cogent():
     first, second = ("gray", "blue", "brown", "yellow"), ("red", "green", "purple", "cyan")
     for allowed, cubes, cylinders in ((CONDITION_A, first, second), (CONDITION_B, second, first)):
         _, objects, _ = drawn(1, range(300), SceneOptions(allowed=allowed))
-        seen = {shape: set() for shape in SHAPES}
+        colors_of = {shape: set() for shape in SHAPES}
         for shape, color in zip(objects.shape_IO.ravel(), objects.color_IO.ravel(), strict=True):
-            seen[SHAPES[shape]].add(COLORS[color])
-        assert seen == {"cube": set(cubes), "cylinder": set(cylinders), "sphere": set(COLORS)}
+            colors_of[SHAPES[shape]].add(COLORS[color])
+        assert colors_of == {"cube": set(cubes), "cylinder": set(cylinders), "sphere": set(COLORS)}
 
 
 def test_shapes_that_are_not_allowed_do_not_occur():
@@ -158,8 +158,8 @@ def test_projection(seed):
         [look_at(position, point) for point in row] for position, row in zip(positions, points, strict=True)
     ]
     np.testing.assert_allclose(camera.project(points, positions), expected, rtol=1e-9, atol=1e-9)
-    seen = camera.axes(positions)
-    frame = np.stack([seen.right_I3, seen.up_I3, seen.forward_I3], 1)
+    view = camera.axes(positions)
+    frame = np.stack([view.right_I3, view.up_I3, view.forward_I3], 1)
     np.testing.assert_allclose(
         frame @ frame.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (3, 3, 3)), atol=1e-12
     )
@@ -169,9 +169,9 @@ def test_every_place_on_the_ground_is_in_the_picture():
     """And the middle of the smallest object wherever the camera is moved."""
     for height, positions in ((0.0, np.array([camera.POSITION])), (0.2, JITTERED)):
         square = np.array([[x, y, height] for x in (-3, 3) for y in (-3, 3)])
-        found = camera.project(np.stack([square] * len(positions)), positions)[..., :2]
-        assert found.min() > 0
-        assert (found < (480, 320)).all()
+        points = camera.project(np.stack([square] * len(positions)), positions)[..., :2]
+        assert points.min() > 0
+        assert (points < (480, 320)).all()
     np.testing.assert_allclose(camera.project(np.zeros((8, 1, 3)), JITTERED)[:, 0, :2], [[240, 160]] * 8)
 
 

@@ -117,10 +117,10 @@ def test_the_box_of_a_sphere_holds_its_outline(size):
         middle = np.array([x, y, radius])
         surface = noise.normal(size=(2000, 3))
         points = middle + radius * surface / np.linalg.norm(surface, axis=1, keepdims=True)
-        seen = project(np.vstack([middle, points])[None], np.array([POSITION]))[0]
-        thing = {"size": size, "shape": "sphere", "pixel_coords": seen[0].tolist()}
+        projected = project(np.vstack([middle, points])[None], np.array([POSITION]))[0]
+        thing = {"size": size, "shape": "sphere", "pixel_coords": projected[0].tolist()}
         left, top, right, bottom = object_boxes({"objects": [thing]})[0]
-        outline = seen[1:, :2] / [WIDTH, HEIGHT]
+        outline = projected[1:, :2] / [WIDTH, HEIGHT]
         # To a twentieth of its diameter: nearer points look a little larger.
         slack = 0.05 * (right - left), 0.05 * (bottom - top)
         np.testing.assert_allclose(outline.min(0), [left, top], atol=max(slack))

@@ -56,8 +56,8 @@ def test_questions_are_never_cut(words):
     record = {"question": question, "image_filename": "a.png", "question_index": 7}
     columns, problems = collect([record], ["a.png"])
     assert problems == []
-    (found,) = sentences(columns)
-    assert found == question[:-1].replace(",", " ,").replace(";", " ;").split()
+    (tokens,) = sentences(columns)
+    assert tokens == question[:-1].replace(",", " ,").replace(";", " ;").split()
 
 
 def test_splits_are_those_with_questions(official, make_official, tmp_path):
@@ -84,8 +84,8 @@ def test_released_format(official):
     assert columns.image.tolist() == [row for row in range(6) for _ in range(4)]
     assert columns.family.tolist() == [0, 1, 2, 3] * 6
     functions = ["count", "query_color", "exist", "less_than"]
-    assert [QUESTION_TYPES[it] for it in columns.function] == functions * 6
-    answers = [ANSWERS[it] for it in columns.answer]
+    assert [QUESTION_TYPES[number] for number in columns.function] == functions * 6
+    answers = [ANSWERS[number] for number in columns.answer]
     assert answers[:8] == ["1", "gray", "no", "yes", "1", "red", "no", "yes"]
     assert columns.ids.tolist() == list(range(24))
     assert sentences(columns)[4] == ["how", "many", "red", "things", "are", "there"]
@@ -97,9 +97,9 @@ def test_generated_format_reads_the_same(official, make_official, tmp_path):
     assert '"answer": 1' in text
     assert '"answer": true' in text
     assert '"function"' not in text
-    expected, found = read(official, "train")[0], read(generated, "train")[0]
+    expected, columns = read(official, "train")[0], read(generated, "train")[0]
     for name in ("words", "offsets", "image", "answer", "family", "function", "ids"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        np.testing.assert_array_equal(getattr(columns, name), getattr(expected, name))
 
 
 def test_split_without_answers(official):
@@ -133,7 +133,7 @@ def test_every_problem_is_named(official):
     columns, problems = read(official, "train")
     path = questions_file(official, "train")
     assert all(problem.startswith(f"{path}: ") and "\n" not in problem for problem in problems)
-    found = [problem.removeprefix(f"{path}: ") for problem in problems]
+    messages = [problem.removeprefix(f"{path}: ") for problem in problems]
     for expected in [
         '2 questions (1, 17): answer "mauve" is unknown; the answers are 0, 1, ',
         "question 2: 'question' is \" ? \"; must be a text with at least one word",
@@ -152,8 +152,8 @@ def test_every_problem_is_named(official):
         "question 16: 'question_family_index' is -3; must be an integer in",
         "question 18: has no 'question_index'; must be an integer in",
     ]:
-        assert sum(problem.startswith(expected) for problem in found) == 1, (expected, found)
-    assert len(found) == 16
+        assert sum(problem.startswith(expected) for problem in messages) == 1, (expected, messages)
+    assert len(messages) == 16
     assert 0 not in columns.ids[1:]
 
 

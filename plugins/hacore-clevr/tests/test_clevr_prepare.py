@@ -56,10 +56,10 @@ def run(official, output, tell=None, **options):
 
 def files(folder):
     """Content of every file but for what names the place of the official folder."""
-    found = {path.name: path.read_bytes() for path in folder.iterdir()}
-    described = json.loads(found.pop("pack.json"))
+    contents = {path.name: path.read_bytes() for path in folder.iterdir()}
+    described = json.loads(contents.pop("pack.json"))
     del described["source"]
-    return {**found, "pack.json": described}
+    return {**contents, "pack.json": described}
 
 
 def plain(path):
@@ -110,9 +110,9 @@ def test_reducing_does_not_alias(tmp_path):
     pixels = np.zeros((320, 480, 3), np.uint8)
     pixels[::2, ::2] = pixels[1::2, 1::2] = 255
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    found = decode.read_image(tmp_path / "a.png", (128, 128))
-    assert found.shape == (3, 128, 128)
-    assert np.abs(found[:, 2:-2, 2:-2].astype(int) - 127).max() <= 8
+    image = decode.read_image(tmp_path / "a.png", (128, 128))
+    assert image.shape == (3, 128, 128)
+    assert np.abs(image[:, 2:-2, 2:-2].astype(int) - 127).max() <= 8
 
 
 def test_processes_make_the_same_bytes(official, output, tmp_path):
@@ -228,11 +228,11 @@ def test_all_damage_is_named_and_nothing_is_finished(official, output, tmp_path)
     good = path.read_text()
     path.write_text(good[:-300])
     outcome = run(official, output)
-    found = "\n".join(outcome.problems)
-    assert f"{cut}: no image can be read (" in found
-    assert f"{text}: no image can be read (" in found
-    assert "4 questions (4, 5, 6, 7): image CLEVR_test_000001.png is not among the split's images" in found
-    assert f"{path}: is cut off after" in found
+    listing = "\n".join(outcome.problems)
+    assert f"{cut}: no image can be read (" in listing
+    assert f"{text}: no image can be read (" in listing
+    assert "4 questions (4, 5, 6, 7): image CLEVR_test_000001.png is not among the split's images" in listing
+    assert f"{path}: is cut off after" in listing
     assert len(outcome.problems) == 4
     assert not output.exists()
     with pytest.raises(DataError, match=r"pack\.json: the file is missing"):
@@ -326,22 +326,22 @@ def test_pack_of_generated_data(tmp_path):
         }
         for row, name in enumerate(names)
     ]
-    pack = PackWriter(unfinished(folder), "train", 3, (2, 4))
+    writer = PackWriter(unfinished(folder), "train", 3, (2, 4))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 2, 4), np.uint8)
-    pack.write(0, pixels)
+    writer.write(0, pixels)
     columns, problems = collect(records, names)
     assert problems == []
-    made = publish(
+    pack = publish(
         folder,
         size=(2, 4),
-        images={"train": pack.finish()},
+        images={"train": writer.finish()},
         questions={"train": columns},
         names={"train": names},
         source={"seed": 1},
     )
-    assert (made.types, made.source) == (("5 count",), {"seed": 1})
-    np.testing.assert_array_equal(made.images("train"), pixels)
-    assert made.questions("train").answer.tolist() == [0, 1, 2]
+    assert (pack.types, pack.source) == (("5 count",), {"seed": 1})
+    np.testing.assert_array_equal(pack.images("train"), pixels)
+    assert pack.questions("train").answer.tolist() == [0, 1, 2]
     assert check_pack(folder) == []
 
 
@@ -360,16 +360,16 @@ def test_check_reads_everything(official, output):
     problems = check_pack(output)
     way_out = f"; delete the folder {output} and make it again"
     assert all(problem.endswith(way_out) for problem in problems)
-    found = {Path(problem.split(": ")[0]).name: problem.split(": ")[1] for problem in problems}
-    assert found["train.images.npy"].startswith("the content is damaged, SHA-256 ")
-    assert found["val.questions.npz"].startswith("the content is damaged, SHA-256 ")
-    assert found["test.images.npy"].startswith("100 bytes found, 488 expected")
-    assert found["test.questions.npz"].startswith("the file is missing")
+    problem_of = {Path(problem.split(": ")[0]).name: problem.split(": ")[1] for problem in problems}
+    assert problem_of["train.images.npy"].startswith("the content is damaged, SHA-256 ")
+    assert problem_of["val.questions.npz"].startswith("the content is damaged, SHA-256 ")
+    assert problem_of["test.images.npy"].startswith("100 bytes found, 488 expected")
+    assert problem_of["test.questions.npz"].startswith("the file is missing")
     assert len(problems) == 4
 
 
 def test_the_tools_are_declared():
-    found = {it.kind: it for it in hacore_declare()}
-    assert found["prepare"].config is PrepareConfig
-    assert found["prepare"].argument == "root"
+    tools = {tool.kind: tool for tool in hacore_declare()}
+    assert tools["prepare"].config is PrepareConfig
+    assert tools["prepare"].argument == "root"
     assert writer.SHARD == 64

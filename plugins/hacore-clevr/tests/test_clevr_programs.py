@@ -70,7 +70,9 @@ def programs(draw):
     """A program whose every node takes what it should."""
     program, kinds = [], []
     for _ in range(draw(st.integers(1, 14))):
-        fitting = [name for name, it in FUNCTIONS.items() if all(kind in kinds for kind in it.inputs)]
+        fitting = [
+            name for name, function in FUNCTIONS.items() if all(kind in kinds for kind in function.inputs)
+        ]
         function = FUNCTIONS[name := draw(st.sampled_from(fitting))]
         program.append(
             {
@@ -88,8 +90,8 @@ def programs(draw):
 
 @settings(deadline=None, max_examples=400)
 @given(scenes(), programs())
-def test_every_node_gives_what_the_plain_executor_gives(scene, made):
-    program, kinds = made
+def test_every_node_gives_what_the_plain_executor_gives(scene, typed_program):
+    program, kinds = typed_program
     expected = plainly(program, scene)
     world = World.from_scene(scene)
     if None in expected:
@@ -98,11 +100,11 @@ def test_every_node_gives_what_the_plain_executor_gives(scene, made):
             steps(program, world)
         assert error.value.node == node
         return
-    found = [
+    outputs = [
         members(output) if kind == "a set of objects" else output
         for output, kind in zip(steps(program, world), kinds, strict=True)
     ]
-    assert found == expected
+    assert outputs == expected
     # The public generator's field names mean the same.
     other = [
         {"type": node["function"], "inputs": node["inputs"], "side_inputs": node["value_inputs"]}
@@ -175,12 +177,12 @@ def test_answers_are_strings_and_composites_are_understood(program, answer):
     world = World.from_scene(SCENE)
     assert execute(program, world) == answer
     plain = unfold(program)
-    assert all(it["function"] in FUNCTIONS for it in plain)
+    assert all(step["function"] in FUNCTIONS for step in plain)
     assert execute(plain, world) == answer
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "message"),
     [
         ([], "the program has no nodes"),
         ([node("scene"), node("counts", 0)], "node 1 (counts): unknown function 'counts'"),
@@ -193,13 +195,16 @@ def test_answers_are_strings_and_composites_are_understood(program, answer):
         ([{"function": "scene", "inputs": None}], "node 0 (scene): has None inputs; it takes 0"),
         ([node("scene", values=["red"])], "node 0 (scene): has 1 values; it takes 0"),
         ([node("scene"), node("filter_size", 0, values=["big"])], "value 'big'; must be one of small, large"),
-        ([node("scene"), node("filter_exist", 0, values=["big"])], "value 'big' is of no attribute"),
+        (
+            [node("scene"), node("filter_exist", 0, values=["big"])],
+            "value 'big' is not a value of any attribute",
+        ),
         (
             [node("scene"), node("query_size", 0)],
             "input 0 is a set of objects; must be an object",
         ),
         ([node("scene"), node("unique", 0)], "node 1 (unique): its input has 3 objects, not one"),
-        ([node("scene")], "node 0 (scene): gives a set of objects, which is no answer"),
+        ([node("scene")], "node 0 (scene): gives a set of objects, which is not an answer"),
         (
             [
                 node("scene"),
@@ -212,8 +217,8 @@ def test_answers_are_strings_and_composites_are_understood(program, answer):
         ),
     ],
 )
-def test_a_wrong_program_names_its_node(program, said):
-    with pytest.raises(ProgramError, match=re.escape(said)):
+def test_a_wrong_program_names_its_node(program, message):
+    with pytest.raises(ProgramError, match=re.escape(message)):
         execute(program, World.from_scene(SCENE))
 
 

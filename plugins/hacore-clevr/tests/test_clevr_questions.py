@@ -84,12 +84,16 @@ def test_yes_and_no_are_balanced(questions):
 def test_blocks_made_apart_and_in_any_order_are_the_same(scenes, questions, templates):
     for block in (2, 0):
         some = [scene for scene in scenes if scene["image_index"] // BLOCK == block]
-        made = list(make_block(some, count=10, seed=5, split="train", block=block, templates=templates))
+        block_questions = list(
+            make_block(some, count=10, seed=5, split="train", block=block, templates=templates)
+        )
         wanted = [question for question in questions if question["image_index"] // BLOCK == block]
-        for mine, whole in zip(made, wanted, strict=True):
+        for mine, whole in zip(block_questions, wanted, strict=True):
             assert mine | {"question_index": 0} == whole | {"question_index": 0}
     other = make_questions(scenes[:BLOCK], 10, 6, "train", templates)
-    assert [it["question"] for it in other] != [it["question"] for it in questions[: len(other)]]
+    assert [question["question"] for question in other] != [
+        question["question"] for question in questions[: len(other)]
+    ]
 
 
 def test_a_folder_of_templates_loads_and_its_mistakes_are_all_named(tmp_path):

@@ -118,20 +118,20 @@ def check_faces(shape, origin, direction, half, distance, face):
 def first_objects(views, objects, scene, size):
     """(H, W): nearest object by closed formulas of each shape, all objects, float64."""
     height, width = size
-    seen = camera.axes(views.camera_I3)
+    frame = camera.axes(views.camera_I3)
     x = (2 * (np.arange(width) + 0.5) / width - 1)[None, :, None] * (16 / 35)
     y = (1 - 2 * (np.arange(height) + 0.5) / height)[:, None, None] * (16 / 35 * 2 / 3)
-    ray = seen.forward_I3[scene] + x * seen.right_I3[scene] + y * seen.up_I3[scene]
-    best, found = np.full(size, np.inf), np.full(size, -1)
+    ray = frame.forward_I3[scene] + x * frame.right_I3[scene] + y * frame.up_I3[scene]
+    best, nearest = np.full(size, np.inf), np.full(size, -1)
     for place in range(views.count_I[scene]):
         half = objects.half_height_IO()[scene, place]
         eye = views.camera_I3[scene] - [*objects.xy_IO2[scene, place], half]
         angle = np.deg2rad(objects.rotation_IO[scene, place])
         turn = np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
         depth = closed_form(SHAPES[objects.shape_IO[scene, place]], turn @ eye, ray @ turn.T, half)
-        found[depth < best] = place
+        nearest[depth < best] = place
         best = np.minimum(best, depth)
-    return found
+    return nearest
 
 
 def closed_form(shape, o, d, half):
@@ -240,16 +240,16 @@ def draw_with_every_pair(views, objects, size, plain=True):
 
 def test_leaving_out_far_objects_changes_nothing():
     views, objects = random_scenes(20, seed=4)
-    found = render.render(views, objects, SIZE)
-    assert torch.equal(found, draw_with_every_pair(views, objects, SIZE))
+    image = render.render(views, objects, SIZE)
+    assert torch.equal(image, draw_with_every_pair(views, objects, SIZE))
 
 
 def test_plain_pixels_need_one_ray():
     views, objects = random_scenes(20, seed=5)
-    found = render.render(views, objects, SIZE).int()
+    image = render.render(views, objects, SIZE).int()
     full = draw_with_every_pair(views, objects, SIZE, plain=False).int()
-    assert not torch.equal(found, full)
-    difference = (found - full).abs()
+    assert not torch.equal(image, full)
+    difference = (image - full).abs()
     assert difference.float().mean() < 0.15
     assert (difference > 8).float().mean() < 1e-3
 

@@ -20,18 +20,18 @@ def test_counts_shares_and_lengths():
         {"question": "Any?", "program": [{"type": "exist"}], "answer": False, "question_family_index": 1},
         {"question": "What then?"},
     ]
-    found = report(questions, [{"objects": [1, 2, 3]}, {"objects": [1, 2, 3]}, {"objects": [1]}])
-    assert (found["questions"], found["scenes"]) == (5, 3)
-    assert found["families"] == {
+    summary = report(questions, [{"objects": [1, 2, 3]}, {"objects": [1, 2, 3]}, {"objects": [1]}])
+    assert (summary["questions"], summary["scenes"]) == (5, 3)
+    assert summary["families"] == {
         "-1": {"questions": 1, "answers": {"unknown": 1}},
         "0": {"questions": 2, "answers": {"3": 1, "0": 1}},
         "1": {"questions": 2, "answers": {"yes": 1, "no": 1}},
     }
-    assert found["groups"] == {"count": 0.4, "exist": 0.4, "unknown": 0.2}
-    assert found["words"] == {"min": 1, "mean": 3.4, "max": 6}
-    assert found["objects"] == {"1": 1, "3": 2}
-    assert found["answers"]["yes"] == 1
-    json.dumps(found)
+    assert summary["groups"] == {"count": 0.4, "exist": 0.4, "unknown": 0.2}
+    assert summary["words"] == {"min": 1, "mean": 3.4, "max": 6}
+    assert summary["objects"] == {"1": 1, "3": 2}
+    assert summary["answers"]["yes"] == 1
+    json.dumps(summary)
 
 
 def test_known_shares_are_of_all_families():

@@ -14,12 +14,12 @@ CROWDED = SceneOptions(min_objects=7, max_objects=8)
 
 
 @pytest.fixture(scope="module")
-def made():
+def scene_set():
     return make_scenes(11, "val", 20, 24, size=(48, 72))
 
 
-def test_scenes_have_the_official_fields(made):
-    records, pictures = made
+def test_scenes_have_the_official_fields(scene_set):
+    records, pictures = scene_set
     assert pictures.shape == (24, 3, 48, 72)
     assert pictures.dtype == np.uint8
     assert json.loads(json.dumps(records)) == records
@@ -52,8 +52,8 @@ def test_scenes_have_the_official_fields(made):
             assert 6 < depth < 17
 
 
-def test_relationships_follow_from_the_written_coordinates(made):
-    for record in made[0]:
+def test_relationships_follow_from_the_written_coordinates(scene_set):
+    for record in scene_set[0]:
         assert list(record["relationships"]) == ["left", "right", "front", "behind"]
         for name in RELATIONS:
             direction = record["directions"][name]
@@ -74,8 +74,8 @@ def test_relationships_follow_from_the_written_coordinates(made):
         assert total == count * (count - 1) // 2
 
 
-def test_left_is_left_in_the_picture(made):
-    for record in made[0]:
+def test_left_is_left_in_the_picture(scene_set):
+    for record in scene_set[0]:
         behind = record["relationships"]["behind"]
         for row, one in enumerate(record["objects"]):
             for other in behind[row]:
@@ -133,8 +133,8 @@ def test_nothing_is_drawn_again_where_hidden_objects_are_allowed():
     np.testing.assert_array_equal(final.xy_IO2[placed], first.xy_IO2[placed])
 
 
-def test_a_scene_is_the_same_however_many_are_made(made):
-    records, pictures = made
+def test_a_scene_is_the_same_however_many_are_made(scene_set):
+    records, pictures = scene_set
     for start, count in ((20, 1), (43, 1), (25, 7)):
         some, shown = make_scenes(11, "val", start, count, size=(48, 72))
         rows = slice(start - 20, start - 20 + count)
@@ -142,16 +142,16 @@ def test_a_scene_is_the_same_however_many_are_made(made):
         np.testing.assert_array_equal(shown, pictures[rows])
 
 
-def test_a_scene_is_the_same_at_any_size_of_its_picture(made):
-    assert make_scenes(11, "val", 20, 4, size=(20, 20))[0] == made[0][:4]
+def test_a_scene_is_the_same_at_any_size_of_its_picture(scene_set):
+    assert make_scenes(11, "val", 20, 4, size=(20, 20))[0] == scene_set[0][:4]
 
 
-def test_seeds_and_splits_differ(made):
+def test_seeds_and_splits_differ(scene_set):
     for seed, split in ((12, "val"), (11, "train")):
         records, pictures = make_scenes(seed, split, 20, 4, size=(48, 72))
         for row in range(4):
-            assert records[row]["objects"] != made[0][row]["objects"]
-            assert (pictures[row] != made[1][row]).mean() > 0.05
+            assert records[row]["objects"] != scene_set[0][row]["objects"]
+            assert (pictures[row] != scene_set[1][row]).mean() > 0.05
 
 
 def test_no_scenes():

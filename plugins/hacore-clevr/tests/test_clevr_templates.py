@@ -48,7 +48,9 @@ def test_the_families_are_those_of_the_paper():
         "two_hop": 6,
         "zero_hop": 6,
     }
-    last = Counter(re.sub("^filter_|^relate_filter_", "", it.nodes[-1].function) for it in templates)
+    last = Counter(
+        re.sub("^filter_|^relate_filter_", "", template.nodes[-1].function) for template in templates
+    )
     assert last["count"] == 21
     assert last["exist"] == 12
     assert sum(last[f"query_{name}"] for name in DESCRIBED.values()) == 32
@@ -59,9 +61,9 @@ def test_the_families_are_those_of_the_paper():
 
 def test_every_wording_of_the_package_says_every_value():
     for template in load_templates():
-        said = {slot for node in template.nodes for slot in node.slots} - template.empty
+        slots = {slot for node in template.nodes for slot in node.slots} - template.empty
         for wording in template.wordings:
-            assert said <= wording.slots, wording.text
+            assert slots <= wording.slots, wording.text
             assert wording.text.endswith("?")
 
 
@@ -84,42 +86,46 @@ def spoiled(change):
 
 
 MISTAKES = {
-    "params is missing": lambda it: it.pop("params"),
-    "params: {'type': 'Size'} has no name such as <Z2>": lambda it: it["params"].append({"type": "Size"}),
-    "parameter <Z9>: type 'Length' is not one of": lambda it: it["params"].append(
+    "params is missing": lambda family: family.pop("params"),
+    "params: {'type': 'Size'} has no name such as <Z2>": lambda family: family["params"].append(
+        {"type": "Size"}
+    ),
+    "parameter <Z9>: type 'Length' is not one of": lambda family: family["params"].append(
         {"type": "Length", "name": "<Z9>"}
     ),
-    "parameter <C> is declared twice": lambda it: it["params"].append(it["params"][1]),
-    "node 1: unknown type 'filter_one'": lambda it: it["nodes"][1].update(type="filter_one"),
-    "node 1: input 2 of filter_unique is not a node before it": lambda it: it["nodes"][1].update(inputs=[2]),
-    "node 1: inputs of filter_unique are []; 1 expected": lambda it: it["nodes"][1].update(inputs=[]),
-    "node 2: relate_filter_exist reads an object, but node 0 gives": lambda it: it["nodes"][2].update(
+    "parameter <C> is declared twice": lambda family: family["params"].append(family["params"][1]),
+    "node 1: unknown type 'filter_one'": lambda family: family["nodes"][1].update(type="filter_one"),
+    "node 1: input 2 of filter_unique is not a node before it": lambda family: family["nodes"][1].update(
+        inputs=[2]
+    ),
+    "node 1: inputs of filter_unique are []; 1 expected": lambda family: family["nodes"][1].update(inputs=[]),
+    "node 2: relate_filter_exist reads an object, but node 0 gives": lambda family: family["nodes"][2].update(
         inputs=[0]
     ),
-    "node 1: side_inputs of filter_unique are ['<Z2>']; 4 expected": lambda it: it["nodes"][1].update(
+    "node 1: side_inputs of filter_unique are ['<Z2>']; 4 expected": lambda family: family["nodes"][1].update(
         side_inputs=["<Z2>"]
     ),
-    "node 2: side input '<R7>' of relate_filter_exist is not a parameter": lambda it: it["nodes"][2][
+    "node 2: side input '<R7>' of relate_filter_exist is not a parameter": lambda family: family["nodes"][2][
         "side_inputs"
     ].__setitem__(0, "<R7>"),
-    "node 2: relate_filter_exist takes a relation, but <Z> is a size": lambda it: it["nodes"][2][
+    "node 2: relate_filter_exist takes a relation, but <Z> is a size": lambda family: family["nodes"][2][
         "side_inputs"
     ].__setitem__(0, "<Z>"),
-    "the last node gives an object, no answer": lambda it: it["nodes"].pop(),
-    "nodes: at least one is expected": lambda it: it.update(nodes=[]),
-    "text: at least one wording is expected": lambda it: it.update(text=[]),
-    "text 0: slot <Q> is not a parameter of params": lambda it: it.update(text=["Is <Q> there?"]),
-    "text 0: the brackets of 'Is [the [big]] <S> there?' do not match": lambda it: it.update(
+    "the last node gives an object, which is not an answer": lambda family: family["nodes"].pop(),
+    "nodes: at least one is expected": lambda family: family.update(nodes=[]),
+    "text: at least one wording is expected": lambda family: family.update(text=[]),
+    "text 0: slot <Q> is not a parameter of params": lambda family: family.update(text=["Is <Q> there?"]),
+    "text 0: the brackets of 'Is [the [big]] <S> there?' do not match": lambda family: family.update(
         text=["Is [the [big]] <S> there?"]
     ),
-    "text: no wording says all of the parameters": lambda it: it.update(text=["Is there a <S>?"]),
-    "constraint 0: type 'ALL_NEQ' is not one of NULL, OUT_NEQ": lambda it: it.update(
+    "text: no wording says all of the parameters": lambda family: family.update(text=["Is there a <S>?"]),
+    "constraint 0: type 'ALL_NEQ' is not one of NULL, OUT_NEQ": lambda family: family.update(
         constraints=[{"type": "ALL_NEQ", "params": [0, 1]}]
     ),
-    "constraint 0: '<R>' is no parameter of params that can be empty": lambda it: it.update(
+    "constraint 0: '<R>' is not a parameter of params that can be empty": lambda family: family.update(
         constraints=[{"type": "NULL", "params": ["<R>"]}]
     ),
-    "constraint 0: params of OUT_NEQ are [1, 7]; give two different nodes": lambda it: it.update(
+    "constraint 0: params of OUT_NEQ are [1, 7]; give two different nodes": lambda family: family.update(
         constraints=[{"type": "OUT_NEQ", "params": [1, 7]}]
     ),
 }
@@ -147,7 +153,7 @@ def test_all_mistakes_of_all_files_are_named_at_once(tmp_path):
         assert any(line.startswith(f"mine.json: family {index}: {message}") for line in lines)
     assert any(line.startswith("cut.json: cannot be read as JSON") for line in lines)
     assert "table.json: a list of families is expected" in lines
-    assert lines[0] == f"{tmp_path}: {len(lines) - 1} found in question templates; mend them:"
+    assert lines[0] == f"{tmp_path}: {len(lines) - 1} found in question templates; fix them:"
 
 
 def test_a_folder_without_templates_is_named(tmp_path):
@@ -156,7 +162,7 @@ def test_a_folder_without_templates_is_named(tmp_path):
             load_templates(folder)
 
 
-def said(text, values, parameters=TWICE):
+def sayings(text, values, parameters=TWICE):
     """Everything that a wording can say."""
     values = dict.fromkeys(parameters, "") | values
     wording = parse_wording(text, parameters)
@@ -164,26 +170,26 @@ def said(text, values, parameters=TWICE):
 
 
 def test_synonyms_and_optional_words():
-    assert said("Is a <Z> <C> <M> <S> [out] there?", {"<Z>": "large", "<S>": "cube"}) == {
+    assert sayings("Is a <Z> <C> <M> <S> [out] there?", {"<Z>": "large", "<S>": "cube"}) == {
         f"Is a {size} {shape}{out} there?"
         for size in ("large", "big")
         for shape in ("cube", "block")
         for out in ("", " out")
     }
-    assert said("<C> <S>s, are there any?", {"<C>": "red"}) == {
+    assert sayings("<C> <S>s, are there any?", {"<C>": "red"}) == {
         "Red things, are there any?",
         "Red objects, are there any?",
     }
 
 
 def test_articles_fit_what_follows():
-    assert said("Is a <S> there?", {}) == {"Is a thing there?", "Is an object there?"}
-    assert said("Is an <S> there?", {"<S>": "cylinder"}) == {"Is a cylinder there?"}
+    assert sayings("Is a <S> there?", {}) == {"Is a thing there?", "Is an object there?"}
+    assert sayings("Is an <S> there?", {"<S>": "cylinder"}) == {"Is a cylinder there?"}
 
 
 def test_optional_words_around_a_value_are_always_said():
-    assert said("Is it [in <C> paint]?", {"<C>": "red"}) == {"Is it in red paint?"}
-    assert said("Is it [in <C> paint]?", {}) == {"Is it?", "Is it in paint?"}
+    assert sayings("Is it [in <C> paint]?", {"<C>": "red"}) == {"Is it in red paint?"}
+    assert sayings("Is it [in <C> paint]?", {}) == {"Is it?", "Is it in paint?"}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +199,7 @@ def test_optional_words_around_a_value_are_always_said():
 def test_other_is_said_only_of_what_might_be_the_same(first, second, other):
     values = {"<C>": first, "<C2>": second, "<S2>": "cylinder", "<S>": "cylinder"}
     for text in ("Is another <C2> <S2> like the <C> <S>?", "Which other <C2> <S2> is like the <C> <S>?"):
-        for sentence in said(text, values):
+        for sentence in sayings(text, values):
             assert ("other " in sentence) == other
             assert "  " not in sentence
 

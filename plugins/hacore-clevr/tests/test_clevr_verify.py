@@ -17,9 +17,9 @@ def problems(root, **options):
 def change(root, kind, split, make):
     """Rewrite a file of the folder; make changes the list in it."""
     path = root / kind / f"CLEVR_{split}_{kind}.json"
-    held = json.loads(path.read_text())
-    make(held[kind])
-    path.write_text(json.dumps(held))
+    content = json.loads(path.read_text())
+    make(content[kind])
+    path.write_text(json.dumps(content))
     return path
 
 
@@ -76,24 +76,24 @@ def test_missing_and_damaged_images_are_found(official):
     other = folder / "CLEVR_train_000009.png"
     other.write_bytes((folder / "CLEVR_train_000003.png").read_bytes())
     scenes = official / "scenes" / "CLEVR_train_scenes.json"
-    found = problems(official)
-    assert found[0].startswith(
+    messages = problems(official)
+    assert messages[0].startswith(
         f"{official / 'questions' / 'CLEVR_train_questions.json'}: 4 questions (4, 5, 6, 7): "
     )
-    assert found[1] == f"{scenes}: scene 1: image CLEVR_train_000001.png is missing in {folder}"
-    assert found[2] == f"{other}: has no scene"
-    assert found[3].startswith(f"{cut}: cannot be decoded (")
-    assert len(found) == 4
-    assert problems(official, pictures=False) == found[:3]
+    assert messages[1] == f"{scenes}: scene 1: image CLEVR_train_000001.png is missing in {folder}"
+    assert messages[2] == f"{other}: has no scene"
+    assert messages[3].startswith(f"{cut}: cannot be decoded (")
+    assert len(messages) == 4
+    assert problems(official, pictures=False) == messages[:3]
 
 
 def test_cut_files_are_found_and_the_rest_is_checked(official):
     for kind in ("questions", "scenes"):
         path = official / kind / f"CLEVR_train_{kind}.json"
         path.write_text(path.read_text()[:-300])
-    found = problems(official)
-    assert sum("is cut off after" in line for line in found) >= 2
-    assert sum("CLEVR_val" in line for line in found) == 0
+    messages = problems(official)
+    assert sum("is cut off after" in line for line in messages) >= 2
+    assert sum("CLEVR_val" in line for line in messages) == 0
 
 
 def test_wrong_scenes_are_found(official):
@@ -104,13 +104,13 @@ def test_wrong_scenes_are_found(official):
         del scenes[4]["directions"]
 
     path = change(official, "scenes", "train", spoil)
-    found = problems(official)
-    assert f"{path}: scene 0: relationships.left[1] is []; by the coordinates it is [0]" in found
-    assert f"{path}: scene 1: object 2: shape 'cone'; must be one of cube, sphere, cylinder" in found
-    assert f"{path}: scene 3: image_index 3 was used before" in found
-    assert f"{path}: scene 4: has no 'directions'" in found
+    messages = problems(official)
+    assert f"{path}: scene 0: relationships.left[1] is []; by the coordinates it is [0]" in messages
+    assert f"{path}: scene 1: object 2: shape 'cone'; must be one of cube, sphere, cylinder" in messages
+    assert f"{path}: scene 3: image_index 3 was used before" in messages
+    assert f"{path}: scene 4: has no 'directions'" in messages
     asked = official / "questions" / "CLEVR_train_questions.json"
-    assert f"{asked}: question 8: image_index 2 has no scene" in found
+    assert f"{asked}: question 8: image_index 2 has no scene" in messages
 
 
 def test_the_command_names_everything_and_fails(official, capsys):
@@ -118,12 +118,17 @@ def test_the_command_names_everything_and_fails(official, capsys):
         main(["data", "verify", "clevr", str(official)])
     assert not left.value.code
     assert "answers computed again: 24" in capsys.readouterr().out
-    change(official, "questions", "train", lambda all_: [it.update(answer="rubber") for it in all_[:3]])
+    change(
+        official,
+        "questions",
+        "train",
+        lambda all_: [question.update(answer="rubber") for question in all_[:3]],
+    )
     with pytest.raises(SystemExit) as left:
         main(["data", "verify", "clevr", str(official)])
     assert left.value.code == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    named = [line for line in said.err.splitlines() if line.startswith("hacore: ")]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    named = [line for line in captured.err.splitlines() if line.startswith("hacore: ")]
     assert len(named) == 4
     assert named[-1] == "hacore: 3 problems found"

@@ -47,10 +47,10 @@ def by_loop(aggregator, x_QKC, index_QK, valid_QK=None, weight_QK=None):
         x = [x_QKC[q, i] for i in cells]
         at = [grid_positions(GRID)[index_QK[q, i]].to(x_QKC.dtype) for i in cells]
         for block in aggregator.blocks:
-            seen = [torch.cat(pair) for pair in zip(x, at, strict=True)] if config.coordinates else x
+            inputs = [torch.cat(pair) for pair in zip(x, at, strict=True)] if config.coordinates else x
             theta, phi, g = (
-                [block.theta(s) for s in seen],
-                [block.phi(s) for s in seen],
+                [block.theta(s) for s in inputs],
+                [block.phi(s) for s in inputs],
                 [block.g(s) for s in x],
             )
             size = len(theta[0]) // config.heads
@@ -137,12 +137,12 @@ def test_many_ragged_questions_are_as_if_each_were_alone():
 def test_work_follows_the_valid_cells():
     torch.manual_seed(0)
     aggregator = make(6)
-    seen = []
-    aggregator.blocks[0].g.register_forward_hook(lambda _, args, __: seen.append(args[0].shape[:2].numel()))
+    counts = []
+    aggregator.blocks[0].g.register_forward_hook(lambda _, args, __: counts.append(args[0].shape[:2].numel()))
     valid = torch.ones(64, 20, dtype=torch.bool)
     valid[::2, 2:] = False  # half of the questions keep 2 cells, half 20
     run(aggregator, torch.randn(64, 20, 6, dtype=torch.float64), random_index(64, 20), valid_QK=valid)
-    assert sum(seen) == 32 * 2 + 32 * 20
+    assert sum(counts) == 32 * 2 + 32 * 20
 
 
 @pytest.mark.parametrize("blocks", [1, 2])

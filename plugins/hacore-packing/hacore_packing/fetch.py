@@ -60,8 +60,8 @@ def fetch(
             error: BaseException | str = "the connection was closed"
         except urllib.error.HTTPError as refused:
             if refused.code < 500 and refused.code not in _PASSING:
-                found = f"the server answers {refused.code} {refused.reason}"
-                raise DataError(f"{url}: {found}; give another address with {option}") from None
+                answer = f"the server answers {refused.code} {refused.reason}"
+                raise DataError(f"{url}: {answer}; give another address with {option}") from None
             error = refused
         except urllib.error.URLError as lost:
             error = lost.reason
@@ -162,9 +162,9 @@ class _Transfer:
         try:
             yield
         except OSError as error:
-            found = error.strerror or error
+            cause = error.strerror or error
             raise DataError(
-                f"{self._part}: cannot be written ({found}); make room and run again to go on"
+                f"{self._part}: cannot be written ({cause}); make room and run again to go on"
             ) from error
 
 

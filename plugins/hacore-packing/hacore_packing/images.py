@@ -29,7 +29,7 @@ def pack_images(
     paths: of all rows of the writer. workers: processes that decode, 0 for one a core. what: the name of
     this work. Returns how many images were packed, and what is wrong with others, a line each.
     """
-    before = seen = writer.done
+    before = count = writer.done
     size = writer.shape[2], writer.shape[3]
     jobs = [
         Job(start=start, paths=tuple(paths[start:stop]), size=size) for start, stop in writer.missing(SHARD)
@@ -41,8 +41,8 @@ def pack_images(
             problems += result.damage
             if not result.damage:
                 writer.write(result.start, result.images)
-            seen += len(result.images)
-            tell.progress(what, seen, writer.shape[0])
+            count += len(result.images)
+            tell.progress(what, count, writer.shape[0])
     return writer.done - before, problems
 
 

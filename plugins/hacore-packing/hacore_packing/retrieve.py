@@ -28,10 +28,10 @@ def retrieve(url: str, archive: Path, md5: str, tell: Tell, option: str = "--url
     there = archive.exists()
     if not there:
         _fetch(url, part, tell, option)
-    found = file_md5(archive if there else part, tell)
+    digest = file_md5(archive if there else part, tell)
     memory = part.with_name(f"{part.name}.json")
-    if md5 and found != md5:
-        wrong = f"{url}: MD5 {found} found, {md5} expected"
+    if md5 and digest != md5:
+        wrong = f"{url}: MD5 {digest} found, {md5} expected"
         if there:  # perhaps put there by the user
             raise DataError(f"{wrong} of {archive}; delete it and run again to fetch it")
         part.unlink()
@@ -42,7 +42,7 @@ def retrieve(url: str, archive: Path, md5: str, tell: Tell, option: str = "--url
     if not there:
         os.replace(part, archive)
         memory.unlink(missing_ok=True)
-    return found
+    return digest
 
 
 def file_md5(path: Path, tell: Tell) -> str:

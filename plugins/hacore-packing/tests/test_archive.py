@@ -15,9 +15,9 @@ from hacore.errors import DataError
 
 def zipped(files, base=None):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            made.writestr(str(name.relative_to(base)) if base else name, data)
+            archive.writestr(str(name.relative_to(base)) if base else name, data)
     return buffer.getvalue()
 
 
@@ -53,7 +53,7 @@ def link(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "reason"),
     [
         ("../evil", "leaves the folder"),
         ("top/../../evil", "leaves the folder"),
@@ -64,18 +64,18 @@ def link(name):
         ("TOP/good", "is there twice"),
     ],
 )
-def test_unsafe_archives_are_refused_whole(tmp_path, name, found):
+def test_unsafe_archives_are_refused_whole(tmp_path, name, reason):
     path = tmp_path / "in" / "data.zip"
     path.parent.mkdir()
-    with zipfile.ZipFile(path, "w") as made:
-        made.writestr("top/good", "good")
-        made.writestr(name, "/etc/passwd")
-        made.writestr("../also", "evil")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("top/good", "good")
+        archive.writestr(name, "/etc/passwd")
+        archive.writestr("../also", "evil")
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "in" / "data", lambda done, total: None)
     text = str(caught.value)
     assert text.startswith(f"{path}: 2 members cannot be unpacked safely: ")
-    assert f" {found}; '../also' leaves the folder; get the archive from another place" in text
+    assert f" {reason}; '../also' leaves the folder; get the archive from another place" in text
     assert names(tmp_path / "in") == ["data.zip"]
     assert names(tmp_path) == ["in"]
 
@@ -115,6 +115,6 @@ def test_archive_that_unpacks_to_more_than_fits(tmp_path, monkeypatch):
 def test_archive_without_a_folder(tmp_path, files):
     path = tmp_path / "data.zip"
     path.write_bytes(zipped(files))
-    found = unpack(path, tmp_path / "data", lambda done, total: None)
-    assert attrs.astuple(found) == (len(files), len(files))
+    outcome = unpack(path, tmp_path / "data", lambda done, total: None)
+    assert attrs.astuple(outcome) == (len(files), len(files))
     assert {name: (tmp_path / "data" / name).read_bytes() for name in files} == files

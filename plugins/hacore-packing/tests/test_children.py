@@ -28,8 +28,8 @@ TARGET = f"{__name__}:square"
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_result_comes_back(workers):
-    assert sorted(children.do_all(TARGET, [Job(it) for it in range(20)], workers)) == [
-        it**2 for it in range(20)
+    assert sorted(children.do_all(TARGET, [Job(number) for number in range(20)], workers)) == [
+        number**2 for number in range(20)
     ]
 
 
@@ -49,4 +49,4 @@ def test_a_process_that_dies_is_reported(monkeypatch):
 
     monkeypatch.setattr(children, "_start_child", doomed)
     with pytest.raises(DataError, match=r"number \d: the process .* ended .* run again with fewer workers"):
-        list(children.do_all(TARGET, [Job(it) for it in range(6)], 2))
+        list(children.do_all(TARGET, [Job(number) for number in range(6)], 2))

@@ -11,11 +11,11 @@ from hacore.errors import DataError
 
 def test_another_process_makes_it_wait(tmp_path):
     """The second comes in when the first has left."""
-    said, order = [], []
+    messages, order = [], []
 
     class Tell(Silent):
         def message(self, text):
-            said.append(text)
+            messages.append(text)
             release.set()
 
     def second():
@@ -30,7 +30,7 @@ def test_another_process_makes_it_wait(tmp_path):
         order.append("first")
     thread.join(30)
     assert order == ["first", "second"]
-    assert said == [f"waiting for another process that makes {tmp_path / 'pack'}"]
+    assert messages == [f"waiting for another process that makes {tmp_path / 'pack'}"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -89,11 +89,11 @@ def leaves(module: RN, selection: Selection, question_QC: Tensor) -> list[Tensor
 
 def assert_equals_plain(module: RN, selection: Selection, question_QC: Tensor, tolerance: float) -> None:
     """Result and all gradients; the tolerance is a share of the largest number of each tensor."""
-    expected, found = plain(module, selection, question_QC), module(selection, Question(question_QC))
+    expected, output = plain(module, selection, question_QC), module(selection, Question(question_QC))
     direction = torch.randn_like(expected)
     inputs = leaves(module, selection, question_QC)
     pairs = zip(
-        [found, *torch.autograd.grad(found, inputs, direction, allow_unused=True)],
+        [output, *torch.autograd.grad(output, inputs, direction, allow_unused=True)],
         [expected, *torch.autograd.grad(expected, inputs, direction, allow_unused=True)],
         strict=True,
     )
@@ -169,11 +169,11 @@ def test_gradcheck() -> None:
 def test_a_weight_that_is_not_trained_still_counts() -> None:
     module, selection, question_QC = make(weighted=True, width=6)
     fixed = attrs.evolve(selection, weight_QK=selection.weight_QK.detach())
-    expected, found = plain(module, fixed, question_QC), module(fixed, Question(question_QC))
+    expected, output = plain(module, fixed, question_QC), module(fixed, Question(question_QC))
     inputs = [*module.parameters(), fixed.features_QKC]
-    ours = torch.autograd.grad(found.sum(), inputs)
+    ours = torch.autograd.grad(output.sum(), inputs)
     theirs = torch.autograd.grad(expected.sum(), inputs)
-    torch.testing.assert_close((found, *ours), (expected, *theirs))
+    torch.testing.assert_close((output, *ours), (expected, *theirs))
 
 
 def test_result_repeats_bit_for_bit(threads: int) -> None:
@@ -247,14 +247,14 @@ def test_half_precision_is_close_and_summed_in_float32(dtype: torch.dtype, weigh
     cast = attrs.evolve(selection, features_QKC=selection.features_QKC.to(dtype), weight_QK=weight_QK)
     with torch.autocast("cpu", dtype=dtype):
         mixed = module(selection, Question(question_QC))
-    for found, parameters in (
+    for output, parameters in (
         (half(cast, Question(question_QC.to(dtype))), list(half.parameters())),
         (mixed, list(module.parameters())),
     ):
-        assert found.dtype == parameters[0].dtype
+        assert output.dtype == parameters[0].dtype
         scale = float(exact.detach().abs().max())
-        torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.02 * scale)
-        for ours, theirs in zip(torch.autograd.grad(found.sum(), parameters), exact_grads, strict=True):
+        torch.testing.assert_close(output.float(), exact, rtol=0, atol=0.02 * scale)
+        for ours, theirs in zip(torch.autograd.grad(output.sum(), parameters), exact_grads, strict=True):
             assert F.cosine_similarity(ours.float().flatten(), theirs.flatten(), dim=0) > 0.99
 
 
@@ -264,10 +264,10 @@ def test_without_gradients_nothing_is_saved(threads: int, mode: type) -> None:
     expected = module(selection, Question(question_QC)).detach()
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x), mode():
-        found = module(selection, Question(question_QC))
+        output = module(selection, Question(question_QC))
     assert not saved
-    assert not found.requires_grad
-    torch.testing.assert_close(found, expected)
+    assert not output.requires_grad
+    torch.testing.assert_close(output, expected)
 
 
 def test_training_takes_a_tenth_of_the_memory_of_the_plain_formula() -> None:
@@ -321,9 +321,9 @@ def test_runs_and_trains_under_torch_compile(ragged: bool) -> None:
     module, selection, question_QC = make(width=8, ragged=ragged)
     compiled = torch.compile(module, backend="aot_eager")
     inputs = leaves(module, selection, question_QC)
-    found, expected = compiled(selection, Question(question_QC)), module(selection, Question(question_QC))
+    output, expected = compiled(selection, Question(question_QC)), module(selection, Question(question_QC))
     torch.testing.assert_close(
-        [found, *torch.autograd.grad(found.sum(), inputs)],
+        [output, *torch.autograd.grad(output.sum(), inputs)],
         [expected, *torch.autograd.grad(expected.sum(), inputs)],
     )
 
@@ -341,13 +341,13 @@ def test_state_is_that_of_the_linear_layers() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 9)), min_size=1, max_size=4), st.integers(1, 150))
 def test_blocks_hold_every_pair_once_and_keep_their_bound(groups: list[tuple[int, int]], limit: int) -> None:
-    seen = []
+    pairs = []
     for block in blocks(groups, limit):
-        assert block.pair == len(seen)
+        assert block.pair == len(pairs)
         assert block.pairs <= max(limit, block.k)
         for q in range(block.n):
             base = block.cell + q * block.k
-            seen += [
+            pairs += [
                 (block.question + q, base + i, base + j)
                 for i in range(block.top, block.bottom)
                 for j in range(block.k)
@@ -357,14 +357,14 @@ def test_blocks_hold_every_pair_once_and_keep_their_bound(groups: list[tuple[int
         for _ in range(count):
             expected += [(question, cell + i, cell + j) for i in range(k) for j in range(k)]
             question, cell = question + 1, cell + k
-    assert sorted(seen) == expected
+    assert sorted(pairs) == expected
 
 
 def test_pair_sum_without_layers_after_the_first() -> None:
     a_TW, b_TW = torch.randn(2, 6, 3).unbind()
-    found = pair_sum(a_TW, b_TW, [(2, 3)], [], [])
+    total = pair_sum(a_TW, b_TW, [(2, 3)], [], [])
     expected = F.relu(a_TW.view(2, 3, 1, 3) + b_TW.view(2, 1, 3, 3)).sum((1, 2))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(total, expected)
 
 
 def test_the_module_does_not_wait_for_the_compiler_to_be_imported() -> None:

@@ -167,7 +167,10 @@ def visit(browser, address):
             "request", lambda request: request.url.startswith(f"{address}/") or wrong.append(request.url)
         )
         page = context.new_page()
-        page.on("console", lambda said: "Content Security Policy" in said.text and wrong.append(said.text))
+        page.on(
+            "console",
+            lambda message: "Content Security Policy" in message.text and wrong.append(message.text),
+        )
         page.goto(address)
         page.wait_for_selector("body[data-ready]")
         return page

@@ -30,12 +30,12 @@ def start(tmp_path):
             env={**os.environ, "HACORE_CACHE": str(tmp_path / "none")},
         )
         begun.append(process)
-        said = []
+        lines = []
         for line in process.stderr:
-            said.append(line.rstrip("\n"))
+            lines.append(line.rstrip("\n"))
             if line.startswith("serving "):
                 break
-        return process, said
+        return process, lines
 
     yield run
     for process in begun:
@@ -49,9 +49,9 @@ def copy(run, folder):
 
 def test_it_serves_says_where_and_ends_by_ctrl_c(start, runs, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in runs["han"].rglob("*")}
-    process, said = start(runs["han"], runs["adahan"], "--port", 0, "--device", "cpu", "--examples", 0)
-    assert re.fullmatch(r"serving 2 runs at http://127\.0\.0\.1:\d+ \(Ctrl-C ends\)", said[-1]), said
-    address = re.search(r"http://\S+", said[-1])[0]
+    process, lines = start(runs["han"], runs["adahan"], "--port", 0, "--device", "cpu", "--examples", 0)
+    assert re.fullmatch(r"serving 2 runs at http://127\.0\.0\.1:\d+ \(Ctrl-C ends\)", lines[-1]), lines
+    address = re.search(r"http://\S+", lines[-1])[0]
     with httpx.Client(base_url=address, timeout=30) as client:
         page = client.get("/")
         assert page.status_code == 200
@@ -70,9 +70,9 @@ def test_it_serves_says_where_and_ends_by_ctrl_c(start, runs, tmp_path):
 def test_a_port_that_is_taken(start, runs):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process, said = start(runs["han"], "--port", port)
+        process, lines = start(runs["han"], "--port", port)
         assert process.wait(20) == 1
-        (line,) = said
+        (line,) = lines
         assert line.startswith(f"hacore: cannot listen at 127.0.0.1, port {port}: ")
         assert line.endswith("; choose another with --port, or 0 for any free one")
 
@@ -105,15 +105,15 @@ def test_without_the_data_the_rest_works_and_others_are_warned_of(start, runs, t
     spec, changed = re.subn(r'^root = ".*"$', f'root = "{tmp_path / "file"}"', spec, flags=re.MULTILINE)
     assert changed == 1
     (run / "spec.toml").write_text(spec)
-    process, said = start(run, "--port", 0, "--device", "cpu", "--host", "0.0.0.0")
-    assert said[0] == "opening the data 'sort-of-clevr' for images to offer"
-    assert said[1].startswith("no images of the data are offered: ")
-    assert said[2].startswith("serving 1 run at http://0.0.0.0:")
+    process, lines = start(run, "--port", 0, "--device", "cpu", "--host", "0.0.0.0")
+    assert lines[0] == "opening the data 'sort-of-clevr' for images to offer"
+    assert lines[1].startswith("no images of the data are offered: ")
+    assert lines[2].startswith("serving 1 run at http://0.0.0.0:")
     assert process.stderr.readline() == (
         "warning: others who reach this machine at 0.0.0.0 can use the page; it has no password and no "
         "encryption\n"
     )
-    address = re.search(r"http://\S+", said[-1])[0].replace("0.0.0.0", "127.0.0.1")
+    address = re.search(r"http://\S+", lines[-1])[0].replace("0.0.0.0", "127.0.0.1")
     assert httpx.get(f"{address}/api/info").json()["examples"] == []
     assert process.poll() is None
 

@@ -180,11 +180,11 @@ def raw(address, text):
 def test_sizes_are_looked_at_before_the_body_and_while_it_comes(serving):
     head = "POST /api/ask HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\n"
     with serving(Limits(rate=0, upload=1000, wait=0.5), names=["han"]) as address:
-        said, _ = raw(address, f"{head}Content-Length: 99999999999\r\n\r\n")
-        assert said.startswith("HTTP/1.1 413 ")
+        response, _ = raw(address, f"{head}Content-Length: 99999999999\r\n\r\n")
+        assert response.startswith("HTTP/1.1 413 ")
         chunks = f"{1000:x}\r\n{'x' * 1000}\r\n" * 20
-        said, _ = raw(address, f"{head}Transfer-Encoding: chunked\r\n\r\n{chunks}")
-        assert said.startswith("HTTP/1.1 413 ")
-        said, seconds = raw(address, f"{head}Content-Length: 100\r\n\r\n{{")
-        assert said.startswith("HTTP/1.1 408 ")
+        response, _ = raw(address, f"{head}Transfer-Encoding: chunked\r\n\r\n{chunks}")
+        assert response.startswith("HTTP/1.1 413 ")
+        response, seconds = raw(address, f"{head}Content-Length: 100\r\n\r\n{{")
+        assert response.startswith("HTTP/1.1 408 ")
         assert seconds < 5

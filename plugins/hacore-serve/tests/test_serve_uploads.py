@@ -55,7 +55,7 @@ def bomb(width, height):
 
 def test_bad_files_are_refused_in_one_line(upload, as_file, pixels):
     whole = as_file(np.random.default_rng(0).integers(0, 256, (90, 90, 3)).astype(np.uint8), "JPEG")
-    for data, status, said in [
+    for data, status, message in [
         (b"these are notes, and no image\n" * 50, 415, "the file is not an image; PNG, JPEG, WebP, GIF"),
         (b"", 415, "the file is empty"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n", 415, "the file is not an image"),
@@ -67,7 +67,7 @@ def test_bad_files_are_refused_in_one_line(upload, as_file, pixels):
         (bomb(400, 400), 422, "the image is damaged"),
     ]:
         for response in upload(data):
-            assert (response.status_code, response.json()["error"][: len(said)]) == (status, said)
+            assert (response.status_code, response.json()["error"][: len(message)]) == (status, message)
             assert "\n" not in response.json()["error"]
 
 

@@ -75,10 +75,10 @@ def nearest_and_furthest(scenes: Ints) -> tuple[npt.NDArray[np.bool_], npt.NDArr
 def ambiguous(scenes: Ints) -> npt.NDArray[np.bool_]:
     """(I, O, 3) scenes -> (I,): do objects of different shapes tie as some object's closest or furthest?"""
     circle = (scenes[..., 0] == SHAPES.index("circle"))[:, None, :]
-    found = np.zeros(len(scenes), bool)
+    mask = np.zeros(len(scenes), bool)
     for chosen in nearest_and_furthest(scenes):
-        found |= ((chosen & circle).any(-1) & (chosen & ~circle).any(-1)).any(-1)
-    return found
+        mask |= ((chosen & circle).any(-1) & (chosen & ~circle).any(-1)).any(-1)
+    return mask
 
 
 def _crowded(scenes: Ints) -> npt.NDArray[np.bool_]:

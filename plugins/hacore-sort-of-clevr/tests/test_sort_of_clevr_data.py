@@ -73,14 +73,14 @@ def plain_answer(scene, kind, colour):
 
 
 def test_every_answer_follows_from_the_scene(data):
-    seen = 0
+    count = 0
     for split in data.splits:
         scenes = [data.scene(split, image) for image in range(SIZES[split])]
-        for image, kind, colour, _, found in asked(data, split):
-            assert found == plain_answer(scenes[image], kind, colour)
-            assert answer(scenes[image], kind, colour) == found
-            seen += 1
-    assert seen == 400 * 20
+        for image, kind, colour, _, label in asked(data, split):
+            assert label == plain_answer(scenes[image], kind, colour)
+            assert answer(scenes[image], kind, colour) == label
+            count += 1
+    assert count == 400 * 20
 
 
 def test_sentences_say_type_and_colour(data):
@@ -160,8 +160,8 @@ def test_ties_are_redrawn():
 
 def test_answers_are_balanced(data):
     shares = {kind: Counter() for kind in TYPES}
-    for _, kind, _, _, found in asked(data, "train"):
-        shares[kind][found] += 1
+    for _, kind, _, _, label in asked(data, "train"):
+        shares[kind][label] += 1
     for kind, pair in {
         "shape": ("rectangle", "circle"),
         "left": ("yes", "no"),
@@ -275,6 +275,8 @@ def test_config_refuses_what_cannot_be():
 def test_declaring_imports_no_torch():
     (component,) = hacore_declare()
     assert (component.kind, component.name, component.config) == ("dataset", "sort-of-clevr", Config)
-    code = "import sys, hacore_sort_of_clevr as it; it.hacore_declare(); print('torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\n"
+    code = (
+        "import sys, hacore_sort_of_clevr as package; package.hacore_declare(); print('torch' in sys.modules)"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "False\n"

@@ -88,9 +88,9 @@ def test_fingerprint_names_the_content(tmp_path):
         return SortOfClevr(Config(**{**CONFIG, "root": str(tmp_path), **options})).fingerprint
 
     changes = {"images": 41, "held_out": 6, "validation": 6, "questions": 18, "data_seed": 1}
-    found = [fingerprint()] + [fingerprint(**{name: value}) for name, value in changes.items()]
-    assert len(set(found)) == 6
-    assert fingerprint(root=str(tmp_path / "other")) == found[0]
+    fingerprints = [fingerprint()] + [fingerprint(**{name: value}) for name, value in changes.items()]
+    assert len(set(fingerprints)) == 6
+    assert fingerprint(root=str(tmp_path / "other")) == fingerprints[0]
 
 
 def flip(path):
@@ -182,7 +182,7 @@ def content(parent, wanted):
 @pytest.mark.parametrize("block", [0, 1, 2])
 def test_an_interruption_loses_one_block(tmp_path, monkeypatch, block):
     wanted = attrs.evolve(SMALL, images=2 * store.BLOCK + 10)
-    made = []
+    blocks = []
 
     def interrupted(wanted, number):
         if number == block:
@@ -190,7 +190,7 @@ def test_an_interruption_loses_one_block(tmp_path, monkeypatch, block):
         return make_block(wanted, number)
 
     def counted(wanted, number):
-        made.append(number)
+        blocks.append(number)
         return make_block(wanted, number)
 
     monkeypatch.setattr(store, "make_block", interrupted)
@@ -199,7 +199,7 @@ def test_an_interruption_loses_one_block(tmp_path, monkeypatch, block):
     assert not (tmp_path / "interrupted" / wanted.key).exists()
     monkeypatch.setattr(store, "make_block", counted)
     open_store(tmp_path / "interrupted", wanted)
-    assert made == list(range(block, 3))
+    assert blocks == list(range(block, 3))
     open_store(tmp_path / "whole", wanted)
     assert content(tmp_path / "interrupted", wanted) == content(tmp_path / "whole", wanted)
 

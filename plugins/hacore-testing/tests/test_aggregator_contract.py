@@ -152,6 +152,6 @@ def test_a_right_aggregator_passes(failures):
     ],
 )
 def test_wrong_aggregators_fail(failures, cls, test, words):
-    found = failures("aggregator", cls)
-    assert test in found, found
-    assert words in found[test]
+    reports = failures("aggregator", cls)
+    assert test in reports, reports
+    assert words in reports[test]

@@ -52,7 +52,9 @@ def column(**change):
     class Changed(Good):
         def questions(self, split):
             right = super().questions(split)
-            return attrs.evolve(right, **{name: made(getattr(right, name)) for name, made in change.items()})
+            return attrs.evolve(
+                right, **{name: function(getattr(right, name)) for name, function in change.items()}
+            )
 
     return Changed
 
@@ -231,6 +233,6 @@ def test_questions_without_answers_are_allowed_outside_training(failures):
     ],
 )
 def test_wrong_datasets_fail(failures, cls, test, words):
-    found = failures("dataset", cls)
-    assert test in found, found
-    assert words in found[test]
+    reports = failures("dataset", cls)
+    assert test in reports, reports
+    assert words in reports[test]

@@ -92,9 +92,9 @@ def test_a_right_image_encoder_passes(failures):
     ],
 )
 def test_wrong_image_encoders_fail(failures, cls, test, words):
-    found = failures("image_encoder", cls)
-    assert test in found, found
-    assert words in found[test]
+    reports = failures("image_encoder", cls)
+    assert test in reports, reports
+    assert words in reports[test]
 
 
 class GoodLSTM(QuestionEncoder):
@@ -166,9 +166,9 @@ def test_a_right_question_encoder_passes(failures):
     ],
 )
 def test_wrong_question_encoders_fail(failures, cls, test, words):
-    found = failures("question_encoder", cls)
-    assert test in found, found
-    assert words in found[test]
+    reports = failures("question_encoder", cls)
+    assert test in reports, reports
+    assert words in reports[test]
 
 
 def test_frozen_parameters_need_no_gradient(failures):

@@ -100,6 +100,6 @@ def test_a_right_fuser_passes(failures):
     ],
 )
 def test_wrong_fusers_fail(failures, cls, test, words):
-    found = failures("fuser", cls)
-    assert test in found, found
-    assert words in found[test]
+    reports = failures("fuser", cls)
+    assert test in reports, reports
+    assert words in reports[test]

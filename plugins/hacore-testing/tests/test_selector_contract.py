@@ -209,9 +209,9 @@ def test_other_sizes(failures):
     ],
 )
 def test_wrong_selectors_fail(failures, cls, test, words):
-    found = failures("selector", cls, Config)
-    assert test in found, found
-    assert words in found[test]
+    reports = failures("selector", cls, Config)
+    assert test in reports, reports
+    assert words in reports[test]
 
 
 def test_zero_cells_and_the_norm(failures):

@@ -27,8 +27,8 @@ class Config:
     root: str = option("", "folder of the official files, or of a prepared one")
     images: str = option("", 'folder that holds train2014, val2014 and test2015; "" is root')
     size: tuple[int, int] = option((224, 224), "height and width of the images", min=1)
-    answers: int = option(3000, "so many answers, the most frequent ones; 0 is no limit", min=0)
-    min_answer_count: int = option(1, "only answers that are given to so many questions or more", min=1)
+    answers: int = option(3000, "answers to choose among, the most frequent ones; 0 is no limit", min=0)
+    min_answer_count: int = option(1, "leave out answers to fewer questions than this", min=1)
     answers_from: Literal["train", "train+val"] = option("train", "where answers are counted")
     loss: Literal["cross-entropy", "binary"] = option(
         "cross-entropy", "of a softmax over the answers, or of a logistic regression for each answer"
@@ -38,10 +38,8 @@ class Config:
     )
     min_word_count: int = option(1, "words rarer than this in the training questions are <unk>", min=1)
     word_vectors: str = option("", 'text file of word vectors as GloVe has them; "" is none')
-    train_images: int | None = option(
-        None, "train on the first so many images and the questions about them", min=1
-    )
-    train_questions: int | None = option(None, "train on the first so many questions", min=1)
+    train_images: int | None = option(None, "train on the first N images and the questions about them", min=1)
+    train_questions: int | None = option(None, "train on the first N questions", min=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +63,7 @@ class PrepareConfig:
     images: str = option("", 'folder that holds train2014, val2014 and test2015; "" is DIR')
     size: tuple[int, int] = option((224, 224), "height and width of the prepared images", min=1)
     splits: tuple[str, ...] = option((), "splits to prepare; none given: all that are found")
-    subset: bool = option(False, "the files hold a part of the data: do not compare counts")
+    subset: bool = option(False, "the files hold only part of the data: do not compare counts")
     workers: int = option(0, "processes that decode images; 0 is one a core", min=0)
     output: str = option("", 'folder of the prepared data; "" is where the dataset looks in the cache')
 

@@ -1,8 +1,8 @@
 """The answers that a model chooses among, and what each of them scores by the official metric.
 
-Answers are counted as the metric compares them: all that have one normal form are one answer. It is called,
-and submitted as, the most frequent of them as it was given, because the metric compares answers as they
-were given where the ten people agree: there "none" is right and "0", its normal form, is not.
+Answers are counted as the metric compares them: texts with the same normal form are one answer. Its name,
+which is also what is submitted, is the most frequent of its texts, unchanged: where the ten people agree, the
+metric compares unchanged texts, so that "none" is right and its normal form "0" is wrong.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hacore_vqa.records import PEOPLE
 class AnswerSet:
     """answers: A texts. exact, alike: (texts,) int32, the answer that a text is, or has the normal form of.
 
-    -1 for a text that is none of the answers.
+    -1 for a text that is not among the answers.
     """
 
     answers: tuple[str, ...]
@@ -48,10 +48,10 @@ class AnswerSet:
 
 
 def choose_answers(texts: Texts, chosen: Sequence[npt.NDArray[np.int32]], most: int, least: int) -> AnswerSet:
-    """The answers to choose among, the most frequent first, those as frequent in alphabetical order.
+    """The answers to choose among, the most frequent first, ties in alphabetical order.
 
-    chosen: numbers of the most frequent answers of the questions that are counted. most: how many answers,
-    0 for no limit. least: questions that an answer must be given to.
+    chosen: numbers of the most frequent answers of the questions that are counted. most: the most
+    answers, 0 for no limit. least: the fewest questions that an answer must be given to.
     """
     counts = np.bincount(np.concatenate(chosen), minlength=len(texts.answers))
     normal = np.array(texts.normal, np.int64)
@@ -59,15 +59,17 @@ def choose_answers(texts: Texts, chosen: Sequence[npt.NDArray[np.int32]], most: 
     np.add.at(totals, normal, counts)
     called: dict[int, tuple[int, str, int]] = {}  # by normal form: the most frequent text
     for text in np.flatnonzero(counts).tolist():
-        form, found = int(normal[text]), (-int(counts[text]), texts.answers[text], text)
-        if texts.answers[text]:  # nothing at all is no answer
-            called[form] = min(called.get(form, found), found)
+        form, candidate = int(normal[text]), (-int(counts[text]), texts.answers[text], text)
+        if texts.answers[text]:  # an empty text is not an answer
+            called[form] = min(called.get(form, candidate), candidate)
     frequent = [
-        (-int(totals[form]), it[1], form, it[2]) for form, it in called.items() if totals[form] >= least
+        (-int(totals[form]), entry[1], form, entry[2])
+        for form, entry in called.items()
+        if totals[form] >= least
     ]
     frequent.sort()
     frequent = frequent[: most or None]
     exact, of_form = np.full(len(normal), -1, np.int32), np.full(len(normal), -1, np.int32)
     for answer, (_, _, form, text) in enumerate(frequent):
         exact[text] = of_form[form] = answer
-    return AnswerSet(answers=tuple(it[1] for it in frequent), exact=exact, alike=of_form[normal])
+    return AnswerSet(answers=tuple(entry[1] for entry in frequent), exact=exact, alike=of_form[normal])

@@ -51,24 +51,24 @@ class Columns:
 
 
 def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[str]]:
-    """The columns of a split, and everything that is wrong with its files, a line each.
+    """The columns of a split, and every problem with its files, one line each.
 
     DataError when a file cannot be opened.
     """
     asked = Findings(root / split.questions)
     words, lengths, coco, image, ids = (array(code) for code in "iqbqq")
     folder_of = {name: number for number, name in enumerate(COCO)}
-    for it in read_records(asked.path, Question, asked):
-        folder = folder_of.get(split.coco or it.coco_split, -1)
-        if folder < 0 or it.image_id < 0:
-            asked.note(_misplaced(it), it.question_id)
+    for question in read_records(asked.path, Question, asked):
+        folder = folder_of.get(split.coco or question.coco_split, -1)
+        if folder < 0 or question.image_id < 0:
+            asked.note(_misplaced(question), question.question_id)
             continue
-        found = split_words(it.question)
-        words.extend(map(texts.words.__getitem__, found))
-        lengths.append(len(found))
+        question_words = split_words(question.question)
+        words.extend(map(texts.words.__getitem__, question_words))
+        lengths.append(len(question_words))
         coco.append(folder)
-        image.append(it.image_id)
-        ids.append(it.question_id)
+        image.append(question.image_id)
+        ids.append(question.question_id)
     count = len(ids)
     columns = Columns(
         words=np.array(words, np.int32),
@@ -87,10 +87,10 @@ def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[st
     return columns, problems
 
 
-def _misplaced(it: Question) -> str:
-    if it.image_id < 0:
-        return f"image_id is {it.image_id}; must not be negative"
-    return f"coco_split is {it.coco_split!r}; must be {' or '.join(COCO[:2])}"
+def _misplaced(question: Question) -> str:
+    if question.image_id < 0:
+        return f"image_id is {question.image_id}; must not be negative"
+    return f"coco_split is {question.coco_split!r}; must be {' or '.join(COCO[:2])}"
 
 
 def _annotate(findings: Findings, columns: Columns, texts: Texts, asked: Findings) -> list[str]:
@@ -99,25 +99,27 @@ def _annotate(findings: Findings, columns: Columns, texts: Texts, asked: Finding
     row_of = {number: row for row, number in enumerate(columns.ids.tolist())}
     images, number = columns.image.tolist(), _Stripped(texts.answers).__getitem__
     rows, given, chosen, question_types, answer_types = (array(code) for code in "qiihb")
-    for it in read_records(findings.path, Annotation, findings):
-        row = row_of.get(it.question_id, -1)
+    for annotation in read_records(findings.path, Annotation, findings):
+        row = row_of.get(annotation.question_id, -1)
         if row < 0:
-            if not asked.broken and it.question_id not in noted:
-                findings.note("is not in the questions file", it.question_id)
+            if not asked.broken and annotation.question_id not in noted:
+                findings.note("is not in the questions file", annotation.question_id)
             continue
-        if it.image_id != images[row]:
-            what = f"is about image {it.image_id}, in the questions file about {images[row]}"
-            findings.note(what, it.question_id)
-        if it.people() is not None:
-            findings.note("has two answers of the same answer_id; they must be ten people's", it.question_id)
-        if it.multiple_choice_answer is None:
-            findings.note("has no 'multiple_choice_answer'", it.question_id)
+        if annotation.image_id != images[row]:
+            what = f"is about image {annotation.image_id}, in the questions file about {images[row]}"
+            findings.note(what, annotation.question_id)
+        if annotation.people() is not None:
+            findings.note(
+                "has two answers with the same answer_id; they must be ten people's", annotation.question_id
+            )
+        if annotation.multiple_choice_answer is None:
+            findings.note("has no 'multiple_choice_answer'", annotation.question_id)
             continue
         rows.append(row)
-        given.extend([number(one.answer) for one in it.answers])
-        chosen.append(number(it.multiple_choice_answer))
-        question_types.append(texts.question_types[it.question_type])
-        answer_types.append(texts.answer_types[it.answer_type])
+        given.extend([number(one.answer) for one in annotation.answers])
+        chosen.append(number(annotation.multiple_choice_answer))
+        question_types.append(texts.question_types[annotation.question_type])
+        answer_types.append(texts.answer_types[annotation.answer_type])
     place = np.array(rows, np.int64)
     columns.given[place] = np.array(given, np.int32).reshape(-1, PEOPLE)
     columns.chosen[place] = np.array(chosen, np.int32)

@@ -38,18 +38,18 @@ class VqaV2(Dataset[Config]):
     """VQA v2 (Goyal et al. 2017, arXiv 1612.00837) from its official files.
 
     ``root`` is a prepared folder, or an official one, which is prepared on first use and kept in the cache.
-    Splits: train, val, and, predicted only, test and test-dev, as far as the folder has them.
+    Splits: train, val, and, predicted only, test and test-dev, where the folder has them.
 
     answers: see ``hacore_vqa.answers``. score: what the official metric gives for the answer, so that an
     accuracy here is the official one. loss: cross-entropy or binary, on the most frequent answer or on
     every answer's score. A question whose most frequent answer is not in the set has answer -1: as a single
     target it adds nothing to cross-entropy and counts for the binary loss as having no right answer. It
-    is scored all the same.
+    is still scored.
     question_types: see ``hacore_vqa.question_types``; groups are the official answer types.
     Vocabulary and tokens: see ``hacore_vqa.words``; words are those of the training questions. Limits of
     the training split change neither answers nor words.
 
-    DataError when there is no data, or its files are missing or damaged, or ``size`` is not theirs.
+    DataError when the data is missing, damaged or prepared at another ``size``.
     """
 
     layout: ClassVar[Layout] = V2
@@ -71,7 +71,7 @@ class VqaV2(Dataset[Config]):
             )
         self._answers = choose_answers(
             texts,
-            [it.chosen for name, it in self._stored.items() if name in counted],
+            [stored.chosen for name, stored in self._stored.items() if name in counted],
             config.answers,
             config.min_answer_count,
         )
@@ -83,7 +83,7 @@ class VqaV2(Dataset[Config]):
         self.question_types, self.groups, self._type_of = question_types(texts, self._stored.values())
         counts = np.bincount(self._stored["train"].words, minlength=len(texts.words))
         kept = np.flatnonzero(counts >= config.min_word_count)
-        named = sorted({texts.words[it] for it in kept} - {PAD, UNK})
+        named = sorted({texts.words[number] for number in kept} - {PAD, UNK})
         self.vocabulary = (PAD, UNK, *named)
         index = {word: number for number, word in enumerate(self.vocabulary)}
         self._number = np.array([index.get(word, UNKNOWN) for word in texts.words], np.int32)
@@ -161,7 +161,7 @@ class VqaV2(Dataset[Config]):
     def majority(self, train: Questions, asked: Questions) -> npt.NDArray[np.float32]:
         """(Q,) official score of the answer that scores best on the training questions of the type.
 
-        The type is the question's alone: its answer type is not known to who only reads the question.
+        Only the question type counts: the question alone does not tell its answer type.
         """
         assert train.accepted is not None
         assert train.accepted_score is not None
@@ -184,7 +184,7 @@ class VqaV2(Dataset[Config]):
         if len(answers) != len(ids):
             raise ValueError(f"{len(answers)} answers for the {len(ids)} questions of split {split}")
         return json.dumps(
-            [{"question_id": it, "answer": answer} for it, answer in zip(ids, answers, strict=True)]
+            [{"question_id": number, "answer": answer} for number, answer in zip(ids, answers, strict=True)]
         )
 
     def _question_type(self, questions: Questions) -> npt.NDArray[np.int64]:
@@ -272,6 +272,6 @@ def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
 
 
 def _digest(config: Config) -> str:
-    """Names the options that change what is read; not where the data lie."""
+    """Names the options that change what is read; not where the data is."""
     options = {key: value for key, value in attrs.asdict(config).items() if key not in ("root", "images")}
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]

@@ -29,8 +29,8 @@ MEMORY = "downloaded.json"
 class Archive:
     """An archive of the official data.
 
-    holds: the file or folder in it that is wanted. test: belongs to test2015. md5: "" where no published one
-    is known; it is then computed once and remembered.
+    holds: the file or folder to take from it. test: belongs to test2015. md5: "" where none is published;
+    it is then computed once and remembered.
     """
 
     name: str
@@ -67,11 +67,11 @@ ARCHIVES = _archives()
 
 
 def download(config: DownloadConfig, tell: Tell) -> Outcome:
-    """Fetches, checks and unpacks what is not there yet.
+    """Fetches, checks and unpacks what is missing.
 
     Interrupted at any point, the next call resumes: a transfer where it stopped, unpacking an archive from
-    its beginning. A file or folder is there only when it is complete. DataError when a
-    server fails, an MD5 is another, there is no room, or an archive is damaged or unsafe.
+    its beginning. A file or folder appears only when it is complete. DataError when a
+    server fails, an MD5 differs, the disk is full, or an archive is damaged or unsafe.
     """
     output = Path(config.output).expanduser() if config.output else cache_folder() / V2.name
     wanted = [
@@ -99,7 +99,7 @@ def download(config: DownloadConfig, tell: Tell) -> Outcome:
 
 
 class _Memory:
-    """What is known of archives that were fetched before."""
+    """What is known about archives that were fetched before."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -120,7 +120,7 @@ class _Memory:
 
 
 def _bring(wanted: Archive, output: Path, memory: _Memory, config: DownloadConfig, tell: Tell) -> str:
-    """Fetches and unpacks one archive; returns what is to be said of it."""
+    """Fetches and unpacks one archive; returns a note about it."""
     url = f"{(config.images_url if wanted.image else config.url).rstrip('/')}/{wanted.name}"
     known = wanted.md5 or memory.md5(url)
     archive = output / wanted.name
@@ -144,7 +144,7 @@ def _bring(wanted: Archive, output: Path, memory: _Memory, config: DownloadConfi
 
 
 def _place(wanted: Archive, archive: Path, work: Path, output: Path) -> None:
-    """Gives what was unpacked its place."""
+    """Moves what was unpacked into its place."""
     if wanted.image:  # the archive's one folder is the work folder
         os.rename(work, output / wanted.holds[0])
         return

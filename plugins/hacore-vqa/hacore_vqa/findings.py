@@ -1,4 +1,4 @@
-"""What is wrong with a file: alike findings in one line, with the records that they are about."""
+"""Problems of a file: similar ones in one line, with the records that they are about."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from pathlib import Path
 
 NAMED = 50
-"""Records that one line names before it only counts them."""
+"""How many records a line names; the others are only counted."""
 
 
 class Findings:
@@ -22,7 +22,7 @@ class Findings:
         self._whole.append(f"{self.path}: {what}")
 
     def note(self, what: str, record: Hashable) -> None:
-        """The same thing about one more record; ``what`` reads well after "question 7: "."""
+        """A problem of one record; ``what`` reads well after "question 7: "."""
         self._found.setdefault(what, []).append(record)
 
     @property
@@ -31,11 +31,11 @@ class Findings:
         return bool(self._whole)
 
     def records(self) -> set[Hashable]:
-        """Every record that something was noted about."""
+        """The records with a problem."""
         return {record for records in self._found.values() for record in records}
 
     def lines(self) -> list[str]:
-        """A line for each kind of finding, in the order of their first."""
+        """A line for each kind of problem, in the order in which they first appeared."""
         return self._whole + [
             f"{self.path}: {_places(records)}: {what}" for what, records in self._found.items()
         ]

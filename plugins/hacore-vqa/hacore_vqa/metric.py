@@ -1,14 +1,14 @@
 """The VQA accuracy of the official evaluation (Antol et al. 2015, Goyal et al. 2017). Imports no torch.
 
-An answer scores min(1, n / 3) against each of the ten annotators, n being how many of the *others* gave
-the same answer, and the mean of that in all. What counts as the same is decided by the rules below, in two
-forms. ``current``, official since March 2021: answers are stripped, and all of them, the one to be scored
-too, are brought to their normal form unless the ten are the same. ``legacy``, which many published numbers
-used: the one to be scored always is, the ten only lose their punctuation, unless they are the same.
+An answer scores min(1, n / 3) against each of the ten annotators, where n is how many of the *others*
+gave the same answer; its score is the mean of the ten. Two forms of the metric differ in which answers are
+the same. ``current``, official since March 2021, strips the answers and brings all of them, the scored one
+too, to their normal form, unless the ten are the same. ``legacy``, behind many published numbers, always
+brings the scored one to its normal form and only removes punctuation from the ten, unless they are the same.
 
-The accidents of the official code are kept, as numbers are compared by it: at most 32 full stops are
+Quirks of the official code are kept, because published numbers depend on them: at most 32 full stops are
 removed, contractions are looked up after lower-casing, so that those with a capital in the table never
-match, and two annotators whose entries are equal in everything count as one.
+match, and two annotators whose entries are identical count as one.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ PLACES = 2
 class Truth:
     """What ten people answered to a question.
 
-    answers: their answers as they gave them. people: something for each answer that is another for
-    each person (the official files have ``answer_id`` and ``answer_confidence``); by default every
-    entry is a person of its own. question_type, answer_type: as the official annotations name them.
+    answers: their answers as they gave them. people: for each answer a value that tells people
+    apart (the official files have ``answer_id`` and ``answer_confidence``); by default every entry is
+    another person's. question_type, answer_type: as the official annotations name them.
     """
 
     answers: Sequence[str]
@@ -74,7 +74,7 @@ class Report:
 
 
 def strip(answer: str) -> str:
-    """The answer with line ends and tabs as spaces, and none at its ends."""
+    """The answer with line ends and tabs as spaces, stripped."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
@@ -82,7 +82,7 @@ def without_punctuation(answer: str) -> str:
     """The answer without its marks.
 
     A mark is deleted where it stands next to a space somewhere in the answer, or the answer has a comma
-    between digits; otherwise it becomes a space. Full stops go unless a digit follows, the first 32.
+    between digits; otherwise it becomes a space. The first 32 full stops that no digit follows are deleted.
     """
     if not _ANY_MARK.search(answer):
         return answer
@@ -108,7 +108,7 @@ def normal(answer: str) -> str:
 
 
 def agreement(matches: int, people: int = 10) -> float:
-    """Accuracy of an answer that ``matches`` of so many people, all different, gave."""
+    """Accuracy of an answer that ``matches`` of ``people`` different people gave."""
     return _mean_agreement([True] * matches + [False] * (people - matches))
 
 
@@ -119,22 +119,22 @@ def accuracy(truth: Truth, answer: str, *, legacy: bool = False) -> float:
     if legacy:
         given, answer = list(truth.answers), normal(strip(answer))
         if len(set(given)) > 1:
-            given = [without_punctuation(it) for it in given]
+            given = [without_punctuation(text) for text in given]
     else:
-        given, answer = [strip(it) for it in truth.answers], strip(answer)
+        given, answer = [strip(text) for text in truth.answers], strip(answer)
         if len(set(given)) > 1:
-            given, answer = [normal(it) for it in given], normal(answer)
+            given, answer = [normal(text) for text in given], normal(answer)
     people = truth.people
     if people is None or len(set(people)) == len(people):
-        return _mean_agreement([it == answer for it in given])
+        return _mean_agreement([text == answer for text in given])
     entries = list(zip(given, people, strict=True))
-    # Entries that are equal are one person, who is left out whole.
-    others = (sum(it != me and it[0] == answer for it in entries) for me in entries)
+    # Equal entries count as one person and are left out together.
+    others = (sum(entry != me and entry[0] == answer for entry in entries) for me in entries)
     return float(sum(min(1, float(count) / 3) for count in others)) / len(entries)
 
 
 class Tally:
-    """Scores questions one after the other; their order is that of the sums."""
+    """Scores questions one after another; sums are taken in this order."""
 
     def __init__(self, *, legacy: bool = False) -> None:
         self._legacy = legacy
@@ -143,19 +143,19 @@ class Tally:
         self._by_question: dict[str, list[float]] = {}
 
     def add(self, question: int, truth: Truth, answer: str) -> None:
-        """One more question, which was not there before."""
+        """Adds a question that was not added before."""
         score = self._scores[question] = accuracy(truth, answer, legacy=self._legacy)
         self._by_answer.setdefault(truth.answer_type, []).append(score)
         self._by_question.setdefault(truth.question_type, []).append(score)
 
     def report(self) -> Report:
-        """What was scored so far. ValueError when that is nothing."""
+        """The scores so far. ValueError when there are none."""
         if not self._scores:
             raise ValueError("there are no questions to score")
         return Report(
             overall=_percent(list(self._scores.values())),
-            per_answer_type={name: _percent(them) for name, them in self._by_answer.items()},
-            per_question_type={name: _percent(them) for name, them in self._by_question.items()},
+            per_answer_type={name: _percent(scores) for name, scores in self._by_answer.items()},
+            per_question_type={name: _percent(scores) for name, scores in self._by_question.items()},
             per_question={question: round(100 * score, PLACES) for question, score in self._scores.items()},
         )
 
@@ -172,12 +172,12 @@ def evaluate(truths: Mapping[int, Truth], answers: Mapping[int, str], *, legacy:
 
 
 def _mean_agreement(same: list[bool]) -> float:
-    """Accuracy of an answer that these people, all different, gave or not; in their order, as the sum is."""
+    """Accuracy of an answer; same: whether each of these different people gave it, summed in order."""
     matches = sum(same)
     mine, others = min(1, float(matches - 1) / 3), min(1, float(matches) / 3)
-    return float(sum([mine if it else others for it in same])) / len(same)
+    return float(sum([mine if agrees else others for agrees in same])) / len(same)
 
 
 def _percent(scores: list[float]) -> float:
-    """The mean as the official code rounds it: the order of the operations decides about ties."""
+    """The mean as the official code rounds it: the order of the operations decides ties."""
     return round(100 * float(sum(scores)) / len(scores), PLACES)

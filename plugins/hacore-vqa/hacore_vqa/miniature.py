@@ -21,7 +21,9 @@ def write_v2(root: Path) -> Path:
     for coco, ids in _IMAGES.items():
         (root / coco).mkdir(parents=True)
         asked = [question for image in ids for question in _draw(root, coco, image)]
-        questions = [{key: it[key] for key in ("image_id", "question", "question_id")} for it in asked]
+        questions = [
+            {key: question[key] for key in ("image_id", "question", "question_id")} for question in asked
+        ]
         head = {"info": {"description": "drawn"}, "task_type": "Open-Ended", "data_subtype": coco}
         _write(root / f"v2_OpenEnded_mscoco_{coco}_questions.json", {**head, "questions": questions})
         if coco == "test2015":
@@ -29,13 +31,15 @@ def write_v2(root: Path) -> Path:
                 root / "v2_OpenEnded_mscoco_test-dev2015_questions.json", {**head, "questions": questions[:5]}
             )
         else:
-            annotations = [{key: it[key] for key in it if key != "question"} for it in asked]
+            annotations = [
+                {key: question[key] for key in question if key != "question"} for question in asked
+            ]
             _write(root / f"v2_mscoco_{coco}_annotations.json", {**head, "annotations": annotations})
     return root
 
 
 def write_cp(v2: Path, root: Path) -> Path:
-    """Write VQA-CP v2 into a folder, of the questions of ``v2``, where the images stay. Returns the folder.
+    """Write VQA-CP v2 into a folder, from ``v2``, where the images stay. Returns the folder.
 
     The questions about an image are divided among both splits, so that most images are in both.
     """
@@ -44,11 +48,13 @@ def write_cp(v2: Path, root: Path) -> Path:
         flat = []
         for coco in ("train2014", "val2014"):
             name = f"v2_OpenEnded_mscoco_{coco}" if field == "questions" else f"v2_mscoco_{coco}"
-            held = json.loads((v2 / f"{name}_{field}.json").read_text())[field]
-            flat += [{**it, "coco_split": coco} for it in held]
+            records = json.loads((v2 / f"{name}_{field}.json").read_text())[field]
+            flat += [{**record, "coco_split": coco} for record in records]
         for split, rest in (("train", (0, 1, 3)), ("test", (2,))):
-            chosen = [it for it in flat if it["question_id"] % 4 in rest and it["image_id"] != 103]
-            chosen += [it for it in flat if it["image_id"] == 103 and split == "test"]
+            chosen = [
+                record for record in flat if record["question_id"] % 4 in rest and record["image_id"] != 103
+            ]
+            chosen += [record for record in flat if record["image_id"] == 103 and split == "test"]
             _write(root / f"vqacp_v2_{split}_{field}.json", chosen)
     return root
 
@@ -66,19 +72,19 @@ def _draw(root: Path, coco: str, image: int) -> list[dict[str, Any]]:
         ImageDraw.Draw(picture).ellipse((2 + 15 * place, 8, 14 + 15 * place, 20), fill=_COLORS[color])
     picture.save(root / coco / f"COCO_{coco}_{image:012d}.jpg", quality=95)
     words = ["zero", "one", "two", "three"]
-    seen = "yes" if color == "red" else "no"
+    is_red = "yes" if color == "red" else "no"
     numbers = [str(count)] * 6 + [words[count]] * 2 + ["4", "many"]
     colors = [color] * 8 + [f"the {color}", "pink"]
     asked = [
         ("What color are the discs?", "what color are the", "other", colors),
         ("How many discs are there?", "how many", "number", numbers),
-        ("Is there a red disc?", "is there a", "yes/no", [seen] * 10),
+        ("Is there a red disc?", "is there a", "yes/no", [is_red] * 10),
     ]
     if image % 2:  # the same answers to questions of other types
         asked = [
             ("What is the discs' color?", "what is the", "other", colors),
             ("What number of discs is there?", "what number", "number", numbers),
-            ("Are the discs red?", "are the", "yes/no", [seen] * 10),
+            ("Are the discs red?", "are the", "yes/no", [is_red] * 10),
         ]
     return [
         {
@@ -89,8 +95,8 @@ def _draw(root: Path, coco: str, image: int) -> list[dict[str, Any]]:
             "answer_type": answer_type,
             "multiple_choice_answer": answers[0],
             "answers": [
-                {"answer": it, "answer_confidence": "yes", "answer_id": place}
-                for place, it in enumerate(answers, 1)
+                {"answer": answer, "answer_confidence": "yes", "answer_id": place}
+                for place, answer in enumerate(answers, 1)
             ],
         }
         for number, (question, kind, answer_type, answers) in enumerate(asked)

@@ -36,7 +36,7 @@ class Split:
 
 @attrs.frozen(kw_only=True)
 class Layout:
-    """A data set's name, its splits in order, and how one comes by the files."""
+    """A data set's name, its splits in order, and how to get the files."""
 
     name: str
     splits: Mapping[str, Split]
@@ -76,7 +76,7 @@ V2 = Layout(
 CP = Layout(
     name="vqa-cp-v2",
     splits={"train": _cp("train", 438_183), "test": _cp("test", 219_928)},
-    way="'hacore data download vqa-cp-v2' says how to come by them",
+    way="'hacore data download vqa-cp-v2' says how to get them",
 )
 
 

@@ -5,9 +5,9 @@
     {part}.images.npy       (I, 3, height, width) uint8, opened memory-mapped
     {split}.questions.npz   columns of the split's Q questions, see ``Stored``
 
-Photographs are packed once for all splits that ask about them. Of VQA v2 the parts are the folders of COCO.
-Of VQA-CP v2, whose splits share most photographs, there is one, with those of the training questions in
-front.
+Photographs are packed once for all splits that ask about them. The parts of VQA v2 are the folders of
+COCO. VQA-CP v2, whose splits share most photographs, has one part, which begins with those of the training
+questions.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Part(ImageFiles):
     """Images that are packed together, in rows.
 
     keys: (I,) int64, one for each image, see ``keys_of``. A stamp is "" when the file is missing. measured:
-    rows in front that training questions are about.
+    how many of the first rows training questions are about.
     """
 
     keys: npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> 
 
 
 def missing_folders(columns: Mapping[str, Columns], images: Path) -> list[str]:
-    """A line for each folder of images that is needed and not there."""
+    """A line for each folder of images that is needed and missing."""
     needed = sorted(
         {number for questions in columns.values() for number in np.unique(questions.coco).tolist()}
     )

@@ -34,9 +34,9 @@ def prepare(layout: Layout, config: PrepareConfig, tell: Tell) -> Outcome:
     """Packs a folder of official files.
 
     Interrupted at any point, the next call resumes. With any problem in the data nothing is finished:
-    the outcome lists all of them, and once they are fixed the next call makes what is missing. Other
-    counts than the published ones are told, not refused. DataError when the folder holds no such
-    data, there is no room, or the output folder holds other things.
+    the outcome lists all of them, and once they are fixed the next call makes what is missing. Counts
+    that differ from the published ones are a warning, not an error. DataError when the folder does not
+    hold the data, the disk is full, or the output folder holds other files.
     """
     root = official_folder(config.root, f"files of {layout.name}")
     splits = _chosen(root, layout, config.splits)
@@ -145,7 +145,7 @@ class _Reading:
 
 
 def _stamps(parts: dict[str, Part]) -> dict[str, str]:
-    """Of each part, another one when one of its images is another file."""
+    """A value for each part, which changes when one of its image files does."""
     return {name: digest_of(part.stamps) for name, part in parts.items()}
 
 

@@ -29,21 +29,21 @@ def question_types(
         pair = stored.question_type.astype(np.int64) * width + stored.answer_type
         return np.where(stored.question_type < 0, -1, pair)
 
-    codes = np.unique(np.concatenate([code(it) for it in splits]))
-    pairs = [(int(it) // width, int(it) % width) for it in codes if it >= 0]
+    codes = np.unique(np.concatenate([code(split) for split in splits]))
+    pairs = [(int(value) // width, int(value) % width) for value in codes if value >= 0]
     unknown = bool(len(codes) and codes[0] < 0)
     known = {pair: f"{texts.question_types[pair[0]]} ({texts.answer_types[pair[1]]})" for pair in pairs}
     names = sorted(known.values()) + [UNKNOWN_TYPE] * unknown
     groups = {
         name: tuple(sorted(known[pair] for pair in pairs if pair[1] == number))
-        for number, name in sorted(enumerate(texts.answer_types), key=lambda it: it[1])
+        for number, name in sorted(enumerate(texts.answer_types), key=lambda entry: entry[1])
     }
     row_of = np.array([names.index(known[pair]) for pair in pairs], np.int64)
 
     def type_of(stored: Stored) -> npt.NDArray[np.int64]:
-        found = code(stored)
-        rows = np.full(len(found), len(names) - 1, np.int64)
-        rows[found >= 0] = row_of[np.searchsorted(codes[codes >= 0], found[found >= 0])]
+        pair_codes = code(stored)
+        rows = np.full(len(pair_codes), len(names) - 1, np.int64)
+        rows[pair_codes >= 0] = row_of[np.searchsorted(codes[codes >= 0], pair_codes[pair_codes >= 0])]
         return rows
 
     return tuple(names), groups, type_of

@@ -26,7 +26,7 @@ def rebuild(config: RebuildConfig, tell: Tell) -> Outcome:
     """Writes the four official files of VQA-CP v2 into ``output``.
 
     question_ids: two files, each a JSON list of ids or of objects with a ``question_id``, or a text of ids.
-    Ids that are there twice, or that VQA v2 does not have, are all named, and nothing is written.
+    Ids that occur twice or are not in VQA v2 are all named, and nothing is written.
     DataError when there is nothing to make the files from; it says where to put them.
     """
     output = Path(config.output).expanduser() if config.output else cache_folder() / CP.name
@@ -103,9 +103,9 @@ def _write(
     problems: list[str],
     tell: Tell,
 ) -> tuple[dict[str, int], int]:
-    """Writes all four files beside their places, and names them when nothing is wrong.
+    """Writes all four files under temporary names, and renames them when nothing is wrong.
 
-    Returns how many questions each split got, and how many of VQA v2 are in none.
+    Returns the number of questions in each split, and of those of VQA v2 in neither.
     """
     places: dict[Path, Path] = {}
     written: dict[str, int] = {}
@@ -138,7 +138,7 @@ def _sort(
     lists: dict[str, Path],
     problems: list[str],
 ) -> tuple[dict[str, int], int]:
-    """Streams the records of VQA v2 into the files of their splits; returns how many each got, and none."""
+    """Streams the records of VQA v2 into their splits' files; returns how many went to each, and to none."""
     left = dict(split_of)
     counts, others, broken = dict.fromkeys(hidden, 0), 0, False
     with ExitStack() as opened:

@@ -39,7 +39,7 @@ class Answer(msgspec.Struct, gc=False):
 
 
 class Annotation(msgspec.Struct, gc=False):
-    """What ten people answered to a question; multiple_choice_answer: the most frequent of it."""
+    """The answers of ten people to a question; multiple_choice_answer: the most frequent one."""
 
     question_id: int
     image_id: int
@@ -49,10 +49,10 @@ class Annotation(msgspec.Struct, gc=False):
     multiple_choice_answer: str | None = None
 
     def people(self) -> list[Hashable] | None:
-        """What tells entries with the same answer apart; None when ``answer_id`` does for all of them."""
-        if len({it.answer_id for it in self.answers}) == len(self.answers):
+        """Values that tell entries with the same answer apart; None when ``answer_id`` alone does."""
+        if len({answer.answer_id for answer in self.answers}) == len(self.answers):
             return None
-        return [(it.answer_id, it.answer_confidence) for it in self.answers]
+        return [(answer.answer_id, answer.answer_confidence) for answer in self.answers]
 
 
 class Result(msgspec.Struct, gc=False):
@@ -67,12 +67,12 @@ _KEYS = {Question: "questions", Annotation: "annotations", Result: ""}
 
 
 def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterator[RecordT]:
-    """The records of a file in order; those that are something else are noted and left out.
+    """The records of a file in order; invalid ones are noted and left out.
 
-    Whatever is wrong goes into ``findings``: text that is cut off or not JSON, fields that are missing or of
-    another type, an id that was there before (the first one counts), answers by others than ten
-    people. A record is named by its id, or by its place in the file from 0 if it has none. DataError
-    when the file cannot be opened.
+    Problems go into ``findings``: text that is cut off or not JSON, fields that are missing or of another
+    type, an id that occurs again (the first one counts), a number of answers other than ten. A record is
+    named by its id, or by its place in the file from 0 if it has none. DataError when the file cannot be
+    opened.
     """
     try:
         with open(path, "rb") as file:
@@ -82,17 +82,17 @@ def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterato
         cause = error.strerror or error
         raise DataError(f"{path}: cannot be read ({cause}); give the official file") from error
     decode = msgspec.json.Decoder(kind).decode
-    seen: set[int] = set()
+    ids: set[int] = set()
     for place, raw in enumerate(_scan(text, _KEYS[kind], findings)):
         try:
             record = decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             findings.note(_words(error), _name(raw, place))
             continue
-        if record.question_id in seen:
-            findings.note("is there more than once", record.question_id)
+        if record.question_id in ids:
+            findings.note("occurs more than once", record.question_id)
             continue
-        seen.add(record.question_id)
+        ids.add(record.question_id)
         if isinstance(record, Annotation) and len(record.answers) != PEOPLE:
             count = len(record.answers)
             findings.note(f"has {count} answers; must have {PEOPLE}", record.question_id)
@@ -105,7 +105,7 @@ class _Head(msgspec.Struct):
 
 
 def _name(raw: msgspec.Raw, place: int) -> int | str:
-    """The id of a record that is wrong elsewhere."""
+    """The id of a record with an invalid field."""
     try:
         return msgspec.json.decode(raw, type=_Head).question_id
     except (msgspec.DecodeError, UnicodeDecodeError):

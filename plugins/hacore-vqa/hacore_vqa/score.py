@@ -26,18 +26,21 @@ def score(config: ScoreConfig, tell: Tell) -> Outcome:
         raise DataError(f"{', '.join(missing)} not given; name the official files and the results file")
     paths = {name: Path(path).expanduser() for name, path in given.items()}
     findings = {name: Findings(path) for name, path in paths.items()}
-    asked = {it.question_id for it in read_records(paths["questions"], Question, findings["questions"])}
+    asked = {
+        question.question_id for question in read_records(paths["questions"], Question, findings["questions"])
+    }
     answers = {
-        it.question_id: it.answer for it in read_records(paths["results"], Result, findings["results"])
+        result.question_id: result.answer
+        for result in read_records(paths["results"], Result, findings["results"])
     }
     tally, annotated = Tally(legacy=config.legacy), set()
-    for it in read_records(paths["annotations"], Annotation, findings["annotations"]):
-        annotated.add(it.question_id)
-        if it.question_id in answers:
-            tally.add(it.question_id, _truth(it), answers[it.question_id])
+    for annotation in read_records(paths["annotations"], Annotation, findings["annotations"]):
+        annotated.add(annotation.question_id)
+        if annotation.question_id in answers:
+            tally.add(annotation.question_id, _truth(annotation), answers[annotation.question_id])
     _compare(findings["questions"], asked, findings["annotations"], annotated, "has no annotation")
     _compare(findings["questions"], asked, findings["results"], set(answers), "has no answer")
-    problems = [line for it in findings.values() for line in it.lines()]
+    problems = [line for finding in findings.values() for line in finding.lines()]
     if problems:
         return Outcome(summary={}, problems=tuple(problems))
     report = tally.report()
@@ -47,21 +50,21 @@ def score(config: ScoreConfig, tell: Tell) -> Outcome:
     return Outcome(summary=report.table())
 
 
-def _truth(it: Annotation) -> Truth:
+def _truth(annotation: Annotation) -> Truth:
     return Truth(
-        answers=[one.answer for one in it.answers],
-        people=it.people(),
-        question_type=it.question_type,
-        answer_type=it.answer_type,
+        answers=[one.answer for one in annotation.answers],
+        people=annotation.people(),
+        question_type=annotation.question_type,
+        answer_type=annotation.answer_type,
     )
 
 
-def _compare(asking: Findings, asked: set[int], findings: Findings, found: set[int], lacking: str) -> None:
-    """Notes questions of one file only. A record that is wrong elsewhere is named for that alone."""
+def _compare(asking: Findings, asked: set[int], findings: Findings, others: set[int], lacking: str) -> None:
+    """Notes questions of one file only. A record with another problem is named for that alone."""
     if asking.broken or findings.broken:  # every question would be named
         return
     noted = asking.records() | findings.records()
-    for question in sorted(asked - found - noted):
+    for question in sorted(asked - others - noted):
         findings.note(lacking, question)
-    for question in sorted(found - asked - noted):
+    for question in sorted(others - asked - noted):
         findings.note("is not in the questions file", question)

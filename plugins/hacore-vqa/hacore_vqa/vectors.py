@@ -23,7 +23,7 @@ def read_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
     says that the file has none of the words.
     """
     row_of = {word.encode(): row for row, word in enumerate(words)}
-    found: dict[int, npt.NDArray[np.float32]] = {}
+    vector_of: dict[int, npt.NDArray[np.float32]] = {}
     channels = 0
     try:
         with open(path, "rb") as file:
@@ -34,18 +34,18 @@ def read_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
                         channels = 0
                         continue
                 row = row_of.get(line[: line.find(b" ")])
-                if row is not None and row not in found:
+                if row is not None and row not in vector_of:
                     numbers = _numbers(path, number, line, channels)
                     if numbers is not None:
-                        found[row] = numbers
+                        vector_of[row] = numbers
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); {_WAY_OUT}") from error
-    if not found:
+    if not vector_of:
         raise DataError(f"{path}: has none of the {len(words):,} words; {_WAY_OUT}")
     vectors = np.zeros((len(words), channels), np.float32)
-    for row, numbers in found.items():
+    for row, numbers in vector_of.items():
         vectors[row] = numbers
-    log.info("%s: vectors of %d of %d words", path, len(found), len(words))
+    log.info("%s: vectors of %d of %d words", path, len(vector_of), len(words))
     return vectors
 
 

@@ -3,8 +3,8 @@
 A question becomes lower case, typographic apostrophes plain ones. Words are runs of letters and digits,
 with apostrophes, and in numbers with points and commas, inside them: ``don't``, ``o'clock``, ``10.5``. The
 ``'s`` at the end of a word is a word of its own, as in vectors of words trained on newswire and web text.
-All else parts words and is dropped. A question without any word is the one word ``<unk>``. No question is
-ever cut.
+Everything else separates words and is dropped. A question without any word is the one word ``<unk>``. No
+question is ever cut.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def split_words(question: str) -> list[str]:
 
 
 class Numbering(dict[str, int]):
-    """Texts by number in the order of their first look-up: a text that is not there is added."""
+    """Numbers of texts in the order of their first look-up: a new text is added."""
 
     def __missing__(self, text: str) -> int:
         number = self[text] = len(self)

@@ -48,8 +48,8 @@ def hacore(capsys):
             status = 0
         except SystemExit as left:
             status = left.code or 0
-        said = capsys.readouterr()
-        return status, said.out, said.err.splitlines()
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err.splitlines()
 
     return run
 

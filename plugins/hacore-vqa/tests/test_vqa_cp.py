@@ -26,7 +26,7 @@ def made_up(questions=4000, seed=0):
     chance = random.Random(seed)
     kinds = [chance.randrange(8) for _ in range(questions)]
     chosen = [min(int(chance.paretovariate(0.6)), 30) if kind else 31 + chance.randrange(9) for kind in kinds]
-    answers = [f"answer {it}" for it in range(40)]
+    answers = [f"answer {number}" for number in range(40)]
     stored = Stored(
         words=np.zeros(questions, np.int32),
         offsets=np.arange(questions + 1),
@@ -37,7 +37,7 @@ def made_up(questions=4000, seed=0):
         question_type=np.array(kinds, np.int16),
         answer_type=np.zeros(questions, np.int8),
     )
-    types = [f"type {it}" for it in range(8)]
+    types = [f"type {number}" for number in range(8)]
     texts = Texts(words=[], answers=answers, normal=list(range(40)), question_types=types, answer_types=[""])
     return stored, texts
 
@@ -46,17 +46,17 @@ def made_up(questions=4000, seed=0):
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.4])
 def test_no_group_is_on_both_sides(by, share):
     stored, texts = made_up()
-    held = carve(stored, texts, share=share, by=by, seed=3)
+    mask = carve(stored, texts, share=share, by=by, seed=3)
     groups = stored.image if by == "image" else stored.question_type * 100 + stored.chosen
-    assert not set(groups[held]) & set(groups[~held])
-    assert share - 0.01 <= held.mean() <= share
+    assert not set(groups[mask]) & set(groups[~mask])
+    assert share - 0.01 <= mask.mean() <= share
 
 
 def test_every_answer_stays_in_training():
     stored, texts = made_up()
     for seed in range(10):
-        held = carve(stored, texts, share=0.4, by="group", seed=seed)
-        assert set(stored.chosen[held]) <= set(stored.chosen[~held])
+        mask = carve(stored, texts, share=0.4, by="group", seed=seed)
+        assert set(stored.chosen[mask]) <= set(stored.chosen[~mask])
 
 
 def test_priors_change_by_group_and_not_by_image():
@@ -64,12 +64,12 @@ def test_priors_change_by_group_and_not_by_image():
 
     def distance(by):
         """Mean over types of the distance of the answers' distributions on both sides, in [0, 1]."""
-        held = carve(stored, texts, share=0.3, by=by, seed=0)
+        mask = carve(stored, texts, share=0.3, by=by, seed=0)
         apart = []
         for kind in range(1, 8):
             one, other = (
                 np.bincount(stored.chosen[side & (stored.question_type == kind)], minlength=40) / 1.0
-                for side in (held, ~held)
+                for side in (mask, ~mask)
             )
             if one.sum():
                 apart.append(np.abs(one / one.sum() - other / other.sum()).sum() / 2)
@@ -101,15 +101,15 @@ def test_splits_of_the_dataset(cp, v2):
     data = opened(cp, v2, validation=0.3)
     assert data.splits == ("train", "val", "test")
     assert data.unanswered == ()
-    held = json.loads((cp / "vqacp_v2_train_questions.json").read_text())
+    records = json.loads((cp / "vqacp_v2_train_questions.json").read_text())
     ids = {split: set(data.questions(split).ids.tolist()) for split in data.splits}
-    assert ids["train"] | ids["val"] == {it["question_id"] for it in held}
+    assert ids["train"] | ids["val"] == {record["question_id"] for record in records}
     assert not ids["train"] & ids["val"]
     assert len(data.images("train")) == len(data.images("val")) == 19
     assert len(data.images("test")) == 20
     whole = opened(cp, v2, validation=0.0)
     assert whole.splits == ("train", "test")
-    assert len(whole.questions("train")) == len(held)
+    assert len(whole.questions("train")) == len(records)
     prints = {opened(cp, v2, validation=0.3, validation_seed=seed).fingerprint for seed in (0, 1)}
     assert len(prints | {data.fingerprint, whole.fingerprint}) == 3
     by_image = opened(cp, v2, validation=0.3, validation_by="image")
@@ -134,9 +134,9 @@ def test_without_files_it_says_where_to_put_them(hacore, tmp_path):
 
 def lists_of(cp, tmp_path):
     """The ids of the splits as a text, and as the JSON list of the official file."""
-    held = json.loads((cp / NAMES[0]).read_text())
+    records = json.loads((cp / NAMES[0]).read_text())
     train = tmp_path / "train.txt"
-    train.write_text("\n".join(str(it["question_id"]) for it in held))
+    train.write_text("\n".join(str(record["question_id"]) for record in records))
     return train, cp / NAMES[2]
 
 
@@ -149,9 +149,9 @@ def test_made_from_lists_of_ids(hacore, cp, v2, tmp_path):
     assert "test: 22" in out
     assert "questions of VQA v2 in neither list: 0" in out
     for name in NAMES:
-        made, given = (json.loads((folder / name).read_text()) for folder in (output, cp))
-        by_id = {it["question_id"]: it for it in made}
-        assert by_id == {it["question_id"]: it for it in given}
+        records, expected = (json.loads((folder / name).read_text()) for folder in (output, cp))
+        by_id = {record["question_id"]: record for record in records}
+        assert by_id == {record["question_id"]: record for record in expected}
     assert sorted(path.name for path in output.iterdir() if not path.name.startswith(".")) == sorted(NAMES)
     assert hacore(*words)[1].startswith("already there: ")
     assert len(opened(output, v2).questions("test")) == 22
@@ -160,14 +160,14 @@ def test_made_from_lists_of_ids(hacore, cp, v2, tmp_path):
 def test_ids_that_are_wrong_are_all_named_and_nothing_is_written(hacore, cp, v2, tmp_path):
     (train, test), output = lists_of(cp, tmp_path), tmp_path / "made"
     train.write_text(train.read_text() + "\n7 8 1000 eleven")
-    ids = [it["question_id"] for it in json.loads(test.read_text())]
+    ids = [record["question_id"] for record in json.loads(test.read_text())]
     other = tmp_path / "test.json"
     other.write_text(json.dumps([*ids, 1001]))
     status, _, err = hacore(
         *("data", "download", "vqa-cp-v2", "--root", v2, "--question-ids", train, other, "--output", output)
     )
     assert status == 1
-    assert [it for it in err if it.startswith("hacore: ")] == [
+    assert [line for line in err if line.startswith("hacore: ")] == [
         f"hacore: {train}: word 42 is 'eleven'; must be a question id",
         f"hacore: {train}: question 1000: was in this list before",
         f"hacore: {other}: question 1001: was in {train} before",

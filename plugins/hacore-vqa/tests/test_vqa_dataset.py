@@ -30,14 +30,14 @@ def opened_cp(cp, v2, **options):
 
 def truths(path):
     content = json.loads(path.read_text())
-    held = content["annotations"] if isinstance(content, dict) else content
+    records = content["annotations"] if isinstance(content, dict) else content
     return {
-        it["question_id"]: Truth(
-            answers=[one["answer"] for one in it["answers"]],
-            question_type=it["question_type"],
-            answer_type=it["answer_type"],
+        record["question_id"]: Truth(
+            answers=[one["answer"] for one in record["answers"]],
+            question_type=record["question_type"],
+            answer_type=record["answer_type"],
         )
-        for it in held
+        for record in records
     }
 
 
@@ -63,10 +63,10 @@ def spoil_answers(content):
         ["1,000"] * 5 + ["1000"] * 5,
         ["the"] * 10,
     ]
-    for row, it in enumerate(content["annotations"]):
+    for row, annotation in enumerate(content["annotations"]):
         given = people[row % len(people)]
-        it["multiple_choice_answer"] = given[0]
-        for one, answer in zip(it["answers"], given, strict=True):
+        annotation["multiple_choice_answer"] = given[0]
+        for one, answer in zip(annotation["answers"], given, strict=True):
             one["answer"] = answer
 
 
@@ -90,15 +90,15 @@ def test_what_is_asked(v2):
         "other": ("what color are the (other)", "what is the (other)"),
         "yes/no": ("are the (yes/no)", "is there a (yes/no)"),
     }
-    held = json.loads(annotations(v2, "val").read_text())["annotations"]
+    records = json.loads(annotations(v2, "val").read_text())["annotations"]
     val = data.questions("val")
-    for row, it in enumerate(held):
-        assert data.answers[val.answer[row]] == it["multiple_choice_answer"]
-        assert data.question_types[val.type[row]] == f"{it['question_type']} ({it['answer_type']})"
-        assert val.ids[row] == it["question_id"]
+    for row, record in enumerate(records):
+        assert data.answers[val.answer[row]] == record["multiple_choice_answer"]
+        assert data.question_types[val.type[row]] == f"{record['question_type']} ({record['answer_type']})"
+        assert val.ids[row] == record["question_id"]
     test = data.questions("test")
     assert set(test.answer) == {-1}
-    assert {data.question_types[it] for it in test.type} == {"unknown"}
+    assert {data.question_types[number] for number in test.type} == {"unknown"}
 
 
 @pytest.mark.parametrize("spoilt", [False, True])
@@ -107,13 +107,13 @@ def test_every_answer_scores_what_the_official_metric_gives(v2, change, split, s
     if spoilt:
         change(annotations(v2, split), spoil_answers)
     data = opened(v2, answers_from="train+val")
-    held, batch = truths(annotations(v2, split)), batch_of(data, split)
+    truth_of, batch = truths(annotations(v2, split)), batch_of(data, split)
     for number, answer in enumerate(data.answers):
         logits = torch.zeros(len(batch), len(data.answers))
         logits[:, number] = 1
         scores = data.score(logits, batch)
         assert scores.dtype == torch.float32
-        expected = [accuracy(held[it], answer) for it in data.questions(split).ids.tolist()]
+        expected = [accuracy(truth_of[question], answer) for question in data.questions(split).ids.tolist()]
         np.testing.assert_allclose(scores.numpy(), expected, atol=1e-6)
 
 
@@ -128,14 +128,14 @@ def test_an_answer_is_called_as_it_is_given_most_often(v2, change):
 
 def test_vocabulary_by_count_and_by_frequency(v2, change):
     def rare(content):
-        for row, it in enumerate(content["annotations"]):
-            it["multiple_choice_answer"] = "often"
+        for row, annotation in enumerate(content["annotations"]):
+            annotation["multiple_choice_answer"] = "often"
             if row % 4 == 1:
-                it["multiple_choice_answer"] = "sometimes"
+                annotation["multiple_choice_answer"] = "sometimes"
             if row == 2:
-                it["multiple_choice_answer"] = "the sometimes"
+                annotation["multiple_choice_answer"] = "the sometimes"
             if row in (4, 6):
-                it["multiple_choice_answer"] = f"rare {row}"
+                annotation["multiple_choice_answer"] = f"rare {row}"
 
     change(annotations(v2), rare)
     # often: 24, sometimes in two spellings: 10, two rare ones, in alphabetical order
@@ -164,8 +164,8 @@ def test_questions_whose_answer_is_not_in_the_set_are_scored_all_the_same(v2):
     assert -1 in asked.answer
     loss = data.loss(torch.zeros(24, 1), batch_of(data, "val"))
     assert float(loss) == 0
-    held = truths(annotations(v2, "val"))
-    expected = [accuracy(held[it], data.answers[0]) for it in asked.ids.tolist()]
+    truth_of = truths(annotations(v2, "val"))
+    expected = [accuracy(truth_of[question], data.answers[0]) for question in asked.ids.tolist()]
     scores = data.score(torch.zeros(24, 1), batch_of(data, "val"))
     np.testing.assert_allclose(scores.numpy(), expected, atol=1e-6)
 
@@ -174,13 +174,13 @@ def test_questions_whose_answer_is_not_in_the_set_are_scored_all_the_same(v2):
 @pytest.mark.parametrize("targets", ["single", "soft"])
 def test_losses_against_plain_formulas(v2, loss, targets):
     data = opened(v2, answers=6, loss=loss, targets=targets)
-    batch, held = batch_of(data), truths(annotations(v2))
+    batch, truth_of = batch_of(data), truths(annotations(v2))
     torch.manual_seed(0)
     logits = torch.randn(len(batch), len(data.answers))
     expected = 0.0
     for row, question in enumerate(data.questions("train").ids.tolist()):
         if targets == "soft":
-            target = [accuracy(held[question], answer) for answer in data.answers]
+            target = [accuracy(truth_of[question], answer) for answer in data.answers]
         else:
             wanted = int(data.questions("train").answer[row])
             target = [float(number == wanted) for number in range(len(data.answers))]
@@ -200,14 +200,14 @@ def test_majority_is_the_answer_that_scores_best_on_the_type_in_training(v2):
     data = opened(v2)
     train, val = truths(annotations(v2)), truths(annotations(v2, "val"))
     best = {}
-    for kind in {it.question_type for it in train.values()}:
-        asked = [it for it in train.values() if it.question_type == kind]
-        totals = {answer: sum(accuracy(it, answer) for it in asked) for answer in data.answers}
+    for kind in {truth.question_type for truth in train.values()}:
+        asked = [truth for truth in train.values() if truth.question_type == kind]
+        totals = {answer: sum(accuracy(truth, answer) for truth in asked) for answer in data.answers}
         best[kind] = max(totals.values()), [a for a in totals if totals[a] == max(totals.values())]
-    found = data.majority(data.questions("train"), data.questions("val"))
+    majorities = data.majority(data.questions("train"), data.questions("val"))
     for row, question in enumerate(data.questions("val").ids.tolist()):
-        possible = [accuracy(val[question], it) for it in best[val[question].question_type][1]]
-        assert min(abs(found[row] - it) for it in possible) < 1e-6
+        possible = [accuracy(val[question], answer) for answer in best[val[question].question_type][1]]
+        assert min(abs(majorities[row] - score) for score in possible) < 1e-6
     assert set(data.majority(data.questions("train"), data.questions("test"))) == {0.0}
 
 
@@ -215,10 +215,12 @@ def test_accuracy_is_that_of_the_official_tool(v2):
     data = opened(v2)
     torch.manual_seed(1)
     logits, batch = torch.randn(24, len(data.answers)), batch_of(data, "val")
-    answers = [data.answers[it] for it in logits.argmax(1).tolist()]
+    answers = [data.answers[number] for number in logits.argmax(1).tolist()]
     written = json.loads(data.submission("val", answers))
-    assert [it["question_id"] for it in written] == data.questions("val").ids.tolist()
-    report = evaluate(truths(annotations(v2, "val")), {it["question_id"]: it["answer"] for it in written})
+    assert [record["question_id"] for record in written] == data.questions("val").ids.tolist()
+    report = evaluate(
+        truths(annotations(v2, "val")), {record["question_id"]: record["answer"] for record in written}
+    )
     assert 100 * float(data.score(logits, batch).double().mean()) == pytest.approx(report.overall, abs=0.005)
     with pytest.raises(ValueError, match="23 answers for the 24 questions of split val"):
         data.submission("val", answers[:-1])
@@ -233,7 +235,7 @@ def test_words_are_those_of_the_training_questions(v2, change):
     assert "flamboyant" not in data.vocabulary
     assert list(data.vocabulary[2:]) == sorted(data.vocabulary[2:])
     asked = data.questions("val")
-    words = [data.vocabulary[it] for it in asked.words[: asked.offsets[1]]]
+    words = [data.vocabulary[number] for number in asked.words[: asked.offsets[1]]]
     assert words == ["are", "discs", "<unk>"]
     train = data.questions("train")
     assert train.offsets[1] == 91  # never cut
@@ -271,7 +273,7 @@ def test_word_vectors_of_the_vocabulary(v2, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("the 1 2\ndiscs 1 x\n", ":2: must be a word and 2 finite numbers; get the file again"),
         ("the 1 2\ndiscs 1\n", ":2: must be a word and 2 finite numbers; get the file again"),
@@ -280,13 +282,13 @@ def test_word_vectors_of_the_vocabulary(v2, tmp_path):
         (None, ": cannot be read (No such file or directory); give word_vectors a text file of vectors"),
     ],
 )
-def test_word_vectors_that_are_wrong(v2, tmp_path, text, said):
+def test_word_vectors_that_are_wrong(v2, tmp_path, text, message):
     path = tmp_path / "vectors.txt"
     if text:
         path.write_text(text)
     with pytest.raises(DataError) as caught:
         opened(v2, word_vectors=str(path)).sizes()
-    assert str(caught.value).startswith(f"{path}{said}")
+    assert str(caught.value).startswith(f"{path}{message}")
 
 
 def test_a_first_line_of_counts_is_skipped(v2, tmp_path):
@@ -340,9 +342,11 @@ def test_damage_of_a_pack_is_named(v2):
 
 def test_declaring_imports_little():
     code = (
-        "import sys, hacore_vqa as it; it.hacore_declare();"
+        "import sys, hacore_vqa as package; package.hacore_declare();"
         "print(sorted({'torch', 'numpy', 'PIL', 'msgspec'} & set(sys.modules)))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-    assert found.stdout == "[]\n"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert process.stdout == "[]\n"

@@ -18,7 +18,7 @@ from hacore.errors import DataError
 
 
 class Server:
-    """Serves archives by their names; ``cuts`` ends the answers in turn after so many bytes."""
+    """Serves archives by their names; ``cuts``: after how many bytes the answers end, in turn."""
 
     def __init__(self, archives):
         self.archives, self.cuts, self.asked = archives, [], []
@@ -36,22 +36,22 @@ class Server:
         self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
 
-    def answer(self, it):
-        folder, _, name = it.path.strip("/").partition("/")
-        start = int((it.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+    def answer(self, handler):
+        folder, _, name = handler.path.strip("/").partition("/")
+        start = int((handler.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         self.asked.append((folder, name, start))
         content = self.archives.get(name)
         if content is None:
-            it.send_error(404)
+            handler.send_error(404)
             return
-        it.send_response(206 if start else 200)
+        handler.send_response(206 if start else 200)
         if start:
-            it.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        it.send_header("ETag", '"one"')
-        it.send_header("Content-Length", str(len(content) - start))
-        it.end_headers()
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        handler.send_header("ETag", '"one"')
+        handler.send_header("Content-Length", str(len(content) - start))
+        handler.end_headers()
         body = content[start:]
-        it.wfile.write(body[: self.cuts.pop(0)] if self.cuts else body)
+        handler.wfile.write(body[: self.cuts.pop(0)] if self.cuts else body)
 
     def close(self):
         self.http.shutdown()
@@ -62,22 +62,22 @@ class Server:
 @pytest.fixture
 def archives(v2):
     """The archives that the official servers have, of the miniature."""
-    made = {}
-    for it in download.ARCHIVES:
+    contents = {}
+    for archive in download.ARCHIVES:
         buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in it.holds:
-                for path in sorted((v2 / name).iterdir()) if it.image else [v2 / name]:
-                    archive.write(path, str(path.relative_to(v2)))
-        made[it.name] = buffer.getvalue()
-    return made
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+            for name in archive.holds:
+                for path in sorted((v2 / name).iterdir()) if archive.image else [v2 / name]:
+                    file.write(path, str(path.relative_to(v2)))
+        contents[archive.name] = buffer.getvalue()
+    return contents
 
 
 @pytest.fixture
 def server(archives):
-    made = Server(archives)
-    yield made
-    made.close()
+    instance = Server(archives)
+    yield instance
+    instance.close()
 
 
 @pytest.fixture(autouse=True)
@@ -88,9 +88,11 @@ def no_pauses(monkeypatch):
 @pytest.fixture
 def published(archives, monkeypatch):
     """As if the published MD5s were those of the miniature."""
-    found = {name: hashlib.md5(content).hexdigest() for name, content in archives.items()}
-    held = tuple(attrs.evolve(it, md5=it.md5 and found[it.name]) for it in download.ARCHIVES)
-    monkeypatch.setattr(download, "ARCHIVES", held)
+    digests = {name: hashlib.md5(content).hexdigest() for name, content in archives.items()}
+    table = tuple(
+        attrs.evolve(archive, md5=archive.md5 and digests[archive.name]) for archive in download.ARCHIVES
+    )
+    monkeypatch.setattr(download, "ARCHIVES", table)
 
 
 def run(server, output, **options):
@@ -111,9 +113,9 @@ def test_everything_is_fetched_and_can_be_prepared(server, published, v2, tmp_pa
     outcome = run(server, output)
     assert content(output) == content(v2)
     assert [folder for folder, *_ in server.asked] == ["texts"] * 5 + ["zips"] * 3
-    told = outcome.summary["archives"]
-    assert told["train2014.zip"].endswith(", as expected")
-    assert told["test2015.zip"].endswith(", now remembered")
+    notes = outcome.summary["archives"]
+    assert notes["train2014.zip"].endswith(", as expected")
+    assert notes["test2015.zip"].endswith(", now remembered")
     assert outcome.summary["next"] == f"hacore data prepare vqa-v2 {output}"
     assert not prepare_v2(PrepareConfig(root=str(output), size=(8, 12), workers=1), Silent()).problems
 
@@ -164,7 +166,7 @@ def test_a_remembered_checksum_holds(server, published, tmp_path):
 def test_archives_can_be_kept(server, published, tmp_path):
     run(server, tmp_path / "there", images=False, keep_archives=True)
     kept = {path.name for path in (tmp_path / "there").glob("*.zip")}
-    assert kept == {it.name for it in download.ARCHIVES if not it.image}
+    assert kept == {archive.name for archive in download.ARCHIVES if not archive.image}
 
 
 def test_what_the_server_does_not_have(server, published, tmp_path):
@@ -183,9 +185,9 @@ def test_an_archive_of_something_else(server, published, tmp_path):
 
 def test_memory_is_readable(server, published, tmp_path):
     run(server, tmp_path / "there", images=False)
-    held = json.loads((tmp_path / "there" / download.MEMORY).read_text())
+    memory = json.loads((tmp_path / "there" / download.MEMORY).read_text())
     assert (
-        held[f"{server.url}/texts/v2_Questions_Test_mscoco.zip"]
+        memory[f"{server.url}/texts/v2_Questions_Test_mscoco.zip"]
         == hashlib.md5(server.archives["v2_Questions_Test_mscoco.zip"]).hexdigest()
     )
 

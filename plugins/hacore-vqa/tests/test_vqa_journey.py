@@ -71,18 +71,18 @@ def official(hacore):
 @pytest.mark.parametrize("more", ["", 'targets = "soft"\nloss = "binary"', 'targets = "soft"\nanswers = 4'])
 def test_v2(journey, official, hacore, v2, more):
     folder, result = journey("vqa-v2", v2, v2, more=more)
-    found = official(
+    scores = official(
         v2 / "v2_OpenEnded_mscoco_val2014_questions.json",
         v2 / "v2_mscoco_val2014_annotations.json",
         folder / "predictions" / "val.submission",
     )
-    assert 100 * result["accuracy"] == pytest.approx(found["overall"], abs=0.0051)
-    for group, value in found["perAnswerType"].items():
+    assert 100 * result["accuracy"] == pytest.approx(scores["overall"], abs=0.0051)
+    for group, value in scores["perAnswerType"].items():
         assert 100 * result["by_group"][group]["accuracy"] == pytest.approx(value, abs=0.0051)
     assert result["baselines"]["majority"]["accuracy"] > 0
-    lines = [json.loads(it) for it in (folder / "predictions" / "val.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "predictions" / "val.jsonl").read_text().splitlines()]
     assert len(lines) == 24
-    assert sum(it["score"] for it in lines) / 24 == pytest.approx(result["accuracy"], abs=1e-6)
+    assert sum(record["score"] for record in lines) / 24 == pytest.approx(result["accuracy"], abs=1e-6)
 
 
 def test_test_split_is_predicted_and_not_scored(journey, hacore, v2):
@@ -90,8 +90,8 @@ def test_test_split_is_predicted_and_not_scored(journey, hacore, v2):
     assert result["accuracy"] is None
     written = json.loads((folder / "predictions" / "test.submission").read_text())
     asked = json.loads((v2 / "v2_OpenEnded_mscoco_test2015_questions.json").read_text())["questions"]
-    assert [it["question_id"] for it in written] == [it["question_id"] for it in asked]
-    assert all(set(it) == {"question_id", "answer"} for it in written)
+    assert [record["question_id"] for record in written] == [record["question_id"] for record in asked]
+    assert all(set(record) == {"question_id", "answer"} for record in written)
     line = json.loads((folder / "predictions" / "test.jsonl").read_text().splitlines()[0])
     assert line["score"] is None
     assert hacore("eval", folder, "--split", "test-dev", "--device", "cpu")[0] == 0
@@ -100,12 +100,12 @@ def test_test_split_is_predicted_and_not_scored(journey, hacore, v2):
 
 def test_cp(journey, official, v2, cp):
     folder, result = journey("vqa-cp-v2", cp, v2, final="test", more="validation = 0.3")
-    found = official(
+    scores = official(
         cp / "vqacp_v2_test_questions.json",
         cp / "vqacp_v2_test_annotations.json",
         folder / "predictions" / "test.submission",
     )
-    assert 100 * result["accuracy"] == pytest.approx(found["overall"], abs=0.0051)
+    assert 100 * result["accuracy"] == pytest.approx(scores["overall"], abs=0.0051)
 
 
 def test_cp_on_stored_features(journey, official, hacore, v2, cp, tmp_path):
@@ -119,22 +119,22 @@ def test_cp_on_stored_features(journey, official, hacore, v2, cp, tmp_path):
     spec.write_text(toml.dumps(table))
     status, out, err = hacore("features", spec, "--output", root, "--device", "cpu", "--json")
     assert status == 0, err
-    made = json.loads(out)
+    store = json.loads(out)
     # The validation questions are about training images, which are encoded once.
-    assert made["description"]["splits"] == {"train": "train", "val": "train", "test": "test"}
-    assert made["images"] == sum(made["description"]["images"].values())
+    assert store["description"]["splits"] == {"train": "train", "val": "train", "test": "test"}
+    assert store["images"] == sum(store["description"]["images"].values())
     stored = ("--set", f"features.root={root}")
     status, out, err = hacore(
         "run", spec, *stored, "--runs", tmp_path / "stored", "--device", "cpu", "--json"
     )
     assert status == 0, err
     result = json.loads(out)
-    found = official(
+    scores = official(
         cp / "vqacp_v2_test_questions.json",
         cp / "vqacp_v2_test_annotations.json",
         Path(result["run"]) / "predictions" / "test.submission",
     )
-    assert 100 * result["accuracy"] == pytest.approx(found["overall"], abs=0.0051)
+    assert 100 * result["accuracy"] == pytest.approx(scores["overall"], abs=0.0051)
     # Options about answers change the data's fingerprint, but no image.
     assert hacore("check", spec, *stored, "--set", "data.answers=4")[0] == 0
 

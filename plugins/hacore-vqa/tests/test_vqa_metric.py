@@ -61,8 +61,8 @@ def plain(truth, answer, legacy=False):
         return " ".join(out)
 
     entries = [
-        {"answer": it, "person": person}
-        for it, person in zip(truth.answers, truth.people or range(len(truth.answers)), strict=True)
+        {"answer": text, "person": person}
+        for text, person in zip(truth.answers, truth.people or range(len(truth.answers)), strict=True)
     ]
     if not legacy:
         for entry in entries:
@@ -76,7 +76,7 @@ def plain(truth, answer, legacy=False):
             entry["answer"] = marks(entry["answer"]) if legacy else words(marks(entry["answer"]))
     each = []
     for me in entries:
-        same = [it for it in entries if it != me and it["answer"] == answer]
+        same = [entry for entry in entries if entry != me and entry["answer"] == answer]
         each.append(min(1, float(len(same)) / 3))
     return float(sum(each)) / len(each)
 
@@ -162,7 +162,7 @@ def test_every_entry_of_the_tables_is_used():
     for mark in TABLES["punctuation"]:
         assert normal(f"x{mark}y") == "x y"
         assert normal(f"x{mark} y") == "x y"
-    assert [len(TABLES[it]) for it in ("number_words", "articles", "punctuation")] == [12, 3, 21]
+    assert [len(TABLES[name]) for name in ("number_words", "articles", "punctuation")] == [12, 3, 21]
 
 
 def test_line_ends_and_tabs():
@@ -236,10 +236,10 @@ answers = st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
 )
 @example(few=["the"], which=[0] * 10, people=None, other="", legacy=True)
 def test_equals_the_plain_formulation(few, which, people, other, legacy):
-    truth = Truth(answers=[few[it % len(few)] for it in which], people=people)
+    truth = Truth(answers=[few[index % len(few)] for index in which], people=people)
     for answer in {*few, other}:
-        found = accuracy(truth, answer, legacy=legacy)
-        assert found == pytest.approx(plain(truth, answer, legacy), abs=1e-12)
+        score = accuracy(truth, answer, legacy=legacy)
+        assert score == pytest.approx(plain(truth, answer, legacy), abs=1e-12)
 
 
 def test_report_by_type_and_rounding():
@@ -265,5 +265,7 @@ def test_report_by_type_and_rounding():
 def test_imports_no_torch():
     code = "import sys, hacore_vqa.metric; print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-    assert found.stdout == "[]\n"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert process.stdout == "[]\n"

@@ -67,19 +67,19 @@ def test_pack_holds_what_the_folder_holds(v2, output):
         stored, images = pack.questions(split), pack.images(split)
         name = f"v2_OpenEnded_mscoco_{'test-dev2015' if split == 'test-dev' else coco}_questions.json"
         asked = json.loads((v2 / name).read_text())["questions"]
-        assert stored.ids.tolist() == [it["question_id"] for it in asked]
+        assert stored.ids.tolist() == [question["question_id"] for question in asked]
         for row in (0, 4):
             path = v2 / coco / f"COCO_{coco}_{asked[row]['image_id']:012d}.jpg"
             np.testing.assert_array_equal(images[stored.image[row]], plain(path))
-        words = [texts.words[it] for it in stored.words[stored.offsets[1] : stored.offsets[2]]]
+        words = [texts.words[number] for number in stored.words[stored.offsets[1] : stored.offsets[2]]]
         assert " ".join(words) in ("how many discs are there", "what number of discs is there")
     stored = pack.questions("val")
-    held = json.loads(files(v2)["val annotations"].read_text())["annotations"]
-    for row, it in enumerate(held):
-        assert [texts.answers[a] for a in stored.given[row]] == [one["answer"] for one in it["answers"]]
-        assert texts.answers[stored.chosen[row]] == it["multiple_choice_answer"]
-        assert texts.question_types[stored.question_type[row]] == it["question_type"]
-        assert texts.answer_types[stored.answer_type[row]] == it["answer_type"]
+    records = json.loads(files(v2)["val annotations"].read_text())["annotations"]
+    for row, record in enumerate(records):
+        assert [texts.answers[a] for a in stored.given[row]] == [one["answer"] for one in record["answers"]]
+        assert texts.answers[stored.chosen[row]] == record["multiple_choice_answer"]
+        assert texts.question_types[stored.question_type[row]] == record["question_type"]
+        assert texts.answer_types[stored.answer_type[row]] == record["answer_type"]
     assert set(pack.questions("test").given.reshape(-1)) == {-1}
     pixels = pack.images("train") / 255
     np.testing.assert_allclose(pack.mean, pixels.mean((0, 2, 3)))
@@ -102,7 +102,9 @@ def test_order_of_annotations_does_not_matter(v2, tmp_path, change):
     one, other = (open_pack(tmp_path / name) for name in ("one", "other"))
     for pack in (one, other):
         assert pack.questions("val").ids.tolist() == one.questions("val").ids.tolist()
-    names = [[pack.texts().answers[it] for it in pack.questions("val").chosen] for pack in (one, other)]
+    names = [
+        [pack.texts().answers[number] for number in pack.questions("val").chosen] for pack in (one, other)
+    ]
     assert names[0] == names[1]
 
 
@@ -114,9 +116,9 @@ def test_images_of_cp_are_packed_once_with_those_of_training_in_front(cp, v2, ou
     pack = open_pack(output)
     assert (len(pack.images("train")), len(pack.images("test"))) == (19, 20)
     assert pack.questions("train").image.max() == 18
-    held = json.loads((cp / "vqacp_v2_test_questions.json").read_text())
-    for row, it in enumerate(held):
-        path = v2 / it["coco_split"] / f"COCO_{it['coco_split']}_{it['image_id']:012d}.jpg"
+    records = json.loads((cp / "vqacp_v2_test_questions.json").read_text())
+    for row, record in enumerate(records):
+        path = v2 / record["coco_split"] / f"COCO_{record['coco_split']}_{record['image_id']:012d}.jpg"
         np.testing.assert_array_equal(pack.images("test")[pack.questions("test").image[row]], plain(path))
     pixels = pack.images("train") / 255
     np.testing.assert_allclose(pack.mean, pixels.mean((0, 2, 3)))
@@ -127,18 +129,18 @@ def test_everything_that_is_wrong_is_named_at_once(v2, output, change):
     paths = files(v2)
 
     def questions(content):
-        held = content["questions"]
-        held.append(dict(held[0]))  # double
-        held[1]["question_id"] = 77  # without annotation
-        held[5]["question"] = None
-        held[6]["image_id"] = 999
+        records = content["questions"]
+        records.append(dict(records[0]))  # double
+        records[1]["question_id"] = 77  # without annotation
+        records[5]["question"] = None
+        records[6]["image_id"] = 999
 
     def annotations(content):
-        held = content["annotations"]
-        held[2]["answers"].pop()
-        held.append(dict(held[3]))
-        held[7]["answers"][1]["answer_id"] = 1
-        del held[8]["multiple_choice_answer"]
+        records = content["annotations"]
+        records[2]["answers"].pop()
+        records.append(dict(records[3]))
+        records[7]["answers"][1]["answer_id"] = 1
+        del records[8]["multiple_choice_answer"]
 
     change(paths["train questions"], questions)
     change(paths["train annotations"], annotations)
@@ -153,18 +155,20 @@ def test_everything_that_is_wrong_is_named_at_once(v2, output, change):
     damaged = v2 / "train2014" / "COCO_train2014_000000000004.jpg"
     assert set(outcome.problems) == {
         f"{q}: question 2002: expected 'str', got 'null' - at '$.question'",
-        f"{q}: question 1000: is there more than once",
+        f"{q}: question 1000: occurs more than once",
         f"{a}: question 1001: is not in the questions file",
         f"{a}: question 1002: has 9 answers; must have 10",
-        f"{a}: question 2000: is there more than once",
+        f"{a}: question 2000: occurs more than once",
         f"{a}: question 3000: is about image 3, in the questions file about 999",
-        f"{a}: question 3001: has two answers of the same answer_id; they must be ten people's",
+        f"{a}: question 3001: has two answers with the same answer_id; they must be ten people's",
         f"{a}: question 3002: has no 'multiple_choice_answer'",
         f"{a}: question 77: has no annotation",
         f"{paths['val annotations']}: is cut off after {size:,} bytes; download or unpack it again",
         f"{missing}: the file is missing; unpack it again",
         f"{other}: the file is missing; unpack it again",
-        next(it for it in outcome.problems if it.startswith(f"{damaged}: no image can be read")),
+        next(
+            problem for problem in outcome.problems if problem.startswith(f"{damaged}: no image can be read")
+        ),
     }
     assert len(outcome.problems) == 13
     assert not output.exists()
@@ -202,7 +206,7 @@ def test_an_interruption_loses_little(v2, output):
 def test_counts_are_compared_with_the_published_ones(v2, output, tmp_path):
     heard = Heard()
     assert run(v2, output, heard).problems == ()
-    warnings = [it for it in heard.said if it.startswith("warning: ")]
+    warnings = [message for message in heard.said if message.startswith("warning: ")]
     assert len(warnings) == 4
     assert warnings[0] == (
         f"warning: {files(v2)['train questions']}: 36 questions, of train 443,757 are published; "
@@ -210,7 +214,7 @@ def test_counts_are_compared_with_the_published_ones(v2, output, tmp_path):
     )
     heard = Heard()
     run(v2, tmp_path / "other", heard, subset=True)
-    assert not [it for it in heard.said if it.startswith("warning: ")]
+    assert not [message for message in heard.said if message.startswith("warning: ")]
 
 
 def test_splits_can_be_chosen(v2, output):

@@ -13,10 +13,13 @@ def paths(v2, tmp_path):
     questions = v2 / "v2_OpenEnded_mscoco_val2014_questions.json"
     annotations = v2 / "v2_mscoco_val2014_annotations.json"
     results = tmp_path / "results.json"
-    held = json.loads(annotations.read_text())["annotations"]
+    records = json.loads(annotations.read_text())["annotations"]
     results.write_text(
         json.dumps(
-            [{"question_id": it["question_id"], "answer": it["multiple_choice_answer"]} for it in held]
+            [
+                {"question_id": record["question_id"], "answer": record["multiple_choice_answer"]}
+                for record in records
+            ]
         )
     )
     return questions, annotations, results
@@ -34,11 +37,11 @@ def score(hacore, paths):
 
 def wrong(answers):
     """Changes some of the answers, so that numbers differ between types."""
-    for it in answers:
-        if it["question_id"] % 1000 == 0 and it["question_id"] < 104000:
-            it["answer"] = "pink"
-        elif it["question_id"] % 1000 == 1:
-            it["answer"] = {"1": "one", "2": "two", "3": "three"}[it["answer"]]
+    for record in answers:
+        if record["question_id"] % 1000 == 0 and record["question_id"] < 104000:
+            record["answer"] = "pink"
+        elif record["question_id"] % 1000 == 1:
+            record["answer"] = {"1": "one", "2": "two", "3": "three"}[record["answer"]]
 
 
 def test_json_is_what_the_official_tool_gives(score, paths, change):
@@ -72,16 +75,16 @@ def test_text_and_the_score_of_each_question(score, paths, change, tmp_path):
 
 def test_legacy(score, paths, change):
     def articles(answers):
-        for it in answers:
-            if it["question_id"] % 1000 == 0:
-                it["answer"] = "the " + it["answer"]
+        for record in answers:
+            if record["question_id"] % 1000 == 0:
+                record["answer"] = "the " + record["answer"]
 
     change(paths[2], articles)
     assert json.loads(score("--json")[1])["perAnswerType"]["other"] == 100.0
 
     def shout(content):
-        for it in content["annotations"]:
-            for one in it["answers"]:
+        for annotation in content["annotations"]:
+            for one in annotation["answers"]:
                 one["answer"] = one["answer"].upper()
 
     change(paths[1], shout)
@@ -91,19 +94,22 @@ def test_legacy(score, paths, change):
 
 def test_annotations_need_no_most_frequent_answer(score, paths, change):
     def drop(content):
-        for it in content["annotations"]:
-            del it["multiple_choice_answer"]
+        for annotation in content["annotations"]:
+            del annotation["multiple_choice_answer"]
 
     change(paths[1], drop)
     assert score()[1].startswith("overall: 100.0\n")
 
 
 def test_flat_lists_of_cp_are_taken(hacore, cp, tmp_path):
-    held = json.loads((cp / "vqacp_v2_test_annotations.json").read_text())
+    records = json.loads((cp / "vqacp_v2_test_annotations.json").read_text())
     results = tmp_path / "results.json"
     results.write_text(
         json.dumps(
-            [{"question_id": it["question_id"], "answer": it["multiple_choice_answer"]} for it in held]
+            [
+                {"question_id": record["question_id"], "answer": record["multiple_choice_answer"]}
+                for record in records
+            ]
         )
     )
     words = ["--questions", cp / "vqacp_v2_test_questions.json"]
@@ -132,7 +138,7 @@ def test_results_with_missing_double_and_foreign_ids_are_all_named(score, paths,
         f"hacore: {results}: question 102001: expected 'str', got 'int' - at '$.answer'",
         f"hacore: {results}: question in place 5: expected 'int', got 'str' - at '$.question_id'",
         f"hacore: {results}: question 103002: object missing required field 'answer'",
-        f"hacore: {results}: question 102000: is there more than once",
+        f"hacore: {results}: question 102000: occurs more than once",
         f"hacore: {results}: 4 questions (101000, 102002, 108001, 108002): has no answer",
         f"hacore: {results}: question 5: is not in the questions file",
         "hacore: 6 problems found",
@@ -144,12 +150,12 @@ def test_annotations_that_are_wrong_are_all_named(score, paths, change):
     annotations = paths[1]
 
     def spoil(content):
-        held = content["annotations"]
-        held[0]["answers"].pop()
-        held[1]["answers"].append(held[1]["answers"][0])
-        held.append(dict(held[2]))
-        held[3]["question_id"] = 9
-        held[4]["answers"] = "none"
+        records = content["annotations"]
+        records[0]["answers"].pop()
+        records[1]["answers"].append(records[1]["answers"][0])
+        records.append(dict(records[2]))
+        records[3]["question_id"] = 9
+        records[4]["answers"] = "none"
 
     change(annotations, spoil)
     status, out, err = score("--json")
@@ -158,16 +164,16 @@ def test_annotations_that_are_wrong_are_all_named(score, paths, change):
         f"{annotations}: question 101000: has 9 answers; must have 10",
         f"{annotations}: question 101001: has 11 answers; must have 10",
         f"{annotations}: question 102001: expected 'array', got 'str' - at '$.answers'",
-        f"{annotations}: question 101002: is there more than once",
+        f"{annotations}: question 101002: occurs more than once",
         f"{annotations}: question 102000: has no annotation",
         f"{annotations}: question 9: is not in the questions file",
     ]
-    assert err == [*(f"hacore: {it}" for it in expected), "hacore: 6 problems found"]
+    assert err == [*(f"hacore: {problem}" for problem in expected), "hacore: 6 problems found"]
     assert json.loads(out) == {"summary": {}, "problems": expected}
 
 
 @pytest.mark.parametrize(
-    ("which", "text", "said"),
+    ("which", "text", "message"),
     [
         (
             0,
@@ -185,11 +191,11 @@ def test_annotations_that_are_wrong_are_all_named(score, paths, change):
         (2, "[1,]", "is not such a JSON file (JSON is malformed: trailing comma in array (byte 3))"),
     ],
 )
-def test_files_that_are_broken_as_a_whole_are_named_once(score, paths, which, text, said):
+def test_files_that_are_broken_as_a_whole_are_named_once(score, paths, which, text, message):
     paths[which].write_text(text)
     status, out, err = score()
     assert (status, out) == (1, "")
-    assert err[0].startswith(f"hacore: {paths[which]}: {said}")
+    assert err[0].startswith(f"hacore: {paths[which]}: {message}")
     assert err[-1] == "hacore: 1 problem found"
 
 
@@ -216,8 +222,8 @@ def test_many_questions_are_counted(score, paths, change, tmp_path):
 
 
 def test_files_that_are_not_given_or_not_there(hacore, score, paths):
-    said = hacore("score", "vqa", "--questions", paths[0])[2]
-    assert said == [
+    lines = hacore("score", "vqa", "--questions", paths[0])[2]
+    assert lines == [
         "hacore: --annotations, --results not given; name the official files and the results file"
     ]
     paths[1].unlink()
@@ -234,7 +240,9 @@ def test_imports_neither_torch_nor_pillow(paths):
         "except SystemExit as left:\n    assert not left.code\n"
         "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))\n"
     )
-    words = [str(it) for it in ("--questions", paths[0], "--annotations", paths[1], "--results", paths[2])]
+    words = [
+        str(word) for word in ("--questions", paths[0], "--annotations", paths[1], "--results", paths[2])
+    ]
     ran = subprocess.run(
         [sys.executable, "-c", code, "score", "vqa", *words], capture_output=True, text=True, check=True
     )

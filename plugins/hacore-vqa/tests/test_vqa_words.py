@@ -34,7 +34,7 @@ def test_words_of_a_question(question, words):
 @given(st.lists(st.sampled_from(["is", "red,", "man's", "10.5", "?"]), max_size=300))
 def test_questions_are_never_cut(pieces):
     expected = {"is": 1, "red,": 1, "man's": 2, "10.5": 1, "?": 0}
-    assert len(split_words(" ".join(pieces))) == max(1, sum(expected[it] for it in pieces))
+    assert len(split_words(" ".join(pieces))) == max(1, sum(expected[piece] for piece in pieces))
 
 
 @given(st.text())

@@ -1,8 +1,8 @@
 """What the parameters of a template's node can be in a world, with what the node then gives.
 
 A description is a value of each attribute, "" where it leaves one out. Which descriptions are tried is
-the public generator's choice, with one difference: descriptions that nothing fits, which make "no" and 0
-possible, say as many attributes as those that something fits, so that a long question tells nothing.
+the public generator's choice, with one difference: descriptions that fit nothing, which make "no" and 0
+possible, name as many attributes as those that fit something, so that a question's length tells nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _VALUES = tuple(ATTRIBUTES.values())
 
 
 class Choices:
-    """The choices of one world; they are found once and kept.
+    """The choices of one world; they are computed once and kept.
 
     ``ending`` is that of a composite: "" (a set that is not empty), "_unique" (one object), "_count" or
     "_exist" (any set). ``silent`` says of each attribute whether it must be left out.
@@ -47,45 +47,45 @@ class Choices:
         return self._kept[key]
 
     def _filters(self, objects: int, ending: str, silent: tuple[bool, ...]) -> list[Choice]:
-        found = [(description, fit & objects) for description, fit in self._spoken(silent)]
+        choices = [(description, fit & objects) for description, fit in self._spoken(silent)]
         if ending == "_unique":
-            return [one for one in found if one[1] and not one[1] & (one[1] - 1)]
-        some = [one for one in found if one[1]]
+            return [one for one in choices if one[1] and not one[1] & (one[1] - 1)]
+        some = [one for one in choices if one[1]]
         if ending == "":
             return [one for one in some if any(one[0])]
         single = sum(not fit & (fit - 1) for _, fit in some)
         if ending == "_exist" and objects == self.world.everything:
-            some = [one for one in some if any(one[0])]  # that there is a thing at all needs no look
-        none = [one for one in found if not one[1]]
+            some = [one for one in some if any(one[0])]  # every scene has a thing of some kind
+        none = [one for one in choices if not one[1]]
         wanted = len(some) if ending == "_exist" else single
         return some + self._unfit(objects, some, none, wanted)
 
     def _unfit(self, objects: int, some: list[Choice], none: list[Choice], wanted: int) -> list[Choice]:
-        """Descriptions that none of the objects fits: of other objects, then made up."""
+        """Descriptions that fit none of the objects: first of other objects, then invented ones."""
         if len(none) >= wanted:
             self._stream.shuffle(none)
             return none[:wanted]
         known = {description for description, _ in none}
         for _ in range(2 * (wanted - len(none)) if some else 0):
             pattern = self._stream.choice(some)[0]
-            made = tuple(
+            description = tuple(
                 [
-                    self._stream.choice(values) if said else ""
-                    for said, values in zip(pattern, _VALUES, strict=True)
+                    self._stream.choice(values) if word else ""
+                    for word, values in zip(pattern, _VALUES, strict=True)
                 ]
             )
             fit = objects
-            for value in made:
+            for value in description:
                 fit &= self._having[value] if value else fit
-            if not fit and made not in known:
-                known.add(made)
-                none.append((made, 0))
+            if not fit and description not in known:
+                known.add(description)
+                none.append((description, 0))
         return none
 
     def relate_filters(self, origin: int, ending: str, silent: tuple[bool, ...]) -> list[Choice]:
         """Relations to an object, each with descriptions of objects in that relation.
 
-        Only those for which the relation matters: some object fits the description outside of it.
+        Only those for which the relation matters: some object outside of it fits the description.
         """
         key = (origin, ending, silent, "relate")
         if key not in self._kept:
@@ -94,22 +94,22 @@ class Choices:
 
     def _relate_filters(self, origin: int, ending: str, silent: tuple[bool, ...]) -> list[Choice]:
         spoken = self._spoken(silent)
-        found = []
+        choices = []
         for relation in RELATIONS:
             related = self.world.related[relation][origin]
             if ending == "_unique":
-                found += [
+                choices += [
                     ((relation, *description), both)
                     for description, fit in spoken
                     if (both := fit & related) and both != fit and not both & (both - 1)
                 ]
             else:
-                found += [
+                choices += [
                     ((relation, *description), fit & related)
                     for description, fit in spoken
                     if fit & related != fit and (ending or fit & related)
                 ]
-        return found
+        return choices
 
     def values(self, objects: int, attribute: str) -> list[Choice]:
         """Values of one attribute, and which of the objects have it."""

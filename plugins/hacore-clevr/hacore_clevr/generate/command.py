@@ -1,8 +1,8 @@
 """``hacore data generate clevr``: a whole data set, in the official layout or packed for training.
 
 Pictures first, then questions, block by block, by child processes; a GPU draws pictures in this one. What
-is done is kept in a folder beside the output's, so that the next call goes on after any interruption, and
-the output has its name only when everything is there. The same plan gives the same files whatever the
+is done is kept in a folder next to the output's, so that the next call resumes after any interruption, and
+the output gets its name only when it is complete. The same plan gives the same files whatever the
 number of processes; a GPU's pictures may differ from a CPU's in the last bits.
 """
 
@@ -59,7 +59,7 @@ GPU_BLOCKS = 16  # blocks that a GPU draws at once
 def generate(config: GenerateConfig, tell: Tell) -> Outcome:
     """Makes the data set, or what is missing of it.
 
-    DataError as ``plan_of``, and when the output folder holds other things or the disk is full.
+    DataError as in ``plan_of``, and when the output folder holds other files or the disk is full.
     """
     if not config.output:
         raise DataError("output is not set; give the folder to make with --output")
@@ -120,7 +120,7 @@ class _Generation:
             return Outcome(summary={"already generated": str(self._folder), **_counts(self._plan, done)})
         self._begin()
         writers = self._writers()
-        made = sum(self._draw(split, writers.get(split.name)) for split in self._plan.splits)
+        pictures = sum(self._draw(split, writers.get(split.name)) for split in self._plan.splits)
         for split in self._plan.splits:
             self._ask(split)
         reports = self._publish(writers) if self._plan.packed else self._write()
@@ -130,7 +130,7 @@ class _Generation:
             summary={
                 "generated": str(self._folder),
                 **_counts(self._plan, reports),
-                "pictures drawn": made,
+                "pictures drawn": pictures,
                 "seconds": round(time.monotonic() - started, 1),
                 "report": str(self._folder / REPORT),
                 f"in {self._plan.splits[0].name}": overview(train),
@@ -138,15 +138,15 @@ class _Generation:
         )
 
     def _finished(self) -> dict[str, Any] | None:
-        """The reports of a finished folder. DataError if it holds anything but what the plan makes."""
+        """The reports of a finished folder. DataError if it holds anything other than what the plan makes."""
         if not self._folder.exists() or (self._folder.is_dir() and not any(self._folder.iterdir())):
             return None
         try:
-            found = json.loads((self._folder / REPORT).read_text(encoding="utf-8"))
-            plan, reports = found["plan"], found["splits"]
+            content = json.loads((self._folder / REPORT).read_text(encoding="utf-8"))
+            plan, reports = content["plan"], content["splits"]
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(
-                f"{self._folder}: holds other files than generated data; choose another folder with --output"
+                f"{self._folder}: holds files other than generated data; choose another folder with --output"
             ) from None
         if plan != self._described:
             differs = ", ".join(key for key, value in self._described.items() if plan.get(key) != value)
@@ -161,7 +161,7 @@ class _Generation:
         """Keeps what an earlier call with the same plan left, and nothing else."""
         path = self._work / "parts" / "plan.json"
         if self._work.exists() and (not path.is_file() or path.read_text() != json.dumps(self._described)):
-            self._tell.message(f"an unfinished {self._folder} with other options is given up")
+            self._tell.message(f"an unfinished {self._folder} with other options is discarded")
             shutil.rmtree(self._work)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self._described))
@@ -175,7 +175,7 @@ class _Generation:
         }
 
     def _draw(self, split: Split, writer: PackWriter | None) -> int:
-        """Makes scenes and pictures that are not there yet; returns how many."""
+        """Makes the missing scenes and pictures; returns how many."""
         unwritten = {start // BLOCK for start, _ in writer.missing(BLOCK)} if writer else set()
         missing = [
             block
@@ -209,7 +209,7 @@ class _Generation:
         return (make_pictures(job(blocks)) for blocks in _runs(missing, GPU_BLOCKS))
 
     def _ask(self, split: Split) -> None:
-        """Makes questions that are not there yet."""
+        """Makes the missing questions."""
         missing = [
             block for block in split.blocks if not questions_part(self._work, split.name, block).is_file()
         ]

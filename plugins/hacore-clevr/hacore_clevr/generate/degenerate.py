@@ -1,7 +1,7 @@
 """Questions in which a part of the program does nothing: they can be answered without that part.
 
-A relation is useless when the whole scene in its place is not noticed, a union or intersection when one
-of its two sets in its place is not noticed, and a function of two inputs when both are the same
+A relation is useless when nothing notices the whole scene in its place, a union or intersection when
+nothing notices one of its two sets in its place, and a function of two inputs when both are the same
 subprogram. A change is noticed when it reaches a set that ``unique``, ``count`` or ``exist`` reads. So a
 relation before ``exist`` is useful when it changes which objects there are, even if there are some with
 it and without it.

@@ -54,8 +54,8 @@ class SceneOptions:
 
     min_objects, max_objects: every number from the one to the other is equally likely; 1 to 10.
     allowed: the colours that each shape may have; shapes that are not named do not occur.
-    min_pixels: how many pixels of a 320x240 picture every object shows at least; smaller and larger
-    pictures in proportion. ValueError names everything that is wrong.
+    min_pixels: the fewest pixels that an object may show of a 320x240 picture; in proportion for smaller
+    and larger ones. ValueError names everything that is wrong.
     """
 
     min_objects: int = 3
@@ -80,15 +80,15 @@ class SceneOptions:
                 problems.append(f"allowed: no shape {shape!r}; the shapes are {', '.join(SHAPES)}")
             unknown = [color for color in colors if color not in COLORS]
             if unknown or not colors:
-                found = ", ".join(map(repr, unknown)) or "no colour"
-                problems.append(f"allowed[{shape!r}]: found {found}; the colours are {', '.join(COLORS)}")
+                names = ", ".join(map(repr, unknown)) or "no colour"
+                problems.append(f"allowed[{shape!r}]: found {names}; the colours are {', '.join(COLORS)}")
         if problems:
             raise ValueError("; ".join(problems))
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Views:
-    """Of I scenes, what holds whatever the objects turn out to be.
+    """What I scenes have regardless of their objects.
 
     count_I: number of objects. camera_I3: place of the camera. lights_I33: places of the key, fill and
     back light.

@@ -1,10 +1,10 @@
-"""Blocks of a data set in the making: what is made of a block, and the files that keep it meanwhile.
+"""Blocks of an unfinished data set: what a block becomes, and the files that keep it until then.
 
     {work}/parts/{split}.{block:05d}.scenes.json       list of scenes
     {work}/parts/{split}.{block:05d}.questions.json    list of questions, numbered within the block
     {work}/images/{split}/CLEVR_{split}_000000.png     pictures, unless they are packed
 
-A scenes file is written after its pictures, so that with it everything of the block is there.
+A scenes file is written after its pictures, so that the block is complete once it exists.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Split:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """All that decides what is made, but for the folder. size: (height, width) of the pictures.
+    """Everything that decides what is made, except the folder. size: (height, width) of the pictures.
 
-    questions: an image. packed: no picture files. templates: folder, "" for those of the package, and the
+    questions: per image. packed: no picture files. templates: folder, "" for those of the package, and the
     digest of its files; families: which of its files, none: all.
     """
 
@@ -71,7 +71,7 @@ class Plan:
     families: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
-        """As JSON can hold it, to tell whether two plans make the same."""
+        """As JSON values, equal when two plans make the same."""
         described: dict[str, Any] = json.loads(json.dumps({"version": VERSION, **attrs.asdict(self)}))
         del described["templates"]
         return described

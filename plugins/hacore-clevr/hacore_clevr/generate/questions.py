@@ -21,7 +21,7 @@ from hacore_clevr.generate.wording import fitting, word
 from hacore_clevr.programs import World
 
 BLOCK = 64
-"""Images a block: block b holds the images numbered 64 b to 64 b + 63."""
+"""Images per block: block b holds the images numbered 64 b to 64 b + 63."""
 
 Question = dict[str, Any]
 
@@ -43,13 +43,13 @@ def make_questions(
     ``count_per_image`` different questions is asked fewer. ValueError names a scene that is not one.
     """
     blocks = groupby(scenes, key=lambda scene: scene["image_index"] // BLOCK)
-    made = (
+    questions = (
         make_block(
             list(some), count=count_per_image, seed=seed, split=split, block=block, templates=templates
         )
         for block, some in blocks
     )
-    return list(numbered(made))
+    return list(numbered(questions))
 
 
 def numbered(blocks: Iterable[Iterable[Question]]) -> Iterator[Question]:
@@ -70,7 +70,7 @@ def make_block(
 ) -> list[Question]:
     """Questions about the scenes of one block, ``question_index`` counting from 0; see ``numbered``.
 
-    count: questions an image. block: number of the block, ``image_index // BLOCK`` of its scenes.
+    count: questions per image. block: number of the block, ``image_index // BLOCK`` of its scenes.
     """
     stream = Stream(seed, split, block)
     balance = Balance([plan(template) for template in templates], stream)
@@ -90,13 +90,13 @@ class Balance:
         self.plans = plans
         self._families = [0] * len(plans)
         self._answers = [dict.fromkeys(plan.answers, 0) for plan in plans]
-        # Of answers that are level the likelier one wins; it must not be the winner of every block.
+        # Among answers used equally often the likelier one wins; it must not be the winner of every block.
         for counts in self._answers:
             counts[stream.choice(list(counts))] += 1
         self._allowed = [_allowed(counts) for counts in self._answers]
 
     def order(self, stream: Stream) -> list[int]:
-        """Families by how often they were used, those that are level in a random order."""
+        """Families by how often they were used, ties in a random order."""
         order = list(range(len(self.plans)))
         stream.shuffle(order)
         order.sort(key=self._families.__getitem__)
@@ -147,7 +147,7 @@ def _ask(
 
 
 def _text(plan: Plan, instance: Instance, taken: set[str], stream: Stream) -> str | None:
-    """The instance in words that the image has not been asked; None if there are none."""
+    """A wording of the instance that was not asked about the image; None if there is none."""
     wordings = fitting(plan.template.wordings, instance.values)
     for _ in range(_REWORDINGS if wordings else 0):
         text = word(stream.choice(wordings), instance.values, stream)

@@ -2,7 +2,7 @@
 
 A pixel whose rays all meet one face of a matte object, or the ground, is shaded once, at its middle; the
 others, and all pixels with metal, are the mean of four rays. Scenes are drawn in groups, so that memory
-stays bounded; a picture is the same to the last bit whichever pictures are drawn beside it. On a GPU the
+stays bounded; a picture is the same to the last bit whichever pictures are drawn with it. On a GPU the
 host waits a few times a group for the lengths of lists, never for a picture.
 Letters: I scenes, P = I * H * W pixels, S samples to be shaded.
 """
@@ -121,7 +121,7 @@ def choose_samples(own_4P: Tensor, plain_P: Tensor) -> Samples:
 
 
 def sample_pairs(stage: Stage, samples: Samples, boxes: Boxes, size: Size) -> Pairs:
-    """Boxes of objects -> pairs of all samples in them with the objects, but for a sample's own object."""
+    """Boxes of objects -> pairs of all samples in them with the objects, except a sample's own object."""
     pixel_C, object_C = covered(stage, boxes, size)
     first_C, plain_C = samples.first_P.index_select(0, pixel_C), samples.plain_P.index_select(0, pixel_C)
     one, four = plain_C.nonzero().squeeze(1), (~plain_C).nonzero().squeeze(1)

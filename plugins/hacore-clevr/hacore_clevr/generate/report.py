@@ -1,4 +1,4 @@
-"""What a set of questions is like, beside what is known of CLEVR v1.0."""
+"""What a set of questions is like, compared with what is known about CLEVR v1.0."""
 
 from __future__ import annotations
 
@@ -75,13 +75,15 @@ def report(questions: Iterable[Record], scenes: Iterable[Record]) -> dict[str, A
     }
 
 
-def overview(made: Mapping[str, Any]) -> dict[str, str]:
-    """The main points of a ``report`` on at least one scene, beside what is known of CLEVR v1.0."""
-    words, groups = made["words"], made["groups"]
-    counts = [family["questions"] for family in made["families"].values()]
-    shares = [max(family["answers"].values()) / family["questions"] for family in made["families"].values()]
-    objects = {int(number): count for number, count in made["objects"].items()}
-    mean = sum(number * count for number, count in objects.items()) / made["scenes"]
+def overview(details: Mapping[str, Any]) -> dict[str, str]:
+    """The main points of a ``report`` on at least one scene, compared with CLEVR v1.0."""
+    words, groups = details["words"], details["groups"]
+    counts = [family["questions"] for family in details["families"].values()]
+    shares = [
+        max(family["answers"].values()) / family["questions"] for family in details["families"].values()
+    ]
+    objects = {int(number): count for number, count in details["objects"].items()}
+    mean = sum(number * count for number, count in objects.items()) / details["scenes"]
     lines = {
         "families": f"{len(counts)} (CLEVR: 90), {_span(counts, ',')} questions each",
         "most frequent answer of a family": f"{_span(shares, '.0%')} of its questions",
@@ -90,8 +92,8 @@ def overview(made: Mapping[str, Any]) -> dict[str, str]:
     }
     known = KNOWN["share of families by group"]
     for group, share in groups.items():
-        beside = f" (share of CLEVR's families: {known[group]:.1%})" if group in known else ""
-        lines[group] = f"{share:.1%}{beside}"
+        comparison = f" (share of CLEVR's families: {known[group]:.1%})" if group in known else ""
+        lines[group] = f"{share:.1%}{comparison}"
     return lines
 
 

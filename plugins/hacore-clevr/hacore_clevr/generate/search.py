@@ -168,8 +168,8 @@ class Search:
             if any(self._outputs[one] == output for one in self._plan.differ[index]):
                 continue
             self._outputs[index], self._constants[index] = output, constants
-            if found := self._from(index + 1):
-                return found
+            if instance := self._from(index + 1):
+                return instance
         return None
 
     def _value(self, slot: str, before: int) -> str:

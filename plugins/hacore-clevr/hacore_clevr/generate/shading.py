@@ -2,7 +2,7 @@
 
 Colours are linear, in units in which a white surface under all of the light is about one. Pictures are
 written as the root of that, which stands for a display's curve. Powers are products, so that a value
-does not depend on what is computed beside it. Letters: R points, C pairs, I scenes, O objects a scene.
+does not depend on what is computed with it. Letters: R points, C pairs, I scenes, O objects a scene.
 """
 
 from __future__ import annotations
@@ -127,12 +127,12 @@ def surroundings(direction: Vec) -> Vec:
 
 def mirror_image(stage: Stage, surface: Surface, direction: Vec) -> Vec:
     """What surfaces of metal mirror: other objects, the ground with its shadows, the surroundings."""
-    met, found = bounce(stage, surface, direction)
-    rows = found.nonzero().squeeze(1)
-    seen = met.take(rows)
-    pairs = every_pair(stage, seen.image_R, seen.own_R)
+    surfaces, hits = bounce(stage, surface, direction)
+    rows = hits.nonzero().squeeze(1)
+    reflected = surfaces.take(rows)
+    pairs = every_pair(stage, reflected.image_R, reflected.own_R)
     color = surroundings(direction)
-    color.put(rows, matte(stage, seen, light_on(stage, seen, [pairs] * (len(LAMPS) + 1))))
+    color.put(rows, matte(stage, reflected, light_on(stage, reflected, [pairs] * (len(LAMPS) + 1))))
     return color
 
 

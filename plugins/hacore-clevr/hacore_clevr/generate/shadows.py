@@ -125,7 +125,7 @@ def sky_boxes(stage: Stage, size: Size) -> Boxes:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Pairs:
-    """Which objects are to be asked about which points.
+    """Which objects may hide light from which points.
 
     point_C: rows of the points; object_C: rows of the objects; int64.
     """
@@ -146,13 +146,15 @@ def light_reaching(
     share = torch.ones_like(points.x)
     for shape, chosen in enumerate(by_shape(stage, pairs.object_C)):
         row, owner = pairs.point_C.index_select(0, chosen), pairs.object_C.index_select(0, chosen)
-        seen = seen_light(stage, light, radius, shape, points.take(row), image_R.index_select(0, row), owner)
-        share.scatter_reduce_(0, row, seen, "amin")
+        fraction = seen_light(
+            stage, light, radius, shape, points.take(row), image_R.index_select(0, row), owner
+        )
+        share.scatter_reduce_(0, row, fraction, "amin")
     return share
 
 
 def sky_reaching(stage: Stage, points: Vec, normals: Vec, pairs: Pairs) -> Tensor:
     """(R,) shares of the sky that reach points, whatever the order of the pairs."""
     row = pairs.point_C
-    seen = seen_sky(stage, points.take(row), normals.take(row), pairs.object_C)
-    return torch.ones_like(points.x).scatter_reduce_(0, row, seen, "amin")
+    fraction = seen_sky(stage, points.take(row), normals.take(row), pairs.object_C)
+    return torch.ones_like(points.x).scatter_reduce_(0, row, fraction, "amin")

@@ -90,7 +90,7 @@ def make_stage(views: Views, objects: Objects, device: torch.device | str = "cpu
     def ints(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.reshape(-1).astype(np.int64)).to(device)
 
-    seen = camera.axes(views.camera_I3)
+    frame = camera.axes(views.camera_I3)
     angle = np.deg2rad(objects.rotation_IO)
     empty = np.arange(places) >= views.count_I[:, None]
     # The square stands for the curve of a display, whose inverse is the root in which pictures are written.
@@ -99,9 +99,9 @@ def make_stage(views: Views, objects: Objects, device: torch.device | str = "cpu
         scenes=scenes,
         places=places,
         eye=vec(views.camera_I3),
-        right=vec(seen.right_I3),
-        up=vec(seen.up_I3),
-        forward=vec(seen.forward_I3),
+        right=vec(frame.right_I3),
+        up=vec(frame.up_I3),
+        forward=vec(frame.forward_I3),
         lights=tuple(vec(views.lights_I33[:, i]) for i in range(3)),
         shape_B=ints(np.where(empty, EMPTY, objects.shape_IO)),
         image_B=ints(np.arange(scenes).repeat(places)),

@@ -69,36 +69,38 @@ class Template:
 def load_templates(folder: Path | None = None, only: Sequence[str] = ()) -> tuple[Template, ...]:
     """The families of a folder, or the 90 that come with the package.
 
-    only: names of the files, without ``.json``, whose families are wanted; none: all. A family has the
+    only: names of the files, without ``.json``, whose families are loaded; none: all. A family has the
     same number either way. DataError with a line for each problem, which names file and family; the first
     line counts them.
     """
     place: Traversable | Path = folder or _OWN
     problems: list[str] = []
-    found: list[Template] = []
+    templates: list[Template] = []
     family = 0
     for file in _files(place):
         for index, raw in enumerate(_families(file, problems)):
             reader = _Reader(f"{file.name}: family {index}")
             template = reader.template(raw, file.name, family)
             problems += reader.problems
-            found += [template] if template else []
+            templates += [template] if template else []
             family += 1
     names = [file.name.removesuffix(".json") for file in _files(place)]
     if unknown := [name for name in only if name not in names]:
         raise DataError(f"{place}: has no templates {', '.join(unknown)}; it has {', '.join(names)}")
     if problems:
         lines = "\n".join(one_line(problem) for problem in problems)
-        raise DataError(f"{place}: {len(problems)} found in question templates; mend them:\n{lines}")
-    return tuple(it for it in found if not only or it.file.removesuffix(".json") in only)
+        raise DataError(f"{place}: {len(problems)} found in question templates; fix them:\n{lines}")
+    return tuple(
+        template for template in templates if not only or template.file.removesuffix(".json") in only
+    )
 
 
 def digest(folder: Path | None = None) -> str:
     """SHA-256 of the template files that ``load_templates`` reads, with their names."""
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     for file in _files(folder or _OWN):
-        found.update(f"{file.name}\n{file.read_text(encoding='utf-8')}\n".encode())
-    return found.hexdigest()
+        checksum.update(f"{file.name}\n{file.read_text(encoding='utf-8')}\n".encode())
+    return checksum.hexdigest()
 
 
 def _files(place: Traversable | Path) -> list[Any]:
@@ -160,21 +162,21 @@ class _Reader:
         )
 
     def parameters(self, raw: Any) -> dict[str, str]:
-        found: dict[str, str] = {}
+        types: dict[str, str] = {}
         for entry in self._list(raw, "params"):
             name, kind = (entry.get("name"), entry.get("type")) if isinstance(entry, dict) else (None, None)
             if not isinstance(name, str) or not re.fullmatch(r"<\w+>", name):
                 self.bad(f"params: {entry!r} has no name such as <Z2>")
             elif kind not in PARAMETER_TYPES:
                 self.bad(f"parameter {name}: type {kind!r} is not one of {', '.join(PARAMETER_TYPES)}")
-            elif name in found:
+            elif name in types:
                 self.bad(f"parameter {name} is declared twice")
             else:
-                found[name] = PARAMETER_TYPES[kind]
-        return found
+                types[name] = PARAMETER_TYPES[kind]
+        return types
 
     def nodes(self, raw: Any, parameters: Mapping[str, str]) -> tuple[Node, ...]:
-        found: list[Node] = []
+        nodes: list[Node] = []
         kinds: list[str | None] = []
         for index, entry in enumerate(self._list(raw, "nodes")):
             function = entry.get("type", entry.get("function")) if isinstance(entry, dict) else None
@@ -184,13 +186,13 @@ class _Reader:
                 continue
             inputs = self._inputs(index, function, entry.get("inputs", []), kinds)
             slots = self._slots(index, function, entry.get("side_inputs", []), parameters)
-            found.append(Node(function=function, inputs=inputs, slots=slots))
+            nodes.append(Node(function=function, inputs=inputs, slots=slots))
             kinds.append(SIGNATURES[function].output)
         if not kinds:
             self.bad("nodes: at least one is expected")
         elif kinds[-1] is not None and kinds[-1] not in ANSWERS:
-            self.bad(f"the last node gives {kinds[-1]}, no answer")
-        return tuple(found)
+            self.bad(f"the last node gives {kinds[-1]}, which is not an answer")
+        return tuple(nodes)
 
     def _inputs(self, index: int, function: str, raw: Any, kinds: list[str | None]) -> tuple[int, ...]:
         expected = SIGNATURES[function].inputs
@@ -217,18 +219,18 @@ class _Reader:
         return tuple(slot for slot in raw if isinstance(slot, str))
 
     def wordings(self, raw: Any, parameters: Mapping[str, str]) -> tuple[Wording, ...]:
-        found = []
+        wordings = []
         for index, text in enumerate(self._list(raw, "text")):
             if not isinstance(text, str) or not text.strip():
                 self.bad(f"text {index}: {text!r} is not a wording")
                 continue
             try:
-                found.append(parse_wording(text, parameters))
+                wordings.append(parse_wording(text, parameters))
             except ValueError as error:
                 self.bad(f"text {index}: {error}")
         if raw == []:
             self.bad("text: at least one wording is expected")
-        return tuple(found)
+        return tuple(wordings)
 
     def constraints(
         self, raw: Any, parameters: Mapping[str, str], nodes: int
@@ -247,7 +249,9 @@ class _Reader:
                     if not isinstance(one, str) or parameters.get(one, RELATION) == RELATION
                 ]
                 if wrong:
-                    self.bad(f"constraint {index}: {wrong[0]!r} is no parameter of params that can be empty")
+                    self.bad(
+                        f"constraint {index}: {wrong[0]!r} is not a parameter of params that can be empty"
+                    )
                 empty.update(one for one in given if isinstance(one, str))
             elif kind == "OUT_NEQ":
                 good = [one for one in given if type(one) is int and 0 <= one < nodes]
@@ -263,7 +267,7 @@ class _Reader:
         """What is said must be bound by a node, and what is bound must be said by some wording."""
         for index, wording in enumerate(wordings):
             for slot in sorted(wording.slots - bound):
-                self.bad(f"text {index}: slot {slot} is a side input of no node")
+                self.bad(f"text {index}: slot {slot} is not a side input of any node")
         if not any(bound - empty <= wording.slots for wording in wordings):
             missing = sorted(bound - empty - frozenset().union(*(one.slots for one in wordings)))
             self.bad(

@@ -39,7 +39,7 @@ class Surface:
 
 
 def every_pair(stage: Stage, image_R: Tensor, own_R: Tensor) -> Pairs:
-    """All objects of the scene of each point, but its own."""
+    """All objects of the scene of each point, except its own."""
     place = torch.arange(stage.places, device=stage.device)
     point = torch.arange(len(image_R), device=stage.device).repeat_interleave(stage.places)
     owner = (image_R[:, None] * stage.places + place).flatten()

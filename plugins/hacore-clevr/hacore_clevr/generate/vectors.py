@@ -2,7 +2,7 @@
 
 Arithmetic is written out, one coordinate after the other: every result is that of IEEE additions,
 multiplications, divisions and square roots in this order, so that a ray's value does not depend on how
-many rays are computed beside it.
+many rays are computed with it.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ def _rivals(parameters: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 def fitting(wordings: Sequence[Wording], values: Mapping[str, str]) -> list[Wording]:
     """The wordings that say every value that is not empty."""
-    said = {slot for slot, value in values.items() if value}
-    return [wording for wording in wordings if said <= wording.slots]
+    named = {slot for slot, value in values.items() if value}
+    return [wording for wording in wordings if named <= wording.slots]
 
 
 def word(wording: Wording, values: Mapping[str, str], stream: Stream) -> str:
@@ -121,21 +121,21 @@ def word(wording: Wording, values: Mapping[str, str], stream: Stream) -> str:
     drawn from the stream; optional words around a value are always said. "Other" is not said of
     things that the two descriptions tell apart already.
     """
-    said: list[str] = []
+    words: list[str] = []
     for optional, pieces in wording.parts:
         if optional and not _needed(pieces, values) and stream.below(2):
             continue
-        said += [piece if isinstance(piece, str) else _called(piece, values, stream) for piece in pieces]
-    text = " ".join("".join(said).split())
+        words += [piece if isinstance(piece, str) else _called(piece, values, stream) for piece in pieces]
+    text = " ".join("".join(words).split())
     for mark in "?,;.":
         text = text.replace(f" {mark}", mark)
     if wording.other and any(
         values[one] and values[two] and values[one] != values[two] for one, two in wording.rivals
     ):
-        text = _OTHER.sub(lambda found: "a " if found[1] else "", text)
+        text = _OTHER.sub(lambda match: "a " if match[1] else "", text)
     if wording.article:
         text = _ARTICLE.sub(
-            lambda found: f"{found[1]}n " if found[2] in "aeiouAEIOU" else f"{found[1]} ", text
+            lambda match: f"{match[1]}n " if match[2] in "aeiouAEIOU" else f"{match[1]} ", text
         )
     return text[:1].upper() + text[1:]
 
