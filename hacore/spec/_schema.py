@@ -48,7 +48,7 @@ class TrainConfig:
     batch_images: int = option(16, "images of a step, over all processes", min=1)
     block_images: int | None = option(
         None,
-        "shuffle blocks of so many images and the images of a block, so that a disk is read in order; "
+        "shuffle blocks of this many images, and the images within a block, to read a disk in order; "
         "default: shuffle all",
         min=1,
     )
@@ -56,7 +56,9 @@ class TrainConfig:
         None, "questions of one image in a step; default: all that the image has", min=1
     )
     accumulate: int = option(
-        1, "go through the images of a step in so many parts, for memory; their gradients are added up", min=1
+        1,
+        "split the images of a step into this many parts, to save memory; their gradients are added up",
+        min=1,
     )
     init: str | None = option(
         None,

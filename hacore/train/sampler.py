@@ -15,7 +15,7 @@ class Sampler:
     An epoch asks every question once. An image with more than ``questions_per_image`` questions
     comes several times, each time with other ones. The last batch of an epoch may be smaller.
     Every process takes its share of the images of each batch; together they take all of them.
-    With ``block_images``, the images are cut into blocks of so many that follow each other, at another
+    With ``block_images``, the images are cut into blocks of this many in a row, at another
     place in each epoch; the blocks are shuffled, and the visits of a block, so that images which are
     read from a disk come from one place for a while.
     """

@@ -154,7 +154,7 @@ def open_images(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
 def open_questions(path: Path, kind: type[ColumnsT], questions: int) -> ColumnsT:
     """The columns of a split, one of which is ``image`` (Q,); those with a default may be missing.
 
-    DataError when they cannot be read or are not of so many questions.
+    DataError when they cannot be read or hold another number of questions.
     """
     try:
         with np.load(path) as file:
@@ -184,7 +184,7 @@ def select_words(
 
 
 def row_limit(config: Any, option: str, rows: Sized) -> int:
-    """How many rows an option of a dataset's config lets through. DataError if there are not so many."""
+    """How many rows an option of a dataset's config lets through. DataError if there are fewer."""
     wanted: int | None = getattr(config, option)
     if wanted is not None and wanted > len(rows):
         raise DataError(f"data.{option} = {wanted}; there are {len(rows)}, leave it out to use all of them")

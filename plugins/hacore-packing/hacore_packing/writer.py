@@ -45,7 +45,7 @@ class PackWriter:
 
     size: (height, width). stamp: of rows [start, stop), names what they are made from; rows that an
     earlier writer made from something else are missing again. measured: sums of pixels are over the
-    first so many rows, all by default. OSError when the disk is full, as ``ArrayWriter``.
+    first rows up to this number, all by default. OSError when the disk is full, as ``ArrayWriter``.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PackWriter:
         return self._array.done
 
     def missing(self, images: int = SHARD) -> list[tuple[int, int]]:
-        """Ranges [start, stop) of the rows still to be written, of at most so many images, in order."""
+        """Ranges [start, stop) of the rows still to be written, of at most this many images, in order."""
         return self._array.missing(images)
 
     def write(self, start: int, images: Bytes) -> None:
