@@ -37,7 +37,7 @@ def require_place(folder: Path) -> None:
 
 
 def require_images_room(folder: Path, images: int, size: tuple[int, int]) -> None:
-    """DataError if the disk has no room for these images in addition to what is packed for ``folder`` already."""
+    """DataError if the disk has no room for the images that are not packed for ``folder`` yet."""
     needed = images * 3 * size[0] * size[1]
     needed -= sum(path.stat().st_size for path in unfinished(folder).glob("*.npy"))
     way_out = "make room, choose another folder with --output or smaller images with --size"
