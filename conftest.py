@@ -100,7 +100,7 @@ def install(tmp_path, monkeypatch, fresh_registry):
     The distribution is called as the module, with hyphens. files: further modules by name.
     """
     folder = tmp_path / "site"
-    made = []
+    names = []
 
     def run(module, source, **files):
         distribution = module.replace("_", "-")
@@ -110,14 +110,14 @@ def install(tmp_path, monkeypatch, fresh_registry):
         (info / "entry_points.txt").write_text(f"[hacore]\n{distribution} = {module}\n")
         for name, text in {module: source, **files}.items():
             (folder / f"{name}.py").write_text(text)
-            made.append(name)
+            names.append(name)
         monkeypatch.syspath_prepend(folder)
         importlib.invalidate_caches()
         fresh_registry.cache_clear()
         return folder
 
     yield run
-    for name in made:
+    for name in names:
         sys.modules.pop(name, None)
 
 
@@ -126,11 +126,11 @@ def uninstall(monkeypatch, fresh_registry):
     """uninstall(distribution) hides an installed package from the registry."""
 
     def run(distribution):
-        found = registries.entry_points
+        entry_points = registries.entry_points
         monkeypatch.setattr(
             registries,
             "entry_points",
-            lambda group: [point for point in found(group=group) if point.dist.name != distribution],
+            lambda group: [point for point in entry_points(group=group) if point.dist.name != distribution],
         )
         fresh_registry.cache_clear()
 

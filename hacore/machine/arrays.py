@@ -59,7 +59,7 @@ class ArrayWriter:
         count = self.shape[0]
         ranges, at = [], 0
         for start, stop in [
-            *sorted((it, entry["stop"]) for it, entry in self._entries.items()),
+            *sorted((first, entry["stop"]) for first, entry in self._entries.items()),
             (count, count),
         ]:
             ranges += [(first, min(first + rows, start)) for first in range(at, start, rows)]

@@ -152,11 +152,11 @@ class _Fetched(HTMLParser):
         self.found = []
 
     def handle_starttag(self, tag, attributes):
-        held = dict(attributes)
+        values = dict(attributes)
         if tag in ("script", "img", "iframe"):
-            self.found.append(held.get("src") or "")
-        if tag == "link" and held.get("rel") in ("stylesheet", "preconnect", "preload", "icon"):
-            self.found.append(held.get("href") or "")
+            self.found.append(values.get("src") or "")
+        if tag == "link" and values.get("rel") in ("stylesheet", "preconnect", "preload", "icon"):
+            self.found.append(values.get("href") or "")
 
 
 def test_the_site_builds_and_needs_no_network(tmp_path):
@@ -175,7 +175,7 @@ def test_the_site_builds_and_needs_no_network(tmp_path):
         reader = _Fetched()
         reader.feed(page.read_text(encoding="utf-8"))
         assert reader.found
-        foreign = [it for it in reader.found if "//" in it and not it.startswith("data:")]
+        foreign = [address for address in reader.found if "//" in address and not address.startswith("data:")]
         assert foreign == [], page.name
     assert not list((tmp_path / "site").rglob("*.py"))
 
@@ -214,12 +214,12 @@ def test_every_component_shows_how_it_is_used():
 def test_python_runs(page, workplace, monkeypatch, capsys):
     if page == "docs/sweeps.md":
         pytest.importorskip("matplotlib")
-        (text,) = [it for it in blocks(ROOT / page, "toml") if "name" in tomllib.loads(it)]
+        (text,) = [block for block in blocks(ROOT / page, "toml") if "name" in tomllib.loads(block)]
         table = tomllib.loads(text)
         set_values(table, SMALL)
         (workplace / "cells.toml").write_text(toml.dumps(table))
     if page == "docs/features.md":
-        (text,) = [it for it in blocks(ROOT / page, "toml") if "name" in tomllib.loads(it)]
+        (text,) = [block for block in blocks(ROOT / page, "toml") if "name" in tomllib.loads(block)]
         table = tomllib.loads(text)
         set_values(table, (*SMALL, "image_encoder.weights=none"))  # nothing is fetched by a test
         (workplace / "frozen.toml").write_text(toml.dumps(table))
@@ -318,8 +318,8 @@ def test_contracts_are_documented():
 
 def table(page, heading):
     """The cells of each row of the table under a heading, without its head."""
-    _, found, rest = page.partition(f"\n## {heading}\n")
-    assert found, heading
+    _, start, rest = page.partition(f"\n## {heading}\n")
+    assert start, heading
     rows = re.findall(r"^\| (.*) \|$", rest.split("\n## ")[0], re.MULTILINE)
     return [row.split(" | ") for row in rows[2:]]
 
@@ -354,7 +354,7 @@ def test_every_door_and_room_of_the_core_is_documented():
 
 def test_rooms_are_documented_in_the_order_that_lint_checks():
     linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    (layers,) = [it["layers"] for it in linter["contracts"] if it["type"] == "layers"]
+    (layers,) = [contract["layers"] for contract in linter["contracts"] if contract["type"] == "layers"]
     level = {
         name: number for number, layer in enumerate(reversed(layers)) for name in re.findall(r"\w+", layer)
     }
@@ -383,8 +383,8 @@ def test_files_of_the_sweep_folder_are_documented(tmp_path):
     index = folder.index()
     (row,) = re.findall(r"^\| `sweep.json` \| (.*?) \|", page, re.MULTILINE)
     assert {*index, *index["runs"][0]} == set(re.findall(r"`(\w+)`", row))
-    (told,) = re.findall(r"^A status is (.*)\.$", page, re.MULTILINE)
-    assert re.findall(r"`(\w+)`", told) == list(typing.get_args(Status))
+    (statuses,) = re.findall(r"^A status is (.*)\.$", page, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", statuses) == list(typing.get_args(Status))
 
 
 def records(path):

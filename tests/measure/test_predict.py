@@ -87,22 +87,22 @@ def test_gradients_flow_unless_it_is_evaluated(model, batch):
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_model_is_told_the_images_and_the_relevant_cells_of_the_batch(model, batch, precision):
     """Whoever looks at them gets them; here a module that only writes down what it is called with."""
-    told = {}
+    arguments = {}
 
     class Notes(torch.nn.Module):
         grid = (5, 5)
 
         def forward(self, images, words_QT, lengths_Q, image_index_Q, image_id_Q, relevant_QN):
-            told.update(image_id_Q=image_id_Q, relevant_QN=relevant_QN)
+            arguments.update(image_id_Q=image_id_Q, relevant_QN=relevant_QN)
             return by_hand(model, batch)
 
     boxes_IO4 = torch.tensor([0.0, 0.0, 0.1, 0.1]).expand(len(batch.images), 2, 4)
     relevant_QO = torch.tensor([[False, True]]).expand(5, 2)
     predict(Notes(), attrs.evolve(batch, boxes_IO4=boxes_IO4, relevant_QO=relevant_QO), precision)
-    assert torch.equal(told["image_id_Q"], batch.image_id_Q)
-    assert told["relevant_QN"].nonzero().tolist() == [[question, 0] for question in range(5)]
+    assert torch.equal(arguments["image_id_Q"], batch.image_id_Q)
+    assert arguments["relevant_QN"].nonzero().tolist() == [[question, 0] for question in range(5)]
     predict(Notes(), batch, precision)
-    assert told["relevant_QN"] is None
+    assert arguments["relevant_QN"] is None
 
 
 @pytest.mark.parametrize("training", [True, False])
