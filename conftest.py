@@ -38,7 +38,7 @@ def cache(tmp_path_factory):
         yield folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """Overrides that make a spec of Sort-of-CLEVR with the small CNN run in a second."""
     return tuple(f"{key}={value}" for key, value in TINY.items())

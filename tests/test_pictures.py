@@ -145,7 +145,9 @@ def selection(**changes):
 def brightnesses(**changes):
     """The brightness of the cells of each question, as a reply has it."""
     logits_QA = torch.zeros(2, 1)
-    return [reply.brightness for reply in read_output(Output(logits_QA, selection(**changes)), ["yes"], 1)]
+    return [
+        reading.brightness for reading in read_output(Output(logits_QA, selection(**changes)), ["yes"], 1)
+    ]
 
 
 def test_kept_cells_are_bright():

@@ -74,7 +74,7 @@ class Recording(RunObserver):
 
 
 @pytest.fixture
-def made(install):
+def observers(install):
     """Installs the observers ``recording`` and ``other``; returns those that were made."""
     install("fake_logger", PLUGIN, fake_logger_part=LOGGER)
     import fake_logger_part
