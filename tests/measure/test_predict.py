@@ -14,28 +14,21 @@ from hacore.measure.predict import batches, evaluating, precision_of, predict
 from hacore.objects import Objects
 from hacore.spec import TrainConfig
 
-TABLE = {
-    "name": "predict",
-    "seed": 1,
-    "data": {"use": "sort-of-clevr", "images": 40, "held_out": 6, "validation": 4},
-    "image_encoder": {"use": "small-cnn", "channels": [4, 6], "strides": [4]},
-    "question_encoder": {"use": "lstm", "embedding": 8, "hidden": 8},
-    "fuser": {"use": "multiply", "width": 8},
-    "selector": {"use": "l2-topk", "k": 6},
-    "aggregator": {"use": "rn", "width": 8},
-    "head": {"hidden": [16], "dropout": 0.4},
-}
+
+@pytest.fixture(scope="module")
+def spec(small_table):
+    return hacore.resolve(small_table("predict", head={"hidden": [16], "dropout": 0.4}))
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    return hacore.open_dataset(hacore.resolve(TABLE).data)
+def dataset(spec):
+    return hacore.open_dataset(spec.data)
 
 
 @pytest.fixture(scope="module")
-def model(dataset):
+def model(spec, dataset):
     torch.manual_seed(0)
-    return hacore.compose(hacore.resolve(TABLE), dataset.sizes())
+    return hacore.compose(spec, dataset.sizes())
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The Python API: check, run, load, evaluate."""
 
-import copy
 import json
 import re
 from importlib.metadata import version
@@ -17,31 +16,21 @@ from hacore.machine.device import choose_device
 from hacore.machine.files import load_tensors
 from hacore.spec import dump_spec
 
-TABLE = {
-    "name": "api",
-    "seed": 1,
-    "data": {"use": "sort-of-clevr", "images": 40, "held_out": 6, "validation": 4},
-    "image_encoder": {"use": "small-cnn", "channels": [4, 6], "strides": [4]},
-    "question_encoder": {"use": "lstm", "embedding": 8, "hidden": 8},
-    "fuser": {"use": "multiply", "width": 8},
-    "selector": {"use": "l2-topk", "k": 6},
-    "aggregator": {"use": "rn", "width": 8},
-    "train": {"epochs": 2, "batch_images": 8, "threads": 1, "log_steps": 2},
-    "eval": {"baseline_steps": 3, "every_epochs": 1},
-}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def spec():
-    return hacore.resolve(TABLE)
+def table(small_table):
+    return small_table(
+        "api",
+        train={"epochs": 2, "batch_images": 8, "threads": 1, "log_steps": 2},
+        eval={"baseline_steps": 3, "every_epochs": 1},
+    )
+
+
+@pytest.fixture(scope="module")
+def spec(table):
+    return hacore.resolve(table)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +246,7 @@ class Secret(Dataset):
 
 
 @pytest.fixture
-def secret(install, monkeypatch):
+def secret(table, install, monkeypatch):
     """A spec on a data set whose test answers are not public."""
     install(
         "fake_secret",
@@ -271,11 +260,12 @@ def secret(install, monkeypatch):
     import fake_secret_part
 
     monkeypatch.setattr(fake_secret_part, "Secret", Secret)
-    table = copy.deepcopy(TABLE)
-    table["data"] = {"use": "secret"}
-    table["image_encoder"] = {"use": "small-cnn", "channels": [4], "strides": [2]}
-    table["eval"] = {"baseline_steps": 2, "split": "train", "final_split": "test"}
-    return table
+    return {
+        **table,
+        "data": {"use": "secret"},
+        "image_encoder": {"use": "small-cnn", "channels": [4], "strides": [2]},
+        "eval": {"baseline_steps": 2, "split": "train", "final_split": "test"},
+    }
 
 
 def test_a_split_without_public_answers_is_predicted_and_submitted_but_not_scored(secret, tmp_path, cli):
