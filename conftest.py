@@ -1,5 +1,6 @@
 """Fixtures of the core's tests: a data cache of their own, small data, plugins made for one test."""
 
+import copy
 import importlib
 import logging
 import os
@@ -29,6 +30,17 @@ TINY = {
 }
 
 
+SMALL = {
+    "seed": 1,
+    "data": {"use": "sort-of-clevr", "images": 40, "held_out": 6, "validation": 4},
+    "image_encoder": {"use": "small-cnn", "channels": [4, 6], "strides": [4]},
+    "question_encoder": {"use": "lstm", "embedding": 8, "hidden": 8},
+    "fuser": {"use": "multiply", "width": 8},
+    "selector": {"use": "l2-topk", "k": 6},
+    "aggregator": {"use": "rn", "width": 8},
+}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """No test reads or fills the user's own cache, nor do the processes it starts."""
@@ -38,10 +50,31 @@ def cache(tmp_path_factory):
         yield folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """Overrides that make a spec of Sort-of-CLEVR with the small CNN run in a second."""
     return tuple(f"{key}={value}" for key, value in TINY.items())
+
+
+@pytest.fixture(scope="session")
+def small_table():
+    """small_table("name", head={...}): a spec of a small model as a table, with these sections replaced."""
+
+    def make(name, **sections):
+        return {"name": name, **copy.deepcopy(SMALL), **copy.deepcopy(sections)}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch has one thread in this module, and as many as before after it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -100,7 +133,7 @@ def install(tmp_path, monkeypatch, fresh_registry):
     The distribution is called as the module, with hyphens. files: further modules by name.
     """
     folder = tmp_path / "site"
-    made = []
+    names = []
 
     def run(module, source, **files):
         distribution = module.replace("_", "-")
@@ -110,14 +143,14 @@ def install(tmp_path, monkeypatch, fresh_registry):
         (info / "entry_points.txt").write_text(f"[hacore]\n{distribution} = {module}\n")
         for name, text in {module: source, **files}.items():
             (folder / f"{name}.py").write_text(text)
-            made.append(name)
+            names.append(name)
         monkeypatch.syspath_prepend(folder)
         importlib.invalidate_caches()
         fresh_registry.cache_clear()
         return folder
 
     yield run
-    for name in made:
+    for name in names:
         sys.modules.pop(name, None)
 
 
@@ -126,11 +159,11 @@ def uninstall(monkeypatch, fresh_registry):
     """uninstall(distribution) hides an installed package from the registry."""
 
     def run(distribution):
-        found = registries.entry_points
+        entry_points = registries.entry_points
         monkeypatch.setattr(
             registries,
             "entry_points",
-            lambda group: [point for point in found(group=group) if point.dist.name != distribution],
+            lambda group: [point for point in entry_points(group=group) if point.dist.name != distribution],
         )
         fresh_registry.cache_clear()
 

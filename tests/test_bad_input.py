@@ -32,9 +32,9 @@ def finished(tmp_path_factory, request):
         "train.processes=1", "eval.baseline_steps=0",
     ]  # fmt: skip
     spec = load_spec(request.config.rootpath / "experiments" / "han_rn.toml", overrides)
-    made, _ = run(spec, runs=base, device="cpu")
-    assert isinstance(made, RunFolder)
-    return made.path
+    folder, _ = run(spec, runs=base, device="cpu")
+    assert isinstance(folder, RunFolder)
+    return folder.path
 
 
 @pytest.fixture
@@ -116,32 +116,32 @@ def test_k_out_of_range(check_error):
 
 
 def test_more_cells_than_the_grid_has(check_error):
-    said = check_error("", "", "--set", "selector.k=26")
-    assert said.startswith("selector 'l2-topk' cannot take the 5x5 cells of ")
-    assert said.endswith("k = 26 is more than the 25 cells of a 5x5 grid; lower k or use fraction")
+    message = check_error("", "", "--set", "selector.k=26")
+    assert message.startswith("selector 'l2-topk' cannot take the 5x5 cells of ")
+    assert message.endswith("k = 26 is more than the 25 cells of a 5x5 grid; lower k or use fraction")
 
 
 def test_an_encoder_that_is_too_deep_for_the_images(check_error):
-    said = check_error("", "", "--set", "image_encoder.channels=[4,4,4,4,4]")
-    assert said.startswith(
+    message = check_error("", "", "--set", "image_encoder.channels=[4,4,4,4,4]")
+    assert message.startswith(
         "image encoder 'small-cnn' cannot take the 3x75x75 images of dataset 'sort-of-clevr':"
     )
 
 
 def test_data_options_that_make_no_sense(check_error):
-    said = check_error("", "", "--set", "data.held_out=35")
-    assert said.startswith("spec.toml:")
-    assert said.endswith(
+    message = check_error("", "", "--set", "data.held_out=35")
+    assert message.startswith("spec.toml:")
+    assert message.endswith(
         ": data: images = 40 leaves nothing to train on after held_out = 35 and validation = 5; "
         "images must be more than their sum"
     )
 
 
 def test_a_split_that_does_not_exist(cli, check_error, spec, flags, tmp_path):
-    said = "dataset 'sort-of-clevr' has no split 'dev'; it has train, val, test"
-    assert check_error("", "", "--set", "eval.split=dev") == f"eval.split: {said}"
+    problem = "dataset 'sort-of-clevr' has no split 'dev'; it has train, val, test"
+    assert check_error("", "", "--set", "eval.split=dev") == f"eval.split: {problem}"
     bad = cli("run", spec, *flags, "--set", "eval.final_split=dev")
-    assert bad.error == f"eval.final_split: {said}"
+    assert bad.error == f"eval.final_split: {problem}"
     assert not (tmp_path / "runs").exists()
 
 
@@ -157,8 +157,8 @@ def test_a_plugin_that_raises_when_it_is_loaded(check_error, install):
         "                      summary='for a test')]\n"
     )
     install("fake_mine", source, fake_mine_part="raise RuntimeError('no luck')\n")
-    said = check_error("", "", "--set", 'selector={use="mine"}')
-    assert said == (
+    message = check_error("", "", "--set", 'selector={use="mine"}')
+    assert message == (
         "selector 'mine' of fake-mine 1.0: cannot load fake_mine_part:It: RuntimeError: no luck; "
         "try 'pip install --force-reinstall fake-mine'"
     )
@@ -186,9 +186,9 @@ def test_an_unknown_device(cli, spec, flags, device):
 def test_a_device_that_is_not_there(cli, spec, flags, device):
     if device == "mps" and torch.backends.mps.is_available():
         pytest.skip("it is there")
-    said = cli("run", spec, *flags, "--device", device).error
-    assert said.startswith(f"device '{device}' cannot be used: ")
-    assert said.endswith("; choose auto, cpu, cuda, cuda:INDEX or mps")
+    message = cli("run", spec, *flags, "--device", device).error
+    assert message.startswith(f"device '{device}' cannot be used: ")
+    assert message.endswith("; choose auto, cpu, cuda, cuda:INDEX or mps")
 
 
 # Data
@@ -203,10 +203,10 @@ def damaged(cli, spec, flags, tmp_path):
         assert cli("check", spec, *flags, *flag).status == 0
         (folder,) = (tmp_path / "data").iterdir()
         damage(folder)
-        said = cli("run", spec, *flags, *flag).error
-        assert said.endswith(f"; delete the folder {folder} and run again to generate it anew")
+        message = cli("run", spec, *flags, *flag).error
+        assert message.endswith(f"; delete the folder {folder} and run again to generate it anew")
         assert not (tmp_path / "runs").exists()
-        return said.replace(str(folder), "DATA").split("; delete")[0]
+        return message.replace(str(folder), "DATA").split("; delete")[0]
 
     return run
 
@@ -221,8 +221,8 @@ def test_a_flipped_byte_in_the_data(damaged):
 
 
 def test_data_that_was_cut(damaged):
-    said = damaged(lambda folder: os.truncate(folder / "questions.npy", 100))
-    assert said.startswith("DATA/questions.npy: 100 bytes found, ")
+    message = damaged(lambda folder: os.truncate(folder / "questions.npy", 100))
+    assert message.startswith("DATA/questions.npy: 100 bytes found, ")
 
 
 def test_data_that_is_gone(damaged):
@@ -240,15 +240,15 @@ def test_no_run_folder(cli, tmp_path):
 
 
 def test_a_run_of_another_spec(cli, spec, ran, flags):
-    said = cli("run", spec, *flags, "--set", "selector.k=3", "--resume", "run").error
-    assert said.startswith("run: is a run of another spec: ")
-    assert said.endswith("; resume without a spec, or run the given one afresh")
+    message = cli("run", spec, *flags, "--set", "selector.k=3", "--resume", "run").error
+    assert message.startswith("run: is a run of another spec: ")
+    assert message.endswith("; resume without a spec, or run the given one afresh")
 
 
 def test_overrides_without_the_spec_they_change(cli, ran):
-    told = cli("run", "--resume", "run", "--set", "selector.k=3")
-    assert told.status == 2
-    assert "--set with --resume needs the SPEC it changes; a run resumes as it began" in told.err
+    outcome = cli("run", "--resume", "run", "--set", "selector.k=3")
+    assert outcome.status == 2
+    assert "--set with --resume needs the SPEC it changes; a run resumes as it began" in outcome.err
 
 
 def test_a_run_without_a_checkpoint(cli, ran):
@@ -273,7 +273,7 @@ WAY_OUT = "; use the other checkpoint of the folder, or run the spec again"
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "problem"),
     [
         (lambda content: content[:-9], "damaged checkpoint: Error while deserializing header: "),
         (lambda content: b"", "damaged checkpoint: Error while deserializing header: header too small"),
@@ -289,23 +289,23 @@ WAY_OUT = "; use the other checkpoint of the folder, or run the spec again"
     ],
     ids=["cut", "empty", "flipped", "other", "no state"],
 )
-def test_a_damaged_checkpoint(cli, ran, damage, said):
+def test_a_damaged_checkpoint(cli, ran, damage, problem):
     (ran / "result.json").unlink()  # or the run is finished, and there is nothing to resume
     for name, command in (("best", ["eval", "run"]), ("last", ["run", "--resume", "run"])):
         path = ran / "checkpoints" / f"{name}.safetensors"
         path.write_bytes(damage(path.read_bytes()))
-        told = cli(*command, "--device", "cpu").error
-        assert told.startswith(f"run/checkpoints/{name}.safetensors: {said}")
-        assert told.endswith(WAY_OUT)
+        message = cli(*command, "--device", "cpu").error
+        assert message.startswith(f"run/checkpoints/{name}.safetensors: {problem}")
+        assert message.endswith(WAY_OUT)
 
 
 def test_a_checkpoint_of_another_model(cli, ran):
     text = (ran / "spec.toml").read_text()
     (ran / "spec.toml").write_text(text.replace("channels = [ 4, 8,]", "channels = [ 4, 9,]"))
     assert (ran / "spec.toml").read_text() != text
-    told = cli("eval", "run", "--device", "cpu").error
-    assert told.startswith("run/checkpoints/best.safetensors: does not fit the model of the spec: ")
-    assert told.endswith("; use the spec.toml beside it and the plugin versions in environment.json")
+    message = cli("eval", "run", "--device", "cpu").error
+    assert message.startswith("run/checkpoints/best.safetensors: does not fit the model of the spec: ")
+    assert message.endswith("; use the spec.toml beside it and the plugin versions in environment.json")
 
 
 # Disks
@@ -313,9 +313,9 @@ def test_a_checkpoint_of_another_model(cli, ran):
 
 def test_a_file_in_place_of_the_runs_folder(cli, spec, flags, tmp_path):
     (tmp_path / "runs").write_text("a file")
-    said = cli("run", spec, *flags).error
-    assert said.startswith("runs/han_rn/")
-    assert said.endswith(": cannot be made: Not a directory; give another folder with --runs")
+    message = cli("run", spec, *flags).error
+    assert message.startswith("runs/han_rn/")
+    assert message.endswith(": cannot be made: Not a directory; give another folder with --runs")
 
 
 def test_a_disk_without_room_for_the_checkpoint(cli, spec, flags, tmp_path):
@@ -324,12 +324,12 @@ def test_a_disk_without_room_for_the_checkpoint(cli, spec, flags, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        told = cli("run", spec, *flags, "--device", "cpu")
+        outcome = cli("run", spec, *flags, "--device", "cpu")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     (folder,) = (tmp_path / "runs" / "han_rn").iterdir()
     path = folder.relative_to(tmp_path) / "checkpoints" / "best.safetensors"
-    assert told.error == (
+    assert outcome.error == (
         f"{path}: cannot be written: File too large; make room or give another folder with --runs"
     )
     # Nothing half-written stays, and what was written can be read.
@@ -343,9 +343,9 @@ def test_a_disk_without_room_for_the_data(cli, spec, flags, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        told = cli("run", spec, *flags, "--set", f"data.root={tmp_path / 'data'}")
+        outcome = cli("run", spec, *flags, "--set", f"data.root={tmp_path / 'data'}")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "cannot write the generated data (File too large); it takes 1 MB: make room, or" in told.error
+    assert "cannot write the generated data (File too large); it takes 1 MB: make room, or" in outcome.error
     assert list((tmp_path / "data").iterdir()) == []
     assert not (tmp_path / "runs").exists()

@@ -119,9 +119,9 @@ def test_loss_and_score_by_default():
 def test_the_majority_answer_is_that_of_the_type_and_unknown_answers_do_not_count():
     train = columns([0, 0, 0, 1, 1, 1, 1], [2, 2, 0, 1, -1, -1, -1])
     asked = columns([0, 0, 1, 1, 1], [2, 0, 1, 0, -1])
-    found = Plain(None).majority(train, asked)
-    assert found.tolist() == [1, 0, 1, 0, 0]
-    assert found.dtype == np.float32
+    scores = Plain(None).majority(train, asked)
+    assert scores.tolist() == [1, 0, 1, 0, 0]
+    assert scores.dtype == np.float32
 
 
 def test_sizes_are_what_the_first_components_need():
@@ -166,15 +166,17 @@ def test_images_that_are_a_tensor_give_the_same_batch():
         ids=np.arange(4),
     )
     rows = np.array([2, 0, 1])
-    plain, held = (make_batch(questions, it, rows) for it in (images, torch.from_numpy(images)))
-    assert torch.equal(plain.images, held.images)
-    assert plain.image_index_Q.tolist() == held.image_index_Q.tolist() == [1, 1, 0]
+    plain, from_tensor = (
+        make_batch(questions, source, rows) for source in (images, torch.from_numpy(images))
+    )
+    assert torch.equal(plain.images, from_tensor.images)
+    assert plain.image_index_Q.tolist() == from_tensor.image_index_Q.tolist() == [1, 1, 0]
     assert resident(images, torch.device("cpu")) is images
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_images_that_fit_live_on_the_gpu():
     images = np.random.default_rng(0).integers(0, 256, (5000, 3, 4, 6), np.uint8)
-    held = resident(images, torch.device("cuda"))
-    assert held.is_cuda
-    assert np.array_equal(held.cpu().numpy(), images)
+    tensor = resident(images, torch.device("cuda"))
+    assert tensor.is_cuda
+    assert np.array_equal(tensor.cpu().numpy(), images)

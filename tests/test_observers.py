@@ -59,15 +59,15 @@ def test_flags_say_the_same_again(noting, options):
     given = [flags[i + 1] for i, word in enumerate(flags) if word == "--log-with"]
     again = chosen_observers(names, given, ())
     assert again == {"noting": options}
-    assert [it.config for it in choose_observers(again)] == [
-        it.config for it in choose_observers({"noting": options})
+    assert [chosen.config for chosen in choose_observers(again)] == [
+        chosen.config for chosen in choose_observers({"noting": options})
     ]
 
 
 def test_names_may_come_alone_and_twice(noting):
     for log in ("noting", ["noting"], ("noting", "noting"), {"noting": {}}):
-        assert [it.name for it in choose_observers(log)] == ["noting", "report"]
-        assert [it.name for it in choose_observers(log, ["report"])] == ["noting"]
+        assert [chosen.name for chosen in choose_observers(log)] == ["noting", "report"]
+        assert [chosen.name for chosen in choose_observers(log, ["report"])] == ["noting"]
         assert observer_flags(log) == ["--log", "noting"]
     assert choose_observers((), ["report"]) == observer_flags(()) == []
     assert observer_flags("noting", ["report"]) == ["--log", "noting", "--without", "report"]
@@ -76,8 +76,8 @@ def test_names_may_come_alone_and_twice(noting):
 def test_what_is_on_by_default_can_be_left_out(install, noting):
     source = PLUGIN.format(module="fake_noting").replace('name="noting"', 'name="usual", default=True')
     install("fake_usual", source)
-    assert [it.name for it in choose_observers(())] == ["report", "usual"]
-    assert [it.name for it in choose_observers(["noting"], without=["usual", "report"])] == ["noting"]
+    assert [chosen.name for chosen in choose_observers(())] == ["report", "usual"]
+    assert [chosen.name for chosen in choose_observers(["noting"], without=["usual", "report"])] == ["noting"]
     # What is on by default takes options too.
     (_, usual) = (
         choose_observers({"usual": {"word": "x"}}, ["report"]),
@@ -98,7 +98,7 @@ def test_mistakes_are_told_with_the_way_out(noting, cli):
     assert cli(*words, "other.count=1").error == (
         "--log-with other.count=1: observer 'other' is not asked for; add --log other"
     )
-    known = ", ".join(it.name for it in registry().of("observer"))
+    known = ", ".join(component.name for component in registry().of("observer"))
     assert cli("sweep", "small.toml", "--log", "notin").error == (
         f"unknown observer 'notin'; did you mean 'noting'?; installed: {known}"
     )
@@ -106,27 +106,29 @@ def test_mistakes_are_told_with_the_way_out(noting, cli):
 
 def test_an_observer_that_is_not_installed_names_its_package(uninstall):
     uninstall("hacore-tensorboard")
-    said = "observer 'tensorboard' is not installed; run 'pip install hacore-tensorboard'"
+    message = "observer 'tensorboard' is not installed; run 'pip install hacore-tensorboard'"
     with pytest.raises(HacoreError) as error:
         choose_observers(["tensorboard"])
-    assert str(error.value) == said
+    assert str(error.value) == message
 
 
 def test_two_observers_of_one_name_are_an_error(install, noting):
     install("fake_other", PLUGIN.format(module="fake_other"))
-    said = "observer 'noting' is declared by fake-noting and fake-other; uninstall all but one of them"
-    assert registry().problems() == [said]
+    problem = "observer 'noting' is declared by fake-noting and fake-other; uninstall all but one of them"
+    assert registry().problems() == [problem]
     with pytest.raises(PluginError) as error:
         registry().find("observer", "noting")
-    assert str(error.value) == said
+    assert str(error.value) == problem
 
 
 def test_observers_are_listed_with_their_options(cli, noting):
     listed = json.loads(cli("plugins", "observer", "--json").out)["components"]
-    assert [it["distribution"] for it in listed if it["name"] == "noting"] == ["fake-noting"]
-    assert {it["kind"] for it in listed} == {"observer"}
+    assert [component["distribution"] for component in listed if component["name"] == "noting"] == [
+        "fake-noting"
+    ]
+    assert {component["kind"] for component in listed} == {"observer"}
     options = json.loads(cli("plugins", "observer", "noting", "--json").out)["options"]
-    assert [it["option"] for it in options] == ["word", "count", "parts", "loud"]
+    assert [option["option"] for option in options] == ["word", "count", "parts", "loud"]
     assert "noting" in cli("plugins").out
 
 
@@ -145,13 +147,13 @@ def test_the_runs_of_a_sweep_are_logged(noting, cli, tiny, tmp_path, monkeypatch
     spec = request.config.rootpath / "experiments" / "han_rn.toml"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=":")
-    sets = [word for it in (*tiny, "sweep.seeds=[0]") for word in ("--set", it)]
+    sets = [word for override in (*tiny, "sweep.seeds=[0]") for word in ("--set", override)]
     ran = cli("sweep", spec, *sets, "--device", "cpu", "--log", "noting", "--log-with", "noting.word=x y")
     assert ran.status == 0, ran.err
     runs = json.loads((tmp_path / "sweeps" / "han_rn" / "sweep.json").read_text())["runs"]
-    told = sorted((tmp_path / "told").read_text().splitlines())
-    assert told == [f"{it['name']} x y" for it in runs]
-    assert len(told) == 1
+    notes = sorted((tmp_path / "told").read_text().splitlines())
+    assert notes == [f"{entry['name']} x y" for entry in runs]
+    assert len(notes) == 1
     # They are no part of what a run is.
     (text, *_) = (path.read_text() for path in tmp_path.rglob("runs/*/*/spec.toml"))
     assert "noting" not in text

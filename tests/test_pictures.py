@@ -89,7 +89,7 @@ def test_arrays_of_any_layout(halves):
 
 
 @pytest.mark.parametrize(
-    ("image", "found"),
+    ("image", "message"),
     [
         (np.zeros((4, 5, 6, 3), np.uint8), r"found an array \(4, 5, 6, 3\); give a path"),
         (np.zeros((0, 5, 3), np.uint8), r"found an array \(0, 5, 3\); give a path"),
@@ -100,8 +100,8 @@ def test_arrays_of_any_layout(halves):
         (7, "found int; give a path"),
     ],
 )
-def test_what_is_no_image_is_named(image, found):
-    with pytest.raises(DataError, match=found) as caught:
+def test_what_is_no_image_is_named(image, message):
+    with pytest.raises(DataError, match=message) as caught:
         pictures.open_picture(image)
     assert "\n" not in str(caught.value)
 
@@ -114,7 +114,7 @@ def test_bad_files_are_one_line(halves, tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:9000])
     Image.new("1", (10_000, 9_000)).save(tmp_path / "large.png")
     Image.new("1", (30_000, 30_000)).save(tmp_path / "bomb.png")
-    for name, said in {
+    for name, message in {
         "none.png": "no such image file",
         "text.png": "is not an image; Pillow reads",
         "empty.png": "is not an image; Pillow reads",
@@ -125,7 +125,7 @@ def test_bad_files_are_one_line(halves, tmp_path):
     }.items():
         with pytest.raises(DataError) as caught:
             pictures.open_picture(tmp_path / name)
-        assert str(caught.value).startswith(f"{tmp_path / name}: {said}")
+        assert str(caught.value).startswith(f"{tmp_path / name}: {message}")
         assert "\n" not in str(caught.value)
 
 
@@ -142,27 +142,32 @@ def selection(**changes):
     )
 
 
-def seen(**changes):
+def brightnesses(**changes):
     """The brightness of the cells of each question, as a reply has it."""
     logits_QA = torch.zeros(2, 1)
-    return [it.brightness for it in read_output(Output(logits_QA, selection(**changes)), ["yes"], 1)]
+    return [
+        reading.brightness for reading in read_output(Output(logits_QA, selection(**changes)), ["yes"], 1)
+    ]
 
 
 def test_kept_cells_are_bright():
-    kept = seen(valid_QK=torch.tensor([[True, True], [False, True]]))
-    assert [it.tolist() for it in kept] == [[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [1, 0, 0]]]
+    kept = brightnesses(valid_QK=torch.tensor([[True, True], [False, True]]))
+    assert [brightness.tolist() for brightness in kept] == [[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [1, 0, 0]]]
 
 
 def test_the_heaviest_cell_is_the_brightest():
-    weighed = seen(weight_QK=torch.tensor([[0.2, 0.1], [0.0, 0.0]]))
-    assert [it.tolist() for it in weighed] == [[[0.5, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 0]]]
+    weighed = brightnesses(weight_QK=torch.tensor([[0.2, 0.1], [0.0, 0.0]]))
+    assert [brightness.tolist() for brightness in weighed] == [
+        [[0.5, 0, 0], [0, 0, 1]],
+        [[0, 0, 0], [0, 0, 0]],
+    ]
 
 
 def test_of_mixtures_every_cell_is_as_bright_as_its_share():
     share_QKN = torch.zeros(2, 2, 6)
     share_QKN[0, 0, :2], share_QKN[0, 1, 1:5] = 0.5, 0.25
     share_QKN[1, :, 3] = 1
-    mixed = seen(share_QKN=share_QKN, index_QK=share_QKN.argmax(-1))
+    mixed = brightnesses(share_QKN=share_QKN, index_QK=share_QKN.argmax(-1))
     assert mixed[0].reshape(-1).tolist() == pytest.approx([2 / 3, 1, 1 / 3, 1 / 3, 1 / 3, 0])
     assert mixed[1].reshape(-1).tolist() == [0, 0, 0, 1, 0, 0]
     first, _ = read_output(Output(torch.zeros(2, 1), selection(share_QKN=share_QKN)), ["yes"], 1)
@@ -170,7 +175,7 @@ def test_of_mixtures_every_cell_is_as_bright_as_its_share():
 
 
 def test_a_pixel_belongs_to_the_nearest_cell():
-    kept = seen()[0]
+    kept = brightnesses()[0]
     drawn = np.asarray(pictures.draw_kept(Image.new("RGB", (60, 40), (200,) * 3), kept))
     # Positions of the outer cells lie on the border.
     positions_N2 = grid_positions((2, 3)).numpy()

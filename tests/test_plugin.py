@@ -45,7 +45,7 @@ def test_what_there_is_to_declare():
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"kind": "selectors"}, "kind 'selectors' must be one of dataset, image_encoder, question_encoder"),
         ({"name": "L2 TopK"}, "name 'L2 TopK' must be lower-case words joined by '-', as in 'l2-topk'"),
@@ -61,14 +61,14 @@ def test_what_there_is_to_declare():
         ({"config": NoSuchType}, "config NoSuchType has a type that cannot be found: name 'Missing'"),
     ],
 )
-def test_a_declaration_is_checked_when_it_is_made(changed, said):
+def test_a_declaration_is_checked_when_it_is_made(changed, message):
     with pytest.raises(ValueError, match=r".") as error:
         Component(**{**GOOD, **changed})
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"argument": "root"}, "argument 'root' is not a field of config Config"),
         ({"kind": "selector"}, "argument 'k': only download, prepare, generate, verify, score take one"),
@@ -77,12 +77,12 @@ def test_a_declaration_is_checked_when_it_is_made(changed, said):
         ({"default": True}, "only an observer can be on by default, not a verify"),
     ],
 )
-def test_a_data_tool_is_checked_when_it_is_made(changed, said):
+def test_a_data_tool_is_checked_when_it_is_made(changed, message):
     good = {**GOOD, "kind": "verify", "argument": "k"}
     assert Component(**good).argument == "k"
     with pytest.raises(ValueError, match=r".") as error:
         Component(**{**good, **changed})
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_options_are_not_needed():
@@ -101,7 +101,7 @@ def test_options_say_whether_they_need_training():
 
 
 @pytest.mark.parametrize(
-    ("bounds", "good", "bad", "said"),
+    ("bounds", "good", "bad", "message"),
     [
         ({"min": 1}, (1, 7), (0, -3), "at least 1"),
         ({"max": 5}, (5, -7), (6,), "at most 5"),
@@ -110,13 +110,13 @@ def test_options_say_whether_they_need_training():
         ({"min": 0, "below": 1}, (0, 0.5), (1,), "below 1"),
     ],
 )
-def test_ranges_hold_for_values_and_for_items(bounds, good, bad, said):
+def test_ranges_hold_for_values_and_for_items(bounds, good, bad, message):
     config = attrs.make_class("Made", {"x": option(good[0], "a number", **bounds)}, frozen=True)
     for value in (*good, None, good, ()):
         assert config(value).x == value
     for value in bad:
         for wrong in (value, (good[0], value)):
-            with pytest.raises(ValueError, match=f"{value} is out of range; it must be {said}"):
+            with pytest.raises(ValueError, match=f"{value} is out of range; it must be {message}"):
                 config(wrong)
 
 

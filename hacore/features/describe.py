@@ -223,5 +223,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return value[:12] if len(value) == 64 else value
     if isinstance(value, tuple):
-        return f"[{', '.join(f'{it:.4g}' for it in value)}]"
+        return f"[{', '.join(f'{number:.4g}' for number in value)}]"
     return str(value)

@@ -1,7 +1,7 @@
 """One array on disk, written in ranges of rows in any order and resumed after an interruption.
 
 The file is a plain ``.npy``. A journal names a range of rows only once their bytes are on the disk, so
-a process that is killed at any moment loses only the rows it was writing. Imports no torch.
+whatever is killed at whatever moment loses only the rows at hand. Imports no torch.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ArrayWriter:
         count = self.shape[0]
         ranges, at = [], 0
         for start, stop in [
-            *sorted((start, entry["stop"]) for start, entry in self._entries.items()),
+            *sorted((first, entry["stop"]) for first, entry in self._entries.items()),
             (count, count),
         ]:
             ranges += [(first, min(first + rows, start)) for first in range(at, start, rows)]

@@ -104,8 +104,8 @@ def look_at(
             if not start:
                 scores = dataset.score(output.logits_QA, batch).tolist()
                 examples = [
-                    _example(dataset, questions, split, row, score, seen)
-                    for row, score, seen in zip(
+                    _example(dataset, questions, split, row, score, reading)
+                    for row, score, reading in zip(
                         batch.row_Q.tolist(), scores, read_output(output, dataset.answers, _TOP), strict=True
                     )
                 ]
@@ -126,7 +126,7 @@ def sample(questions: Questions, most: int, seed: int = 0) -> Ints:
 
 
 def _example(
-    dataset: Dataset[Any], questions: Questions, split: str, row: int, score: float, seen: Seen
+    dataset: Dataset[Any], questions: Questions, split: str, row: int, score: float, reading: Seen
 ) -> Example:
     words = questions.words[questions.offsets[row] : questions.offsets[row + 1]].tolist()
     answer = int(questions.answer[row])
@@ -136,5 +136,5 @@ def _example(
         type=dataset.question_types[int(questions.type[row])],
         answer=dataset.answers[answer] if answer >= 0 else None,
         score=score,
-        seen=seen,
+        seen=reading,
     )

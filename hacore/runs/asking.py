@@ -123,8 +123,8 @@ def ask(
         for picture in pictures.values():
             picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         replies += [
-            Reply(question=question, unknown=unknown, seen=seen, picture=pictures[_key(image)])
-            for (image, question), (_, unknown), seen in zip(
+            Reply(question=question, unknown=unknown, seen=reading, picture=pictures[_key(image)])
+            for (image, question), (_, unknown), reading in zip(
                 part, asked, read_output(output, summary.answers, top), strict=True
             )
         ]

@@ -49,10 +49,10 @@ def test_json_of_questions_from_standard_input(cli, run, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdin", io.StringIO("is it red?\r\n\n  \nhow many objects\n"))
     ran = cli("ask", run, "scene.png", "--json", "--output", "pictures", "--top", 2)
     assert (ran.status, ran.err) == (0, "")
-    said = json.loads(ran.out)
-    assert (said["run"], said["image"]) == (str(run), "scene.png")
-    assert [it["question"] for it in said["replies"]] == ["is it red?", "how many objects"]
-    reply = said["replies"][0]
+    output = json.loads(ran.out)
+    assert (output["run"], output["image"]) == (str(run), "scene.png")
+    assert [reply["question"] for reply in output["replies"]] == ["is it red?", "how many objects"]
+    reply = output["replies"][0]
     assert reply["unknown_words"] == ["it"]
     assert len(reply["answers"]) == 2
     assert len(reply["kept"]) == 10
@@ -61,8 +61,8 @@ def test_json_of_questions_from_standard_input(cli, run, monkeypatch, tmp_path):
 
 
 def test_a_conversation_goes_on_after_a_mistake(cli, run, monkeypatch):
-    said = iter(["is it red?", "...", "how many objects", ""])
-    monkeypatch.setattr("builtins.input", lambda prompt: next(said))
+    inputs = iter(["is it red?", "...", "how many objects", ""])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(inputs))
     monkeypatch.setattr(command.sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
     ran = cli("ask", run, "scene.png", "--no-picture")
     assert ran.status == 0
@@ -73,7 +73,7 @@ def test_a_conversation_goes_on_after_a_mistake(cli, run, monkeypatch):
 def test_what_goes_wrong_is_one_line(cli, run, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     (tmp_path / "notes.png").write_text("no picture")
-    for arguments, said in {
+    for arguments, message in {
         (run, "notes.png", "is it red?"): "notes.png: is not an image; Pillow reads",
         (run, "none.png", "is it red?"): "none.png: no such image file",
         (run, "scene.png", ""): "the question is empty; ask one as in",
@@ -82,7 +82,7 @@ def test_what_goes_wrong_is_one_line(cli, run, monkeypatch, tmp_path):
         ("none", "scene.png", "is it red?"): "none: no such run folder; ",
         (run, "scene.png", "why?", "--output", "notes.png"): "notes.png/scene-why.png: cannot be written: ",
     }.items():
-        assert cli("ask", *arguments).error.startswith(said)
+        assert cli("ask", *arguments).error.startswith(message)
     for checkpoint in (tmp_path / run / "checkpoints").iterdir():
         checkpoint.unlink()
     assert cli("ask", run, "scene.png", "is it red?").error == (

@@ -60,11 +60,11 @@ def test_plugins_lists_commands(cli, wave):
     rows = json.loads(cli("plugins", "command", "--json").out)["components"]
     row = {"kind": "command", "name": "wave", "distribution": "fake-wave", "version": "1.0"}
     assert {**row, "summary": "Wave to somebody."} in rows
-    assert {it["kind"] for it in rows} == {"command"}
+    assert {row["kind"] for row in rows} == {"command"}
     assert "command" in cli("plugins").out
-    said = cli("plugins", "command", "wave")
-    assert said.status == 2
-    assert "see 'hacore wave --help'" in said.err
+    usage = cli("plugins", "command", "wave")
+    assert usage.status == 2
+    assert "see 'hacore wave --help'" in usage.err
 
 
 def test_a_command_that_does_not_load_is_told_when_it_is_called(cli, wave):
@@ -80,9 +80,9 @@ def test_a_command_that_does_not_load_is_told_when_it_is_called(cli, wave):
 def test_two_commands_of_one_name_are_an_error(cli, wave):
     wave("fake_one")
     wave("fake_two")
-    said = "command 'wave' is declared by fake-one and fake-two; uninstall all but one of them"
-    assert cli("wave", "Ada").error == said
-    assert registry().problems() == [said]
+    problem = "command 'wave' is declared by fake-one and fake-two; uninstall all but one of them"
+    assert cli("wave", "Ada").error == problem
+    assert registry().problems() == [problem]
     assert "\n  wave " not in cli("--help").out
 
 
@@ -95,8 +95,8 @@ def test_a_command_of_the_core_cannot_be_taken(cli, wave):
 
 
 def test_the_cores_commands_come_first_and_all_have_help(cli):
-    names = [it.name for it in registry().of("command")]
-    own = [it.name for it in registry().of("command") if it.distribution == CORE]
+    names = [component.name for component in registry().of("command")]
+    own = [component.name for component in registry().of("command") if component.distribution == CORE]
     assert names[: len(own)] == own
     assert own[:2] == ["run", "eval"]
     for name in own:

@@ -70,17 +70,17 @@ def test_options_reach_the_tool_and_its_summary_is_shown(cli, toys):
 
 def test_json_and_defaults(cli, toys):
     ran = cli("data", "generate", "toys", "there", "--json")
-    told = json.loads(ran.out)
-    assert told["problems"] == []
-    assert told["summary"]["size"] == [8, 9]
-    assert told["summary"]["images"] == 5
+    report = json.loads(ran.out)
+    assert report["problems"] == []
+    assert report["summary"]["size"] == [8, 9]
+    assert report["summary"]["images"] == 5
 
 
 def test_every_problem_is_named_and_the_exit_status_is_1(cli, toys):
     ran = cli("data", "generate", "toys", "bad")
     assert (ran.status, ran.out) == (1, "")
-    said = [line for line in ran.err.splitlines() if line.startswith("hacore: ")]
-    assert said == [
+    problems = [line for line in ran.err.splitlines() if line.startswith("hacore: ")]
+    assert problems == [
         "hacore: toys.json: cut; make it anew",
         "hacore: 2.png: missing",
         "hacore: 2 problems found",
@@ -104,7 +104,7 @@ def test_options_out_of_range_are_all_told(cli, toys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("data generate toys here --images many", "'many' is not a valid integer"),
         ("data generate toys here --no-such", "No such option"),
@@ -113,10 +113,10 @@ def test_options_out_of_range_are_all_told(cli, toys):
         ("data make toys", "No such command 'make'"),
     ],
 )
-def test_usage(cli, toys, words, said):
+def test_usage(cli, toys, words, message):
     ran = cli(*words.split())
     assert (ran.status, ran.out) == (2, "")
-    assert said in ran.err
+    assert message in ran.err
 
 
 def test_help_names_the_options_with_defaults(cli, toys):
@@ -131,9 +131,9 @@ def test_help_names_the_options_with_defaults(cli, toys):
 def test_score_is_a_command_of_its_own_and_its_json_is_the_metrics(cli, install):
     declare = DECLARE.replace('kind="generate", name="toys"', 'kind="score", name="toy-metric"')
     install("fake_toys", declare, fake_toys_part=PART)
-    told = json.loads(cli("score", "toy-metric", "here", "--json").out)
-    assert told["look"] == "plain"
-    assert "summary" not in told
+    report = json.loads(cli("score", "toy-metric", "here", "--json").out)
+    assert report["look"] == "plain"
+    assert "summary" not in report
     ran = cli("score", "toy-metric", "bad", "--json")
     assert ran.status == 1
     assert len(json.loads(ran.out)["problems"]) == 2
@@ -149,8 +149,8 @@ def test_a_score_that_is_not_installed(cli, uninstall):
 
 
 def test_a_dataset_without_the_tool_and_one_that_is_not_installed(cli, toys, uninstall):
-    said = cli("data", "verify", "toys", "here").error
-    assert said.startswith("dataset 'toys' has nothing to verify; datasets that do: ")
+    message = cli("data", "verify", "toys", "here").error
+    assert message.startswith("dataset 'toys' has nothing to verify; datasets that do: ")
     uninstall("hacore-sort-of-clevr")
-    said = cli("data", "generate", "sort-of-clevr").error
-    assert said == "dataset 'sort-of-clevr' is not installed; run 'pip install hacore-sort-of-clevr'"
+    message = cli("data", "generate", "sort-of-clevr").error
+    assert message == "dataset 'sort-of-clevr' is not installed; run 'pip install hacore-sort-of-clevr'"

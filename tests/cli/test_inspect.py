@@ -31,9 +31,9 @@ def cells(line):
 
 
 def test_check_counts_what_a_person_counts(cli, small):
-    found = json.loads(cli("check", small, "--json").out)
-    words, answers, length = 25, 10, found["words"]
-    stages = {stage["stage"]: stage for stage in found["stages"]}
+    report = json.loads(cli("check", small, "--json").out)
+    words, answers, length = 25, 10, report["words"]
+    stages = {stage["stage"]: stage for stage in report["stages"]}
     vocabulary = stages["question_encoder"]["parameters"] - 4 * 8 * (4 + 8 + 2)
     assert vocabulary % 4 == 0
     words = vocabulary // 4
@@ -62,16 +62,16 @@ def test_check_counts_what_a_person_counts(cli, small):
             multiply_adds,
         ), name
         assert stage["trainable"] == parameters
-    assert found["total"]["parameters"] == sum(row[1] for row in expected.values())
-    assert found["total"]["multiply_adds"] == sum(row[2] for row in expected.values())
-    assert found["questions"] == {"train": 600, "val": 100, "test": 100}
+    assert report["total"]["parameters"] == sum(row[1] for row in expected.values())
+    assert report["total"]["multiply_adds"] == sum(row[2] for row in expected.values())
+    assert report["questions"] == {"train": 600, "val": 100, "test": 100}
     # 30 training images, 7 a step, twice.
-    assert (found["steps_per_epoch"], found["steps"]) == (5, 10)
-    assert found["valid"] is True
+    assert (report["steps_per_epoch"], report["steps"]) == (5, 10)
+    assert report["valid"] is True
 
 
 def test_check_says_the_same_in_its_table(cli, small):
-    found = json.loads(cli("check", small, "--json").out)
+    report = json.loads(cli("check", small, "--json").out)
     ran = cli("check", small)
     assert ran.status == 0
     assert ran.err == ""
@@ -85,13 +85,13 @@ def test_check_says_the_same_in_its_table(cli, small):
             stage["output"],
             *(str(stage[key]) for key in ("parameters", "trainable", "multiply_adds")),
         ]
-        for stage in found["stages"]
+        for stage in report["stages"]
     ]
-    assert rows[-1] == ["all", *map(str, found["total"].values())]
+    assert rows[-1] == ["all", *map(str, report["total"].values())]
     assert lines[10:] == [
         "questions: train 600, val 100, test 100",
         "training: 10 steps, 5 an epoch",
-        f"multiply-adds: one question of {found['words']} words about one image",
+        f"multiply-adds: one question of {report['words']} words about one image",
     ]
 
 
@@ -99,8 +99,8 @@ def test_keeping_fewer_cells_costs_less(cli, small):
     def cost(k):
         words = ("aggregator.use=rn", "selector.use=l2-topk", f"selector.k={k}")
         flags = [word for override in words for word in ("--set", override)]
-        found = json.loads(cli("check", small, "--json", *flags).out)
-        return {stage["stage"]: stage["multiply_adds"] for stage in found["stages"]}
+        report = json.loads(cli("check", small, "--json", *flags).out)
+        return {stage["stage"]: stage["multiply_adds"] for stage in report["stages"]}
 
     few, many = cost(4), cost(8)
     assert few["fuser"] == many["fuser"]
@@ -112,8 +112,8 @@ def test_check_counts_every_combination_of_a_sweep(cli, small):
     one = json.loads(cli("check", small, "--set", "selector={use='l2-topk', k=4}", "--json").out)
     sweep = "\n[sweep]\nseeds = [0, 1]\nselector = [{ use = 'all-cells' }, { use = 'l2-topk', k = 4 }]\n"
     small.write_text(SMALL + sweep)
-    found = json.loads(cli("check", small, "--json").out)
-    assert found["combinations"][1] == {
+    report = json.loads(cli("check", small, "--json").out)
+    assert report["combinations"][1] == {
         "combination": "selector = l2-topk (k = 4)",
         "seeds": 2,
         "parameters": one["total"]["parameters"],
@@ -131,36 +131,39 @@ def test_check_counts_every_combination_of_a_sweep(cli, small):
 
 def test_plugins_lists_what_is_installed(cli):
     ran = cli("plugins")
-    found = json.loads(cli("plugins", "--json").out)
-    assert found["problems"] == []
+    listing = json.loads(cli("plugins", "--json").out)
+    assert listing["problems"] == []
     assert ran.err == ""
     lines = ran.out.splitlines()
     assert lines[0].split() == ["kind", "name", "distribution", "version", "summary"]
     assert [line.split()[:4] for line in lines[1:]] == [
-        [it["kind"], it["name"], it["distribution"], it["version"]] for it in found["components"]
+        [component["kind"], component["name"], component["distribution"], component["version"]]
+        for component in listing["components"]
     ]
-    for line, it in zip(lines[1:], found["components"], strict=True):
-        assert line.rstrip().endswith(it["summary"])
+    for line, component in zip(lines[1:], listing["components"], strict=True):
+        assert line.rstrip().endswith(component["summary"])
     assert {"kind": "selector", "name": "l2-topk", "distribution": "hacore-l2-topk"}.items() <= next(
-        it for it in found["components"] if it["name"] == "l2-topk"
+        component for component in listing["components"] if component["name"] == "l2-topk"
     ).items()
 
 
 def test_plugins_of_a_kind(cli):
     for kind in ("image-encoder", "image_encoder"):
-        names = {it["name"] for it in json.loads(cli("plugins", kind, "--json").out)["components"]}
+        names = {
+            component["name"] for component in json.loads(cli("plugins", kind, "--json").out)["components"]
+        }
         assert {"small-cnn", "resnet"} <= names
         assert "lstm" not in names
 
 
 def test_plugins_shows_the_options_of_one(cli):
-    found = json.loads(cli("plugins", "image_encoder", "small-cnn", "--json").out)
-    assert (found["kind"], found["name"], found["distribution"]) == (
+    listing = json.loads(cli("plugins", "image_encoder", "small-cnn", "--json").out)
+    assert (listing["kind"], listing["name"], listing["distribution"]) == (
         "image_encoder",
         "small-cnn",
         "hacore-small-cnn",
     )
-    options = {it["option"]: it for it in found["options"]}
+    options = {option["option"]: option for option in listing["options"]}
     assert options["kernel"] == {
         "option": "kernel",
         "type": "an integer",
@@ -174,11 +177,11 @@ def test_plugins_shows_the_options_of_one(cli):
     assert options["groups"]["default"] is None
     out = cli("plugins", "image_encoder", "small-cnn").out
     assert out.startswith("image_encoder 'small-cnn' (hacore-small-cnn ")
-    for it in found["options"]:
+    for option in listing["options"]:
         assert any(
-            line.startswith(it["option"] + " ") and line.rstrip().endswith(it["help"])
+            line.startswith(option["option"] + " ") and line.rstrip().endswith(option["help"])
             for line in out.splitlines()
-        ), it
+        ), option
     assert '"batch"' in out
     assert "none" in next(line for line in out.splitlines() if line.startswith("groups"))
 
@@ -192,12 +195,12 @@ def test_plugins_of_a_component_without_options(cli):
 def test_plugins_tells_of_broken_ones_and_shows_the_others(cli, install):
     install("fake_broken", "raise RuntimeError('no luck')")
     ran = cli("plugins", "selector")
-    said = "plugin 'fake-broken' of fake-broken does not load: RuntimeError: no luck"
+    problem = "plugin 'fake-broken' of fake-broken does not load: RuntimeError: no luck"
     assert ran.status == 0
-    assert ran.err == f"hacore: {said}\n"
+    assert ran.err == f"hacore: {problem}\n"
     assert "l2-topk" in ran.out
     ran = cli("plugins", "--json")
-    assert json.loads(ran.out)["problems"] == [said]
+    assert json.loads(ran.out)["problems"] == [problem]
 
 
 def test_plugins_that_are_not_there(cli):

@@ -33,7 +33,7 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory, request):
+def outcomes(tmp_path_factory, request):
     """{command line: (status, out, err, whether torch is imported)}, all in one process."""
     folder = tmp_path_factory.mktemp("specs")
     (folder / "bad.toml").write_text(BAD)
@@ -96,24 +96,24 @@ def told(tmp_path_factory, request):
     }
 
 
-def test_torch_is_not_imported(told):
-    assert [line for line, (*_, torch) in told.items() if torch] == []
+def test_torch_is_not_imported(outcomes):
+    assert [line for line, (*_, torch) in outcomes.items() if torch] == []
 
 
-def test_exit_statuses_and_where_things_are_written(told):
+def test_exit_statuses_and_where_things_are_written(outcomes):
     usage = {"", "chek", "run --no-such-option", "data generate no-such-data", "score no-such-metric"}
     usage |= {"report made --output it.html"}
     failed = {"check bad.toml", "run bad.toml", "sweep bad.toml", "run SWEEP", "table bad.toml"}
     failed |= {"report bad.toml", "run SPEC --log no-such-logger"}
-    for line, (status, out, err, _) in told.items():
+    for line, (status, out, err, _) in outcomes.items():
         assert status == (2 if line in usage else 1 if line in failed else 0), line
         assert bool(err) == (line in usage | failed), line
         assert bool(out) == (line not in usage | failed), line
 
 
-def test_a_bad_spec_is_told_line_by_line(told):
+def test_a_bad_spec_is_told_line_by_line(outcomes):
     for command in ("check", "run"):
-        problems = told[f"{command} bad.toml"][2].splitlines()
+        problems = outcomes[f"{command} bad.toml"][2].splitlines()
         assert problems[0].startswith(
             "hacore: bad.toml:3: data.use: unknown dataset 'no-such-data'; installed: "
         )
@@ -122,46 +122,46 @@ def test_a_bad_spec_is_told_line_by_line(told):
         assert all(line.startswith("hacore: bad.toml: ") and ": missing; " in line for line in problems[2:])
 
 
-def test_a_dry_run_prints_the_resolved_spec(told):
-    text = told["run SPEC --dry-run --set selector.k=5"][1]
+def test_a_dry_run_prints_the_resolved_spec(outcomes):
+    text = outcomes["run SPEC --dry-run --set selector.k=5"][1]
     assert 'use = "l2-topk"\nk = 5\n' in text
     assert "batch_images = " in text
 
 
-def test_a_sweep_is_listed_and_is_no_single_run(told):
-    lines = told["sweep SWEEP --dry-run"][1].splitlines()
+def test_a_sweep_is_listed_and_is_no_single_run(outcomes):
+    lines = outcomes["sweep SWEEP --dry-run"][1].splitlines()
     assert lines[0] == "table1: 22 runs in sweeps/table1"
     assert lines[2].split() == [
         *("table1-rn-k5-seed0", "aggregator.use", "=", "rn,", "selector.k", "=", "5,", "seed", "0", "waiting")
     ]
-    assert told["run SWEEP"][2].endswith(
+    assert outcomes["run SWEEP"][2].endswith(
         ": sweep: the spec is a sweep, which is many runs; 'hacore sweep' lists (--dry-run) and runs them, "
         "--set sweep=none leaves the sweep out\n"
     )
 
 
-def test_an_unknown_command_suggests_the_nearest(told):
-    assert told["chek"][2].endswith(
+def test_an_unknown_command_suggests_the_nearest(outcomes):
+    assert outcomes["chek"][2].endswith(
         "Error: no command 'chek'; did you mean 'check'?; "
         "commands: run, eval, ask, sweep, check, features, plugins, needs, data, score, new, export, plot, "
         "report, serve, table\n"
     )
 
 
-def test_every_help_text_has_examples_that_name_the_command(told):
-    listed = told["--help"][1]
+def test_every_help_text_has_examples_that_name_the_command(outcomes):
+    listed = outcomes["--help"][1]
     for command in COMMANDS:
-        text = told[f"{command} --help"][1]
+        text = outcomes[f"{command} --help"][1]
         assert f"\n    hacore {command}" in text.split("Examples:")[1], command
         # The list of commands is written apart, so that it needs no import; it says the same.
         assert f"\n  {command} " in listed
         assert text.startswith(f"Usage: hacore {command} ")
 
 
-def test_the_version_is_that_of_the_package(told):
+def test_the_version_is_that_of_the_package(outcomes):
     from hacore import __version__
 
-    assert told["--version"][1] == f"hacore, version {__version__}\n"
+    assert outcomes["--version"][1] == f"hacore, version {__version__}\n"
 
 
 def test_a_run_imports_no_torchvision_and_no_plugin_that_it_does_not_use(tmp_path, request, flags):

@@ -52,12 +52,14 @@ def test_it_runs_on_the_runs_that_are_named(notebook, program, tiny, tmp_path):
         folders.append(str(folder.path))
     program.execute(notebook, folders, str(tmp_path))
     assert all(cell.execution_count for cell in code(notebook))
-    assert not [it for cell in code(notebook) for it in cell.outputs if it.output_type == "error"]
+    assert not [output for cell in code(notebook) for output in cell.outputs if output.output_type == "error"]
     text = shown(notebook)
     assert "han_rn: l2-topk, k = 7, rn" in text
     assert "unknown: there, a, zebra, behind, thing" in text
     assert re.search(r"^adahan +- ", text, re.MULTILINE)
-    pictures = [it for cell in code(notebook) for it in cell.outputs if "image/png" in it.get("data", {})]
+    pictures = [
+        output for cell in code(notebook) for output in cell.outputs if "image/png" in output.get("data", {})
+    ]
     assert len(pictures) == 4
 
 
@@ -71,7 +73,7 @@ def test_it_trains_models_of_its_own(notebook, program, tmp_path):
 def test_what_is_committed_is_of_its_code(notebook, program):
     assert notebook.metadata["executed"] == program.digest(notebook), "run docs/notebook.py"
     assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
-    assert not [it for cell in code(notebook) for it in cell.outputs if it.output_type == "error"]
+    assert not [output for cell in code(notebook) for output in cell.outputs if output.output_type == "error"]
     assert NOTEBOOK.stat().st_size < 400_000
 
 

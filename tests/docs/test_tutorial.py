@@ -40,32 +40,32 @@ class Block:
 
 
 def blocks():
-    found = []
+    all_blocks = []
     for match in _BLOCK.finditer(TUTORIAL.read_text(encoding="utf-8")):
         parts = {name: part or "" for name, part in match.groupdict().items()}
-        found.append(Block(**parts))
-    return found
+        all_blocks.append(Block(**parts))
+    return all_blocks
 
 
 @pytest.fixture
 def shell(tmp_path):
     """Runs a command in a folder and an environment that sees what is installed here, and adds to it."""
-    made = tmp_path / "venv"
-    venv.create(made, with_pip=False)
-    (packages,) = (made / "lib").glob("python*/site-packages")
+    venv_folder = tmp_path / "venv"
+    venv.create(venv_folder, with_pip=False)
+    (packages,) = (venv_folder / "lib").glob("python*/site-packages")
     # addsitedir also reads the .pth files of editable installs, which a path alone does not.
     parents = [path for path in (*site.getsitepackages(), *sys.path) if path.endswith("site-packages")]
     lines = [f"import site; site.addsitedir({path!r})" for path in dict.fromkeys(parents)]
     (packages / "parents.pth").write_text("\n".join(lines) + "\n")
     for module in ("hacore", "pip", "pytest"):
-        script = made / "bin" / module
-        script.write_text(f'#!/bin/sh\nexec "{made}/bin/python" -m {module} "$@"\n')
+        script = venv_folder / "bin" / module
+        script.write_text(f'#!/bin/sh\nexec "{venv_folder}/bin/python" -m {module} "$@"\n')
         script.chmod(0o755)
     work = tmp_path / "work"
     work.mkdir()
     environment = {
         **os.environ,
-        "PATH": f"{made / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{venv_folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "HACORE_CACHE": str(tmp_path / "cache"),
         "OMP_NUM_THREADS": "1",
         # Offline, with the build backend that is installed.

@@ -26,21 +26,21 @@ def pair(request, tmp_path_factory):
 @settings(deadline=None, max_examples=60)
 @given(rows=st.lists(st.integers(0, COUNT - 1), max_size=30))
 def test_rows_in_any_order(pair, rows):
-    found, wanted = pair
+    mapped, wanted = pair
     rows = np.array(rows, np.int64)
-    assert found[rows].dtype == wanted.dtype
-    assert np.array_equal(found[rows], wanted[rows])
+    assert mapped[rows].dtype == wanted.dtype
+    assert np.array_equal(mapped[rows], wanted[rows])
 
 
 @pytest.mark.parametrize("part", [slice(None), slice(3, 9), slice(5, 5), slice(8, 100), slice(-3, None)])
 def test_slices(pair, part):
-    found, wanted = pair
-    assert np.array_equal(found[part], wanted[part])
+    mapped, wanted = pair
+    assert np.array_equal(mapped[part], wanted[part])
 
 
 def test_it_says_what_it_is(pair):
-    found, wanted = pair
-    assert (len(found), found.shape, found.dtype, found.nbytes) == (
+    mapped, wanted = pair
+    assert (len(mapped), mapped.shape, mapped.dtype, mapped.nbytes) == (
         COUNT,
         wanted.shape,
         wanted.dtype,
@@ -55,13 +55,13 @@ def test_rows_that_are_not_there(pair, row):
 
 
 def test_what_comes_out_is_a_copy(pair):
-    found, wanted = pair
-    found[np.array([2])][:] = 0
-    assert np.array_equal(found[np.array([2])], wanted[2:3])
+    mapped, wanted = pair
+    mapped[np.array([2])][:] = 0
+    assert np.array_equal(mapped[np.array([2])], wanted[2:3])
 
 
 def test_reading_ahead_changes_nothing(pair):
-    found, wanted = pair
+    mapped, wanted = pair
     for ranges in ([(0, 3), (3, 6)], [(3, 6), (6, 99)], []):
-        found.will_need(ranges)
-    assert np.array_equal(found[:], wanted)
+        mapped.will_need(ranges)
+    assert np.array_equal(mapped[:], wanted)

@@ -28,7 +28,7 @@ def test_a_file_is_replaced_whole(tmp_path):
     write_whole(path, b"one")
     write_whole(path, b"two")
     assert path.read_bytes() == b"two"
-    assert [it.name for it in path.parent.iterdir()] == ["file.txt"]
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -75,14 +75,14 @@ def test_json(tmp_path):
     write_json(path, {"accuracy": 0.1, "word": "é"})
     assert path.read_text(encoding="utf-8") == '{\n  "accuracy": 0.1,\n  "word": "é"\n}\n'
     assert read_json(path, "run again") == {"accuracy": 0.1, "word": "é"}
-    for content, said in [
+    for content, problem in [
         (b"{", "cannot be read as JSON: Expecting property name"),
         (b"\xff", "cannot be read as JSON: 'utf-8' codec"),
     ]:
         path.write_bytes(content)
         with pytest.raises(RunError) as error:
             read_json(path, "run again")
-        assert str(error.value).startswith(f"{path}: {said}")
+        assert str(error.value).startswith(f"{path}: {problem}")
         assert str(error.value).endswith("; run again")
     path.unlink()
     with pytest.raises(RunError, match=r"a\.json: missing; run again$"):
@@ -141,7 +141,7 @@ def _same_header(whole, damaged, header):
 def test_damage_is_told_in_one_line_with_the_way_out(saved, tmp_path):
     whole = saved.read_bytes()
     way_out = "use the other checkpoint of the folder, or run the spec again"
-    for content, said in [
+    for content, problem in [
         (
             whole[:-1],
             "damaged checkpoint: Error while deserializing header: incomplete metadata, ",
@@ -158,7 +158,7 @@ def test_damage_is_told_in_one_line_with_the_way_out(saved, tmp_path):
         saved.write_bytes(content)
         with pytest.raises(RunError) as error:
             load_tensors(saved)
-        assert str(error.value).startswith(f"{saved}: {said}")
+        assert str(error.value).startswith(f"{saved}: {problem}")
         assert str(error.value).endswith(f"; {way_out}")
     with pytest.raises(RunError, match=r"gone: no such checkpoint$"):
         load_tensors(tmp_path / "gone")

@@ -112,30 +112,30 @@ def plain(dataset, split):
 @pytest.mark.parametrize("batch_images", [1, 7, 60, 1000])
 def test_scores_are_the_plain_means_whatever_the_batch(batch_images):
     dataset = Crafted()
-    found = evaluate(Guess(), dataset, "test", device=CPU, batch_images=batch_images)
+    scores = evaluate(Guess(), dataset, "test", device=CPU, batch_images=batch_images)
     expected = plain(dataset, "test")
-    assert found.questions == 180
-    assert found.accuracy == pytest.approx(expected[:, 1].mean())
-    assert found.loss == pytest.approx(expected[:, 2].mean(), rel=1e-5)
-    assert found.kept == pytest.approx(expected[:, 3].mean())
+    assert scores.questions == 180
+    assert scores.accuracy == pytest.approx(expected[:, 1].mean())
+    assert scores.loss == pytest.approx(expected[:, 2].mean(), rel=1e-5)
+    assert scores.kept == pytest.approx(expected[:, 3].mean())
     for i, name in enumerate(("word", "odds", "image")):
         of_type = expected[expected[:, 0] == i]
-        assert found.by_type[name] == {"accuracy": pytest.approx(of_type[:, 1].mean()), "questions": 60}
+        assert scores.by_type[name] == {"accuracy": pytest.approx(of_type[:, 1].mean()), "questions": 60}
     blind = expected[expected[:, 0] < 2]
-    assert found.by_group == {"blind": {"accuracy": pytest.approx(blind[:, 1].mean()), "questions": 120}}
-    assert "never" not in found.by_type
+    assert scores.by_group == {"blind": {"accuracy": pytest.approx(blind[:, 1].mean()), "questions": 120}}
+    assert "never" not in scores.by_type
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 @pytest.mark.parametrize("batch_images", [1, 8, 100])
 def test_every_question_is_in_one_batch_of_one_process(batch_images, processes):
     dataset = Crafted()
-    seen = []
+    rows = []
     for rank in range(processes):
         for batch in batches(dataset, "test", batch_images, world=World(rank=rank, processes=processes)):
             assert len(batch.images) <= batch_images
-            seen += batch.row_Q.tolist()
-    assert sorted(seen) == list(range(180))
+            rows += batch.row_Q.tolist()
+    assert sorted(rows) == list(range(180))
 
 
 def test_the_model_is_in_evaluation_mode_and_then_as_it_was():
@@ -225,13 +225,13 @@ def test_the_majority_baseline_is_counted_by_type():
     for q in range(len(asked)):
         answers = train.answer[train.type == asked.type[q]].tolist()
         score[q] = max(range(4), key=answers.count) == asked.answer[q]
-    found = majority_baseline(dataset, "test")
-    assert found.accuracy == pytest.approx(score.mean())
-    assert found.by_type == {
+    baseline = majority_baseline(dataset, "test")
+    assert baseline.accuracy == pytest.approx(score.mean())
+    assert baseline.by_type == {
         name: pytest.approx(score[asked.type == i].mean()) for i, name in enumerate(("word", "odds", "image"))
     }
-    assert found.by_group == {"blind": pytest.approx(score[asked.type < 2].mean())}
-    assert found.by_type["odds"] == 0.75
+    assert baseline.by_group == {"blind": pytest.approx(score[asked.type < 2].mean())}
+    assert baseline.by_type["odds"] == 0.75
 
 
 class Bag(nn.Module):
@@ -247,18 +247,18 @@ class Bag(nn.Module):
 
 def test_the_question_only_baseline_learns_what_the_words_tell_and_no_more():
     dataset = Crafted()
-    found = question_only_baseline(dataset, "test", Bag(), steps=300, seed=0, device=CPU)
-    assert found.by_type["word"] == 1.0  # the majority answer of the type has one half
-    assert found.by_type["odds"] == 0.75
-    assert found.by_type["image"] == 0.25
-    assert found.by_group == {"blind": pytest.approx((1 + 0.75) / 2)}
-    assert found.accuracy == pytest.approx((1 + 0.75 + 0.25) / 3)
+    baseline = question_only_baseline(dataset, "test", Bag(), steps=300, seed=0, device=CPU)
+    assert baseline.by_type["word"] == 1.0  # the majority answer of the type has one half
+    assert baseline.by_type["odds"] == 0.75
+    assert baseline.by_type["image"] == 0.25
+    assert baseline.by_group == {"blind": pytest.approx((1 + 0.75) / 2)}
+    assert baseline.accuracy == pytest.approx((1 + 0.75 + 0.25) / 3)
 
 
 def test_the_question_only_baseline_is_plain_adamw_on_mean_loss():
     dataset = Crafted()  # fewer questions than a step takes, so each step takes all of them
-    found = Bag()
-    question_only_baseline(dataset, "test", found, steps=7, seed=0, device=CPU)
+    model = Bag()
+    question_only_baseline(dataset, "test", model, steps=7, seed=0, device=CPU)
     expected = Bag()
     train = dataset.questions("train")
     optimizer = torch.optim.AdamW(expected.parameters(), lr=2e-3)
@@ -267,7 +267,7 @@ def test_the_question_only_baseline_is_plain_adamw_on_mean_loss():
         logits_QA = expected.table[torch.from_numpy(train.words)]
         F.cross_entropy(logits_QA, torch.from_numpy(train.answer)).backward()
         optimizer.step()
-    torch.testing.assert_close(found.table, expected.table)
+    torch.testing.assert_close(model.table, expected.table)
 
 
 def test_the_question_only_baseline_never_reads_an_image(monkeypatch):

@@ -64,26 +64,26 @@ def test_the_meter_gives_plain_means(seed, sizes):
     meter.reset()
     for part in parts:
         meter.add(part.output, part.loss.sum(), part.batch)
-    found = meter.read()
+    scores = meter.read()
 
     score = np.concatenate([dataset.score(p.output.logits_QA, p.batch).numpy() for p in parts])
     types = np.concatenate([p.batch.type_Q.numpy() for p in parts])
     kept = np.concatenate([p.output.selection.valid_QK.sum(1).numpy() / cells for p in parts])
     loss = np.concatenate([p.loss.numpy() for p in parts])
-    assert found.questions == len(score)
-    assert found.accuracy == pytest.approx(score.mean(dtype=np.float64))
-    assert found.loss == pytest.approx(loss.mean(dtype=np.float64), rel=1e-6)
-    assert found.kept == pytest.approx(kept.mean())
+    assert scores.questions == len(score)
+    assert scores.accuracy == pytest.approx(score.mean(dtype=np.float64))
+    assert scores.loss == pytest.approx(loss.mean(dtype=np.float64), rel=1e-6)
+    assert scores.kept == pytest.approx(kept.mean())
     names = {name: types == i for i, name in enumerate(dataset.question_types) if (types == i).any()}
-    assert found.by_type.keys() == names.keys()
+    assert scores.by_type.keys() == names.keys()
     for name, mask in names.items():
-        assert found.by_type[name]["questions"] == mask.sum()
-        assert found.by_type[name]["accuracy"] == pytest.approx(score[mask].mean(dtype=np.float64))
+        assert scores.by_type[name]["questions"] == mask.sum()
+        assert scores.by_type[name]["accuracy"] == pytest.approx(score[mask].mean(dtype=np.float64))
     looks = types < 2
-    assert found.by_group.keys() == ({"looks"} if looks.any() else set())
+    assert scores.by_group.keys() == ({"looks"} if looks.any() else set())
     if looks.any():
-        assert found.by_group["looks"]["questions"] == looks.sum()
-        assert found.by_group["looks"]["accuracy"] == pytest.approx(score[looks].mean(dtype=np.float64))
+        assert scores.by_group["looks"]["questions"] == looks.sum()
+        assert scores.by_group["looks"]["accuracy"] == pytest.approx(score[looks].mean(dtype=np.float64))
 
 
 def test_reading_changes_nothing():

@@ -68,10 +68,12 @@ def run(request, tmp_path_factory):
         # All images of a split at once, as they are encoded below.
         make_features(hacore.resolve(table), folder / "store", device="cpu", batch_images=20)
         table["features"] = {"root": str(folder / "store")}
-    made, _ = hacore.run(hacore.resolve(table), runs=folder / "runs", device="cpu")
-    lines = made.predictions_file("test").read_text().splitlines()
+    run_folder, _ = hacore.run(hacore.resolve(table), runs=folder / "runs", device="cpu")
+    lines = run_folder.predictions_file("test").read_text().splitlines()
     yield Run(
-        hacore.load(made, device="cpu"), [json.loads(line) for line in lines], made.report_file.read_text()
+        hacore.load(run_folder, device="cpu"),
+        [json.loads(line) for line in lines],
+        run_folder.report_file.read_text(),
     )
     torch.set_num_threads(before)
 
@@ -108,7 +110,7 @@ def test_a_question_asked_alone_differs_by_rounding_only(run):
     for row in range(0, len(texts), 7):
         reply = trained.ask(np.asarray(images[asked.image[row]]).transpose(1, 2, 0), texts[row])
         recorded = run.records[row]
-        chances = {it.answer: it.probability for it in reply.answers}
+        chances = {candidate.answer: candidate.probability for candidate in reply.answers}
         assert chances[recorded["prediction"]] == pytest.approx(recorded["probability"], abs=0.06)
         same.append(reply.answer == recorded["prediction"])
     assert np.mean(same) > 0.9

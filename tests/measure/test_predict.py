@@ -14,28 +14,21 @@ from hacore.measure.predict import batches, evaluating, precision_of, predict
 from hacore.objects import Objects
 from hacore.spec import TrainConfig
 
-TABLE = {
-    "name": "predict",
-    "seed": 1,
-    "data": {"use": "sort-of-clevr", "images": 40, "held_out": 6, "validation": 4},
-    "image_encoder": {"use": "small-cnn", "channels": [4, 6], "strides": [4]},
-    "question_encoder": {"use": "lstm", "embedding": 8, "hidden": 8},
-    "fuser": {"use": "multiply", "width": 8},
-    "selector": {"use": "l2-topk", "k": 6},
-    "aggregator": {"use": "rn", "width": 8},
-    "head": {"hidden": [16], "dropout": 0.4},
-}
+
+@pytest.fixture(scope="module")
+def spec(small_table):
+    return hacore.resolve(small_table("predict", head={"hidden": [16], "dropout": 0.4}))
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    return hacore.open_dataset(hacore.resolve(TABLE).data)
+def dataset(spec):
+    return hacore.open_dataset(spec.data)
 
 
 @pytest.fixture(scope="module")
-def model(dataset):
+def model(spec, dataset):
     torch.manual_seed(0)
-    return hacore.compose(hacore.resolve(TABLE), dataset.sizes())
+    return hacore.compose(spec, dataset.sizes())
 
 
 @pytest.fixture
@@ -87,22 +80,22 @@ def test_gradients_flow_unless_it_is_evaluated(model, batch):
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_model_is_told_the_images_and_the_relevant_cells_of_the_batch(model, batch, precision):
     """Whoever looks at them gets them; here a module that only writes down what it is called with."""
-    told = {}
+    arguments = {}
 
     class Notes(torch.nn.Module):
         grid = (5, 5)
 
         def forward(self, images, words_QT, lengths_Q, image_index_Q, image_id_Q, relevant_QN):
-            told.update(image_id_Q=image_id_Q, relevant_QN=relevant_QN)
+            arguments.update(image_id_Q=image_id_Q, relevant_QN=relevant_QN)
             return by_hand(model, batch)
 
     boxes_IO4 = torch.tensor([0.0, 0.0, 0.1, 0.1]).expand(len(batch.images), 2, 4)
     relevant_QO = torch.tensor([[False, True]]).expand(5, 2)
     predict(Notes(), attrs.evolve(batch, boxes_IO4=boxes_IO4, relevant_QO=relevant_QO), precision)
-    assert torch.equal(told["image_id_Q"], batch.image_id_Q)
-    assert told["relevant_QN"].nonzero().tolist() == [[question, 0] for question in range(5)]
+    assert torch.equal(arguments["image_id_Q"], batch.image_id_Q)
+    assert arguments["relevant_QN"].nonzero().tolist() == [[question, 0] for question in range(5)]
     predict(Notes(), batch, precision)
-    assert told["relevant_QN"] is None
+    assert arguments["relevant_QN"] is None
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -133,23 +133,23 @@ def test_more_cells_than_there_are():
 
 
 def test_images_that_are_too_small_for_the_encoder():
-    said = error_of(image_encoder={"use": "small-cnn", "channels": [4] * 6, "strides": [4]})
-    assert said.startswith(
+    message = error_of(image_encoder={"use": "small-cnn", "channels": [4] * 6, "strides": [4]})
+    assert message.startswith(
         "image encoder 'small-cnn' cannot take the 3x16x16 images of dataset 'sort-of-clevr': "
         "images of 16x16 are too small: layer 3 of 6 would move by 4 over a 1x1 grid; "
     )
 
 
 def test_a_width_beyond_all_memory_is_told_in_one_line():
-    said = error_of(fuser={"use": "add", "width": 10**14})
-    assert said.startswith(
+    message = error_of(fuser={"use": "add", "width": 10**14})
+    assert message.startswith(
         "fuser 'add' cannot take the 4x4 cells of 6 channels of image encoder 'small-cnn' "
         "and the 7 channels of question encoder 'lstm': RuntimeError: "
     )
 
 
 @pytest.mark.parametrize(
-    ("section", "name", "said"),
+    ("section", "name", "message"),
     [
         (
             "selector",
@@ -207,10 +207,10 @@ def test_a_width_beyond_all_memory_is_told_in_one_line():
         ),
     ],
 )
-def test_a_component_that_breaks_its_contract_is_named(install, section, name, said):
+def test_a_component_that_breaks_its_contract_is_named(install, section, name, message):
     install("fake_mine", PLUGIN, fake_mine_parts=PARTS)
     # Torch's own words differ from version to version.
-    assert error_of(**{section: {"use": name}}).replace("addmm: ", "") == said
+    assert error_of(**{section: {"use": name}}).replace("addmm: ", "") == message
 
 
 def test_a_plugin_needs_no_way_around_the_registry(install):

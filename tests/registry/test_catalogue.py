@@ -46,12 +46,12 @@ def chosen(folder):
 
 
 def test_the_catalogue_is_what_the_plugins_declare():
-    found = {}
+    names_by_kind = {}
     for folder in FOLDERS:
         for component in declared(folder):
             if component.kind not in ACTIONS or component.kind == "score":
-                found.setdefault(component.kind, {})[component.name] = project(folder)["name"]
-    assert found == catalogue()
+                names_by_kind.setdefault(component.kind, {})[component.name] = project(folder)["name"]
+    assert names_by_kind == catalogue()
 
 
 def test_the_libraries_that_packages_require_are_listed():
@@ -120,7 +120,9 @@ def test_test_files_have_names_of_their_own():
 
 
 def test_every_plugin_here_is_installed_and_found_by_the_common_door():
-    distributions = {(it.kind, it.name): it.distribution for it in registry().of(*KINDS)}
+    distributions = {
+        (component.kind, component.name): component.distribution for component in registry().of(*KINDS)
+    }
     for kind, names in catalogue().items():
         for name, distribution in names.items():
             assert distributions.get((kind, name)) == distribution
@@ -129,7 +131,7 @@ def test_every_plugin_here_is_installed_and_found_by_the_common_door():
 
 @pytest.mark.parametrize(
     "config",
-    [it.declared.config for it in registry().of(*SECTIONS.values())]
+    [component.declared.config for component in registry().of(*SECTIONS.values())]
     + [FeaturesConfig, HeadConfig, TrainConfig, EvalConfig],
     ids=lambda cls: f"{cls.__module__}.{cls.__name__}",
 )
@@ -145,7 +147,7 @@ def test_every_option_has_a_line_of_help_and_a_default_that_is_allowed(config):
 
 
 def test_every_component_has_a_one_line_summary_and_loads():
-    for it in registry().of(*SECTIONS.values()):
-        assert "\n" not in it.declared.summary
-        assert 10 < len(it.declared.summary) < 100, it.name
-        assert it.load().__doc__
+    for component in registry().of(*SECTIONS.values()):
+        assert "\n" not in component.declared.summary
+        assert 10 < len(component.declared.summary) < 100, component.name
+        assert component.load().__doc__

@@ -40,16 +40,16 @@ def good(install):
 
 def test_a_plugin_is_found_with_its_distribution_and_version(good):
     good("fake_one", "mine")
-    it = registry().find("selector", "mine")
-    assert (it.distribution, it.version) == ("fake-one", "1.0")
-    assert it.load().__name__ == "It"
-    assert "mine" in [it.name for it in registry().of("selector")]
+    component = registry().find("selector", "mine")
+    assert (component.distribution, component.version) == ("fake-one", "1.0")
+    assert component.load().__name__ == "It"
+    assert "mine" in [component.name for component in registry().of("selector")]
     assert registry().problems() == []
 
 
 def test_components_come_by_kind_and_name():
     order = [*SECTIONS.values()]
-    keys = [(order.index(it.kind), it.name) for it in registry().of(*order)]
+    keys = [(order.index(component.kind), component.name) for component in registry().of(*order)]
     assert keys == sorted(keys)
     assert keys
 
@@ -122,12 +122,12 @@ def test_a_name_declared_twice_names_both_distributions(good):
     good("fake_one", "mine")
     good("fake_two", "mine")
     good("fake_three", "other")
-    said = "selector 'mine' is declared by fake-one and fake-two; uninstall all but one of them"
+    problem = "selector 'mine' is declared by fake-one and fake-two; uninstall all but one of them"
     with pytest.raises(PluginError) as error:
         registry().find("selector", "mine")
-    assert str(error.value) == said
-    assert registry().problems() == [said]
-    assert "mine" not in [it.name for it in registry().of("selector")]
+    assert str(error.value) == problem
+    assert registry().problems() == [problem]
+    assert "mine" not in [component.name for component in registry().of("selector")]
     assert registry().find("selector", "other").distribution == "fake-three"
 
 
@@ -144,14 +144,14 @@ def test_data_tools_are_found_and_two_of_one_name_are_an_error(install):
         part = "def it(config, tell): return 7\n"
         source = (GOOD + TOOL).format(name=module.replace("_", "-"), module=module)
         install(module, source, **{f"{module}_part": part})
-    assert "fake-one" in [it.name for it in registry().of("verify")]
+    assert "fake-one" in [component.name for component in registry().of("verify")]
     assert registry().find_tool("verify", "fake-two").load()(None, None) == 7
     install("fake_three", (GOOD + TOOL).format(name="fake-one", module="x"))
-    said = "'data verify fake-one' is declared by fake-one and fake-three; uninstall all but one of them"
+    problem = "'data verify fake-one' is declared by fake-one and fake-three; uninstall all but one of them"
     with pytest.raises(PluginError) as error:
         registry().find_tool("verify", "fake-one")
-    assert str(error.value) == said
-    assert registry().problems() == [said]
+    assert str(error.value) == problem
+    assert registry().problems() == [problem]
 
 
 EARLIER = """
@@ -228,10 +228,10 @@ def test_a_class_of_another_kind_is_refused_when_it_is_loaded(install, kind, bas
 )
 def test_a_component_that_does_not_load_is_an_error_when_it_is_used(good, part, cause):
     good("fake_one", "mine", part)
-    it = registry().find("selector", "mine")
+    component = registry().find("selector", "mine")
     assert registry().problems() == []
     with pytest.raises(PluginError) as error:
-        it.load()
+        component.load()
     assert str(error.value) == (
         f"selector 'mine' of fake-one 1.0: cannot load fake_one_part:It: {cause}; "
         "try 'pip install --force-reinstall fake-one'"
@@ -240,7 +240,7 @@ def test_a_component_that_does_not_load_is_an_error_when_it_is_used(good, part, 
 
 def test_what_is_not_there(uninstall):
     uninstall("hacore-l2-topk")
-    for kind, name, said in [
+    for kind, name, message in [
         ("selector", "l2-topk", "selector 'l2-topk' is not installed; run 'pip install hacore-l2-topk'"),
         ("selector", "l2-topkk", "unknown selector 'l2-topkk'; did you mean 'l2-topk'?; installed: "),
         ("image_encoder", "zzz", "unknown image encoder 'zzz'; installed: "),
@@ -249,7 +249,7 @@ def test_what_is_not_there(uninstall):
     ]:
         with pytest.raises(PluginError) as error:
             registry().find(kind, name)
-        assert str(error.value).startswith(said)
+        assert str(error.value).startswith(message)
 
 
 def test_did_you_mean():

@@ -63,22 +63,28 @@ def test_replies_are_the_model_s_own(trained):
     for number, reply in enumerate(replies):
         probability_A = output.logits_QA[number].softmax(-1)
         order = probability_A.argsort(descending=True)[:4].tolist()
-        assert [it.answer for it in reply.answers] == [dataset.answers[answer] for answer in order]
-        assert [it.probability for it in reply.answers] == pytest.approx(
+        assert [candidate.answer for candidate in reply.answers] == [
+            dataset.answers[answer] for answer in order
+        ]
+        assert [candidate.probability for candidate in reply.answers] == pytest.approx(
             probability_A[order].tolist(), abs=1e-5
         )
         valid = slice(None) if selection.valid_QK is None else selection.valid_QK[number]
         index = selection.index_QK[number][valid].tolist()
-        assert [it.index for it in reply.kept] == index
-        assert [(it.row, it.column) for it in reply.kept] == [divmod(it, selection.grid[1]) for it in index]
+        assert [cell.index for cell in reply.kept] == index
+        assert [(cell.row, cell.column) for cell in reply.kept] == [
+            divmod(number, selection.grid[1]) for number in index
+        ]
         positions = selection.positions_N2[index].flatten().tolist()
-        assert [value for it in reply.kept for value in (it.x, it.y)] == pytest.approx(positions, abs=1e-5)
+        assert [value for cell in reply.kept for value in (cell.x, cell.y)] == pytest.approx(
+            positions, abs=1e-5
+        )
         presence = selection.presence_QN[number][index].tolist()
-        assert [it.presence for it in reply.kept] == pytest.approx(presence, rel=1e-4)
+        assert [cell.presence for cell in reply.kept] == pytest.approx(presence, rel=1e-4)
         if selection.weight_QK is None:
-            assert {it.weight for it in reply.kept} <= {1.0}
+            assert {cell.weight for cell in reply.kept} <= {1.0}
         else:
-            assert sum(it.weight for it in reply.kept) == pytest.approx(1, abs=1e-4)
+            assert sum(cell.weight for cell in reply.kept) == pytest.approx(1, abs=1e-4)
         assert reply.grid == selection.grid
         assert (reply.seen.brightness > 0).sum() <= len(reply.kept)
         assert reply.unknown == ()
@@ -96,9 +102,9 @@ def test_a_batch_gives_what_one_by_one_gives(trained):
             assert reply.question == question
             assert reply.answer == one.answer
             assert reply.answers[0].probability == pytest.approx(one.answers[0].probability, abs=1e-5)
-            assert [it.index for it in reply.kept] == [it.index for it in one.kept]
+            assert [cell.index for cell in reply.kept] == [cell.index for cell in one.kept]
     assert trained.ask_many([]) == []
-    assert [it.question for it in trained.ask(images[0], questions)] == questions
+    assert [reply.question for reply in trained.ask(images[0], questions)] == questions
 
 
 def test_a_file_is_resized_as_the_data_are(han, tmp_path):
@@ -111,7 +117,9 @@ def test_a_file_is_resized_as_the_data_are(han, tmp_path):
         trained.ask(image, "what is the shape of the red object ?")
         for image in (tmp_path / "large.png", as_packed)
     )
-    assert [it.probability for it in from_file.answers] == [it.probability for it in from_array.answers]
+    assert [candidate.probability for candidate in from_file.answers] == [
+        candidate.probability for candidate in from_array.answers
+    ]
     assert from_file.picture.size == (200, 300)
 
 
@@ -137,7 +145,7 @@ def test_the_data_are_not_opened(han, monkeypatch):
 
 
 def test_a_run_of_before_opens_its_data(han):
-    held = han.inputs_file.read_bytes()
+    content = han.inputs_file.read_bytes()
     try:
         han.inputs_file.unlink()
         trained = hacore.load(han, device="cpu")
@@ -148,7 +156,7 @@ def test_a_run_of_before_opens_its_data(han):
         ):
             hacore.load(han, device="cpu")
     finally:
-        han.inputs_file.write_bytes(held)
+        han.inputs_file.write_bytes(content)
 
 
 def test_a_dataset_with_a_tokenizer_of_its_own_is_asked(han, monkeypatch):

@@ -7,22 +7,15 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 import hacore
 from hacore.measure.reading import question_text
 
 pytest.importorskip("PIL")
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FINISHED = ("han", "adahan")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -34,15 +34,15 @@ def spec_of(request):
 @pytest.fixture(scope="module")
 def trained_as(spec_of, tmp_path_factory):
     """trained_as("han"): a run of a second, once for each kind."""
-    made = {}
+    runs = {}
 
     def run(kind):
-        if kind not in made:
+        if kind not in runs:
             folder, _ = hacore.run(
                 spec_of(kind), runs=tmp_path_factory.mktemp(kind), device="cpu", report=False
             )
-            made[kind] = hacore.load(folder, device="cpu")
-        return made[kind]
+            runs[kind] = hacore.load(folder, device="cpu")
+        return runs[kind]
 
     return run
 
@@ -73,18 +73,18 @@ def test_answers_are_those_of_a_model_composed_with_the_options(
     trained = trained_as(kind)
     composed = compose(spec_of(kind, *overrides), trained.summary.sizes()).eval()
     composed.load_state_dict(trained.model.state_dict())
-    before = {name: it.clone() for name, it in trained.model.state_dict().items()}
-    usual = [it.as_dict() for it in trained.ask(image, QUESTIONS)]
+    before = {name: tensor.clone() for name, tensor in trained.model.state_dict().items()}
+    usual = [reply.as_dict() for reply in trained.ask(image, QUESTIONS)]
 
     replies = trained.ask(image, QUESTIONS, selector=options)
     expected = attrs.evolve(trained, model=composed).ask(image, QUESTIONS)
-    assert [it.as_dict() for it in replies] == [it.as_dict() for it in expected]
-    assert [it.as_dict() for it in replies] != usual
+    assert [reply.as_dict() for reply in replies] == [reply.as_dict() for reply in expected]
+    assert [reply.as_dict() for reply in replies] != usual
 
-    assert [it.as_dict() for it in trained.ask(image, QUESTIONS)] == usual
+    assert [reply.as_dict() for reply in trained.ask(image, QUESTIONS)] == usual
     assert trained.model.selector.config == trained.spec.selector.options
-    for name, it in trained.model.state_dict().items():
-        assert torch.equal(it, before[name]), name
+    for name, tensor in trained.model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
 
 
 def test_a_selector_with_weights_shares_those_of_the_model(trained_as):
@@ -94,8 +94,8 @@ def test_a_selector_with_weights_shares_those_of_the_model(trained_as):
     assert not other.training
     own = dict(trained.model.selector.named_parameters())
     assert own
-    for name, it in other.named_parameters():
-        assert it.data_ptr() == own[name].data_ptr()
+    for name, parameter in other.named_parameters():
+        assert parameter.data_ptr() == own[name].data_ptr()
 
 
 def test_making_another_selector_draws_no_random_numbers(trained_as):
@@ -108,7 +108,7 @@ def test_making_another_selector_draws_no_random_numbers(trained_as):
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "error", "said"),
+    ("kind", "options", "error", "message"),
     [
         ("han", {"k": 0}, SpecError, "selector.k: 0 is out of range; it must be at least 1"),
         ("han", {"k": 2.5}, SpecError, "selector.k: found 2.5; must be an integer"),
@@ -148,10 +148,10 @@ def test_making_another_selector_draws_no_random_numbers(trained_as):
         ),
     ],
 )
-def test_options_that_cannot_be(trained_as, image, kind, options, error, said):
+def test_options_that_cannot_be(trained_as, image, kind, options, error, message):
     with pytest.raises(error) as caught:
         trained_as(kind).ask(image, QUESTIONS[0], selector=options)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 def test_the_command_line_asks_with_other_options(cli, trained_as, image, tmp_path):

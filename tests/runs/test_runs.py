@@ -36,7 +36,7 @@ def test_a_new_folder_holds_the_spec_and_the_environment(spec, folder, tmp_path)
     assert folder.spec_file.read_text() == dump_spec(spec)
     assert folder.spec() == spec
     assert json.loads(folder.environment_file.read_text()) == {"torch": "1"}
-    assert [it.name for it in folder.path.parent.iterdir()] == [folder.path.name]
+    assert [file.name for file in folder.path.parent.iterdir()] == [folder.path.name]
 
 
 def test_runs_of_one_second_have_folders_of_their_own(spec, tmp_path):
@@ -84,18 +84,18 @@ def test_a_result_that_is_not_there_yet(folder):
 def test_another_experiment_is_told_by_its_first_difference(folder, request):
     path = request.config.rootpath / "experiments" / "han_rn.toml"
     same_experiment(folder, load_spec(path))
-    held = dump_spec(folder.spec()).splitlines()
+    lines = dump_spec(folder.spec()).splitlines()
     for override, table, key in [
         ("selector.k=7", "[selector]", "k"),
         ("eval.baseline_steps=7", "[eval]", "baseline_steps"),
         ("seed=7", "", "seed"),
     ]:
-        (line,) = [line for line in held if line.startswith(f"{key} = ")]
-        said = f"{table} '{line}' there, '{key} = 7' in the given one"
+        (line,) = [line for line in lines if line.startswith(f"{key} = ")]
+        difference = f"{table} '{line}' there, '{key} = 7' in the given one"
         with pytest.raises(RunError) as error:
             same_experiment(folder, load_spec(path, [override]))
         assert str(error.value) == (
-            f"{folder.path}: is a run of another spec: {said}; "
+            f"{folder.path}: is a run of another spec: {difference}; "
             "resume without a spec, or run the given one afresh"
         )
     with pytest.raises(RunError, match=r"is a run of another spec: \[train\]"):
@@ -120,15 +120,15 @@ def test_metrics_go_on_where_the_checkpoint_was(tmp_path):
 
 
 def test_the_environment_names_versions_and_where_components_come_from(spec):
-    found = describe_environment(spec, torch.device("cpu"), 1)
-    assert found["libraries"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
-    assert found["components"]["selector"] == {
+    environment = describe_environment(spec, torch.device("cpu"), 1)
+    assert environment["libraries"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert environment["components"]["selector"] == {
         "name": "l2-topk",
         "distribution": "hacore-l2-topk",
         "version": registry().find("selector", "l2-topk").version,
     }
-    assert set(found["components"]) == {
+    assert set(environment["components"]) == {
         "data", "image_encoder", "question_encoder", "fuser", "selector", "aggregator",
     }  # fmt: skip
-    assert found["device"] == "cpu"
-    assert json.loads(json.dumps(found)) == found
+    assert environment["device"] == "cpu"
+    assert json.loads(json.dumps(environment)) == environment

@@ -34,7 +34,7 @@ def test_defaults_are_filled_in(write, kit):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "problem"),
     [
         ("kk = 3", f"selector.kk: unknown key; did you mean 'k'?; allowed here: {OPTIONS}"),
         ("zzzzzz = 3", f"selector.zzzzzz: unknown key; allowed here: {OPTIONS}"),
@@ -71,9 +71,9 @@ def test_defaults_are_filled_in(write, kit):
         ('"z\\nz" = 3', f"selector.z\\nz: unknown key; allowed here: {OPTIONS}"),
     ],
 )
-def test_a_wrong_option(problems, line, said):
+def test_a_wrong_option(problems, line, problem):
     at = 21 if line[0] != '"' else 19  # a quoted key is found by its table
-    assert problems(line) == [f"spec.toml:{at}: {said}"]
+    assert problems(line) == [f"spec.toml:{at}: {problem}"]
 
 
 def test_1_is_a_number_and_stays_exact(write, kit):
@@ -88,7 +88,7 @@ def test_options_that_contradict_each_other(problems):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "problem"),
     [
         (
             'name = "test"\n',
@@ -169,11 +169,11 @@ def test_options_that_contradict_each_other(problems):
         ),
     ],
 )
-def test_a_wrong_section(problems, good, old, new, said):
+def test_a_wrong_section(problems, good, old, new, problem):
     assert old in good
     if new.startswith("fuser = "):
         good = good.replace('[fuser]\nuse = "it"\n', "")
-    assert problems(text=good.replace(old, new)) == [said]
+    assert problems(text=good.replace(old, new)) == [problem]
 
 
 def test_every_problem_at_once_in_the_order_of_the_file(problems):
@@ -194,8 +194,8 @@ use = "ti"
 anything = 3
 """
     train = "epochs, steps, batch_images"
-    found = problems("", "train.stepz=3", "seed=x", text=text)
-    assert [line.split(";")[0] for line in found] == [
+    listed = problems("", "train.stepz=3", "seed=x", text=text)
+    assert [line.split(";")[0] for line in listed] == [
         "spec.toml:1: nme: unknown key",
         "spec.toml:4: train.lr: found true",
         "spec.toml:5: train.epochs: 0.0 is out of range",
@@ -209,7 +209,7 @@ anything = 3
         "--set train.stepz=3: unknown key",
         '--set seed=x: found "x"',
     ]
-    assert train in found[-2]
+    assert train in listed[-2]
     assert problems("", text=text.replace("lr = true\nepochs = 0\n", ""))[1] == (
         "spec.toml:3: train: betas must hold two numbers, found 1"
     )
@@ -217,10 +217,10 @@ anything = 3
 
 def test_places_in_inline_tables_dotted_keys_and_odd_line_ends(problems):
     start = 'name = "a\u2028b"\r\ndata.use = "it"\nselector = { use = "it", k = 0 }\ntrain.lr = 0\n'
-    found = problems(
+    listed = problems(
         text=start + 'image_encoder = {use="it"}\nquestion_encoder.use = "it"\n[fuser]\nuse="it"\n'
     )
-    assert found == [
+    assert listed == [
         "spec.toml:1: name: found \"a\\u2028b\"; must be a string of letters, digits, '.', '_' and '-'",
         "spec.toml:3: selector.k: 0 is out of range; it must be at least 1",
         "spec.toml:4: train.lr: 0.0 is out of range; it must be above 0",
@@ -245,7 +245,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch, write, kit):
     write()
     (tmp_path / "latin.toml").write_bytes(b'# ok\nname = "caf\xe9"\n')
     (tmp_path / "broken.toml").write_text('name = "x"\nseed = \n')
-    for name, said in {
+    for name, message in {
         "spek.toml": "spek.toml: no such spec file; did you mean 'spec.toml'?",
         "elsewhere/spec.toml": "elsewhere/spec.toml: no such spec file",
         "folder": "folder: is a folder; name a .toml file in it",
@@ -255,7 +255,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch, write, kit):
     }.items():
         with pytest.raises(HacoreError) as error:
             load_spec(name)
-        assert str(error.value) == said
+        assert str(error.value) == message
 
 
 def test_needs_works_with_nothing_installed(write, monkeypatch):

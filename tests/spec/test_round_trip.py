@@ -26,7 +26,10 @@ from hacore.spec import (
 from hacore.spec import structure_config as structure
 
 CONFIGS = [
-    *((it.kind, it.name, it.declared.config) for it in registry().of(*SECTIONS.values())),
+    *(
+        (component.kind, component.name, component.declared.config)
+        for component in registry().of(*SECTIONS.values())
+    ),
     ("core", "features", FeaturesConfig),
     ("core", "head", HeadConfig),
     ("core", "train", TrainConfig),
@@ -80,10 +83,10 @@ def configs(draw, cls):
 @st.composite
 def specs(draw):
     """Specs of installed components with random options."""
-    held = {}
+    uses = {}
     for section, kind in SECTIONS.items():
-        it = draw(st.sampled_from(registry().of(kind)))
-        held[section] = Use(use=it.name, options=draw(configs(it.declared.config)))
+        component = draw(st.sampled_from(registry().of(kind)))
+        uses[section] = Use(use=component.name, options=draw(configs(component.declared.config)))
     features, train = draw(configs(FeaturesConfig)), draw(configs(TrainConfig))
     assume(features.root is None or not (train.shift or train.rotation))
     return Spec(
@@ -93,7 +96,7 @@ def specs(draw):
         features=features,
         train=train,
         eval=draw(configs(EvalConfig)),
-        **held,
+        **uses,
     )
 
 
@@ -113,7 +116,9 @@ def test_a_written_spec_reads_back_equal(spec, tmp_path_factory):
     assert dump_spec(read) == text
 
 
-@pytest.mark.parametrize(("kind", "name", "cls"), CONFIGS, ids=lambda it: it if isinstance(it, str) else "")
+@pytest.mark.parametrize(
+    ("kind", "name", "cls"), CONFIGS, ids=lambda part: part if isinstance(part, str) else ""
+)
 def test_every_option_survives(kind, name, cls):
     """Each config alone, so that the options of every component are drawn."""
 

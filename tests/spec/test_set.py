@@ -45,7 +45,7 @@ def test_the_last_override_counts_and_none_removes(options):
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("selector.k=1.9", "--set selector.k=1.9: found 1.9; must be an integer"),
         ('selector.k="3"', '--set selector.k="3": found "3"; must be an integer'),
@@ -72,14 +72,14 @@ def test_the_last_override_counts_and_none_removes(options):
         ("selector.limit=3", "spec.toml:19: selector: limit = 3 is less than k = 8; raise limit"),
     ],
 )
-def test_an_override_is_held_to_the_rules_of_the_file(write, kit, override, said):
+def test_an_override_is_held_to_the_rules_of_the_file(write, kit, override, message):
     with pytest.raises(SpecError) as error:
         load_spec(write(), [override])
-    assert str(error.value) == said
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("selector.k", "--set selector.k: must be key=value, as in --set selector.k=8"),
         ("=3", "--set =3: must be key=value, as in --set selector.k=8"),
@@ -89,7 +89,7 @@ def test_an_override_is_held_to_the_rules_of_the_file(write, kit, override, said
         ("selector.label=\udcff", "--set 'selector.label=\\udcff': must be UTF-8"),
     ],
 )
-def test_what_is_no_override(write, kit, override, said):
+def test_what_is_no_override(write, kit, override, message):
     with pytest.raises(HacoreError) as error:
         load_spec(write(), [override])
-    assert str(error.value) == said
+    assert str(error.value) == message

@@ -30,38 +30,45 @@ def problems(sweep):
     return run
 
 
-def runs(made, *keys):
-    return [(*(it.values[key] for key in keys), it.seed) for it in made.combinations]
+def runs(plan, *keys):
+    return [
+        (*(combination.values[key] for key in keys), combination.seed) for combination in plan.combinations
+    ]
 
 
 def test_a_grid_has_every_combination_in_the_order_of_the_file(sweep):
-    made = sweep('[sweep]\nseeds = [0, 3]\nselector.k = [4, 2]\nselector.way = ["near", "far"]')
-    assert made.name == "test"
-    assert runs(made, "selector.k", "selector.way") == [
+    plan = sweep('[sweep]\nseeds = [0, 3]\nselector.k = [4, 2]\nselector.way = ["near", "far"]')
+    assert plan.name == "test"
+    assert runs(plan, "selector.k", "selector.way") == [
         (k, way, seed) for k in (4, 2) for way in ("near", "far") for seed in (0, 3)
     ]
-    for it in made.combinations:
-        options = it.spec.selector.options
-        assert (options.k, options.way, it.spec.seed) == (*it.values.values(), it.seed)
-    assert [it.spec.name for it in made.combinations[:3]] == [
+    for combination in plan.combinations:
+        options = combination.spec.selector.options
+        assert (options.k, options.way, combination.spec.seed) == (
+            *combination.values.values(),
+            combination.seed,
+        )
+    assert [combination.spec.name for combination in plan.combinations[:3]] == [
         "test-k4-way-near-seed0",
         "test-k4-way-near-seed3",
         "test-k4-way-far-seed0",
     ]
-    assert made.combinations[0].label == "selector.k = 4, selector.way = near, seed 0"
+    assert plan.combinations[0].label == "selector.k = 4, selector.way = near, seed 0"
 
 
 def test_a_zip_goes_through_its_lists_together(sweep):
-    made = sweep('[sweep]\nmode = "zip"\nselector.k = [4, 2]\n"train.lr" = [0.1, 0.2]')
-    assert runs(made, "selector.k", "train.lr") == [(4, 0.1, 0), (2, 0.2, 0)]
-    assert [it.spec.train.lr for it in made.combinations] == [0.1, 0.2]
-    made = sweep('[sweep]\nmode = "zip"\nselector.k = [4, 2, 4]\nselector.sizes = [[1], [1], [2]]')
-    assert [it.values["selector.k"] for it in made.combinations] == [4, 2, 4]
+    plan = sweep('[sweep]\nmode = "zip"\nselector.k = [4, 2]\n"train.lr" = [0.1, 0.2]')
+    assert runs(plan, "selector.k", "train.lr") == [(4, 0.1, 0), (2, 0.2, 0)]
+    assert [combination.spec.train.lr for combination in plan.combinations] == [0.1, 0.2]
+    plan = sweep('[sweep]\nmode = "zip"\nselector.k = [4, 2, 4]\nselector.sizes = [[1], [1], [2]]')
+    assert [combination.values["selector.k"] for combination in plan.combinations] == [4, 2, 4]
 
 
 def test_seeds_alone_are_a_sweep_and_without_seeds_the_spec_has_its_own(sweep):
-    assert [it.seed for it in sweep("[sweep]\nseeds = [5, 6]").combinations] == [5, 6]
-    assert [it.seed for it in sweep("[sweep]\nselector.k = [1]", "seed=9").combinations] == [9]
+    assert [combination.seed for combination in sweep("[sweep]\nseeds = [5, 6]").combinations] == [5, 6]
+    assert [
+        combination.seed for combination in sweep("[sweep]\nselector.k = [1]", "seed=9").combinations
+    ] == [9]
 
 
 @pytest.mark.parametrize("header", ["[sweep.selector]\nk = [1, 2]", "[sweep]\nselector = { k = [1, 2] }"])
@@ -70,32 +77,38 @@ def test_keys_may_be_written_as_tables(sweep, header):
 
 
 def test_a_list_of_tables_replaces_a_whole_component(sweep):
-    made = sweep('[sweep]\nselector = [{ use = "it", k = 3, sharp = false }, { use = "it" }]', more="k = 50")
-    assert [it.spec.selector.options.k for it in made.combinations] == [3, 8]
-    assert [it.spec.selector.options.sharp for it in made.combinations] == [False, True]
-    assert [it.spec.name for it in made.combinations] == ["test-it-k3-sharp-false-seed0", "test-it-seed0"]
-    assert made.combinations[0].label == "selector = it (k = 3, sharp = false), seed 0"
+    plan = sweep('[sweep]\nselector = [{ use = "it", k = 3, sharp = false }, { use = "it" }]', more="k = 50")
+    assert [combination.spec.selector.options.k for combination in plan.combinations] == [3, 8]
+    assert [combination.spec.selector.options.sharp for combination in plan.combinations] == [False, True]
+    assert [combination.spec.name for combination in plan.combinations] == [
+        "test-it-k3-sharp-false-seed0",
+        "test-it-seed0",
+    ]
+    assert plan.combinations[0].label == "selector = it (k = 3, sharp = false), seed 0"
 
 
 def test_values_may_be_lists_themselves(sweep):
-    made = sweep("[sweep]\nselector.sizes = [[1, 2], [3]]")
-    assert [it.spec.selector.options.sizes for it in made.combinations] == [(1, 2), (3,)]
-    assert [it.spec.name for it in made.combinations] == ["test-sizes-1-2-seed0", "test-sizes-3-seed0"]
+    plan = sweep("[sweep]\nselector.sizes = [[1, 2], [3]]")
+    assert [combination.spec.selector.options.sizes for combination in plan.combinations] == [(1, 2), (3,)]
+    assert [combination.spec.name for combination in plan.combinations] == [
+        "test-sizes-1-2-seed0",
+        "test-sizes-3-seed0",
+    ]
 
 
 def test_several_sweeps_come_one_after_the_other(sweep):
-    made = sweep(
+    plan = sweep(
         "[[sweep]]\nseeds = [0, 1]\nselector.k = [4]\n"
         '[[sweep]]\nselector.k = [5, 6]\nselector.way = ["far"]\nselector.label = ["a"]'
     )
-    assert [(it.values["selector.k"], it.seed) for it in made.combinations] == [
+    assert [(combination.values["selector.k"], combination.seed) for combination in plan.combinations] == [
         (4, 0),
         (4, 1),
         (5, 0),
         (6, 0),
     ]
     # Options that go along with the others do not lengthen the names.
-    assert [it.spec.name for it in made.combinations] == [
+    assert [combination.spec.name for combination in plan.combinations] == [
         "test-k4-seed0",
         "test-k4-seed1",
         "test-k5-seed0",
@@ -104,20 +117,20 @@ def test_several_sweeps_come_one_after_the_other(sweep):
 
 
 def test_overrides_change_spec_and_sweep(sweep):
-    made = sweep(
+    plan = sweep(
         "[sweep]\nseeds = [0, 1]\nselector.k = [4]",
         "sweep.seeds=[7]",
         "sweep.selector.k=[1, 2]",
         "train.lr=3",
     )
-    assert runs(made, "selector.k") == [(1, 7), (2, 7)]
-    assert {it.spec.train.lr for it in made.combinations} == {3.0}
+    assert runs(plan, "selector.k") == [(1, 7), (2, 7)]
+    assert {combination.spec.train.lr for combination in plan.combinations} == {3.0}
 
 
 def test_the_base_may_lack_what_the_sweep_gives(write, kit, good):
     text = good.replace('[selector]\nuse = "it"\n', "")
-    made = load_sweep(write('[sweep]\nselector.use = ["it"]\n', text=text))
-    assert made.combinations[0].spec.selector.use == "it"
+    plan = load_sweep(write('[sweep]\nselector.use = ["it"]\n', text=text))
+    assert plan.combinations[0].spec.selector.use == "it"
 
 
 VALUES = {
@@ -147,16 +160,16 @@ def test_a_combination_is_the_spec_with_its_values_set(kit, good, tmp_path_facto
     swept = path.with_name("sweep.toml")
     swept.write_text(f"{good}[sweep]\n{lines}")
     assert tomllib.loads(swept.read_text())
-    found = load_sweep(swept).combinations
+    combinations = load_sweep(swept).combinations
     # Keys of one table come together, wherever the file has them.
     expected = [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
-    assert sorted(map(repr, (sorted(it.items()) for it in expected))) == sorted(
-        repr(sorted(it.values.items())) for it in found
+    assert sorted(map(repr, (sorted(assignment.items()) for assignment in expected))) == sorted(
+        repr(sorted(combination.values.items())) for combination in combinations
     )
-    assert len({it.spec.name for it in found}) == len(found)
-    for it in found:
-        overrides = [f"{key}={toml(value)}" for key, value in it.values.items()]
-        assert attrs.evolve(it.spec, name="test") == load_spec(path, overrides)
+    assert len({combination.spec.name for combination in combinations}) == len(combinations)
+    for combination in combinations:
+        overrides = [f"{key}={toml(value)}" for key, value in combination.values.items()]
+        assert attrs.evolve(combination.spec, name="test") == load_spec(path, overrides)
 
 
 def toml(value):
@@ -168,7 +181,7 @@ def toml(value):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("selector.k = 4", "sweep.selector.k: found 4; must be a list of values, as in selector.k = [4]"),
         ("selector.k = []", "sweep.selector.k: the list is empty; give at least one value"),
@@ -213,9 +226,9 @@ def toml(value):
         ),
     ],
 )
-def test_what_is_wrong_with_a_line(problems, line, said):
+def test_what_is_wrong_with_a_line(problems, line, message):
     (problem,) = problems(f"[sweep]\n{line}")
-    assert problem == f"spec.toml:{23 + line.count(chr(10))}: {said}"
+    assert problem == f"spec.toml:{23 + line.count(chr(10))}: {message}"
 
 
 def test_what_is_wrong_with_a_sweep(problems):
@@ -239,8 +252,8 @@ def test_what_is_wrong_with_a_sweep(problems):
 
 def test_a_wrong_list_does_not_hide_what_else_is_wrong(problems, write, kit, good):
     text = "[sweep]\nseeds = [0, 0]\nmode = 3\nselector.k = [4, 4, 0]\ntrain.lr = [-1]"
-    said = problems(text, more="share = 2")
-    assert [line.split(";")[0] for line in said] == [
+    listed = problems(text, more="share = 2")
+    assert [line.split(";")[0] for line in listed] == [
         "spec.toml:21: selector.share: 2.0 is out of range",
         "spec.toml:23: sweep.seeds: found [0, 0]",
         "spec.toml:24: sweep.mode: found 3",
@@ -259,12 +272,12 @@ def test_a_wrong_list_does_not_hide_what_else_is_wrong(problems, write, kit, goo
 
 
 def test_every_problem_is_told_once_and_at_its_place(problems):
-    found = problems(
+    listed = problems(
         "[train]\nlrr = 1\n[[sweep]]\nseeds = [0, 1]\nselector.k = [4, 0, 101]\ntrain.lr = [1, -1]\n"
         "[[sweep]]\nselector.share = [2, 0.5]",
         "eval.splitt=a",
     )
-    assert [line.split(";")[0] for line in found] == [
+    assert [line.split(";")[0] for line in listed] == [
         "spec.toml:23: train.lrr: unknown key",
         "spec.toml:26: sweep[1].selector.k: 0 is out of range",
         "spec.toml:26: sweep[1].selector.k: 101 is out of range",
@@ -272,7 +285,7 @@ def test_every_problem_is_told_once_and_at_its_place(problems):
         "spec.toml:29: sweep[2].selector.share: 2.0 is out of range",
         "--set eval.splitt=a: unknown key",
     ]
-    assert not any("; with " in line for line in found)
+    assert not any("; with " in line for line in listed)
 
 
 def test_values_that_do_not_go_together_are_named(problems):

@@ -93,21 +93,25 @@ class Notes(SweepReporter):
 
 
 def test_runs_are_given_to_the_workers_and_land_in_the_sweep_folder(sweep, elsewhere, capsys):
-    made = sweep("[sweep]\nseeds = [0, 1]\nselector.k = [4, 26]")
+    plan = sweep("[sweep]\nseeds = [0, 1]\nselector.k = [4, 26]")
     notes = Notes()
-    folder, outcomes = run_sweep(made, jobs=3, device="cpu", on="elsewhere", reporter=notes)
-    assert [it.status for it in outcomes] == ["finished", "finished", "failed", "failed"]
+    folder, outcomes = run_sweep(plan, jobs=3, device="cpu", on="elsewhere", reporter=notes)
+    assert [outcome.status for outcome in outcomes] == ["finished", "finished", "failed", "failed"]
     assert outcomes[2].error == "no good"
     (workers,) = elsewhere
     assert (workers.demand.device, workers.demand.jobs, workers.closed) == ("cpu", 3, True)
-    assert [it.spec for it in workers.works] == workers.demand.specs == [it.spec for it in made.combinations]
+    assert (
+        [work.spec for work in workers.works]
+        == workers.demand.specs
+        == [combination.spec for combination in plan.combinations]
+    )
     assert workers.works[0].spec_file.is_file()
     assert workers.works[0].log.parent == folder.path / "logs"
-    assert [told[0] for told in notes.told].count("started") == 4
+    assert [event[0] for event in notes.told].count("started") == 4
     assert all((folder.path / entry["run"]).is_dir() for entry in folder.index()["runs"][:2])
     # Only what failed is given to workers again.
-    run_sweep(made, device="cpu", on="elsewhere")
-    assert [it.spec.selector.options.k for it in elsewhere[1].works] == [26, 26]
+    run_sweep(plan, device="cpu", on="elsewhere")
+    assert [work.spec.selector.options.k for work in elsewhere[1].works] == [26, 26]
 
 
 def test_a_run_that_loses_its_machine_goes_on(sweep, elsewhere, capsys):
@@ -117,13 +121,13 @@ def test_a_run_that_loses_its_machine_goes_on(sweep, elsewhere, capsys):
     )
     lost = ("interrupted", 0, "the machine burnt down")
     assert notes.told == [("started", 0, False), lost] * 3 + [("started", 0, False), ("finished", 0, None)]
-    assert [it.status for it in outcomes] == ["finished"]
+    assert [outcome.status for outcome in outcomes] == ["finished"]
 
 
 def test_a_run_that_loses_machine_after_machine_has_failed(sweep, elsewhere):
-    made = sweep("[sweep]\nseeds = [0]")
-    folder, outcomes = run_sweep(made, device="cpu", on="elsewhere", options={"losses": 4})
-    assert [(it.status, it.error) for it in outcomes] == [("failed", "the machine burnt down")]
+    plan = sweep("[sweep]\nseeds = [0]")
+    folder, outcomes = run_sweep(plan, device="cpu", on="elsewhere", options={"losses": 4})
+    assert [(outcome.status, outcome.error) for outcome in outcomes] == [("failed", "the machine burnt down")]
     assert len(elsewhere[0].works) == 4
     assert folder.index()["runs"][0]["error"] == "the machine burnt down"
 
@@ -136,12 +140,12 @@ def test_workers_are_closed_whatever_happens_and_runs_that_never_began_wait(swee
     with pytest.raises(RuntimeError, match="a bug"):
         run_sweep(sweep("[sweep]\nseeds = [0]"), device="cpu", on="elsewhere", reporter=Broken())
     assert elsewhere[0].closed
-    assert [it["status"] for it in SweepFolder.open("sweeps/small").index()["runs"]] == ["waiting"]
+    assert [entry["status"] for entry in SweepFolder.open("sweeps/small").index()["runs"]] == ["waiting"]
 
 
 def test_mistakes_are_told_with_the_way_out(write, cli, elsewhere):
     path = write("[sweep]\nseeds = [0]")
-    known = ", ".join(it.name for it in registry().of("executor"))
+    known = ", ".join(component.name for component in registry().of("executor"))
     assert known.startswith("local")
     assert cli("sweep", path, "--on", "elsewere").error == (
         f"unknown executor 'elsewere'; did you mean 'elsewhere'?; installed: {known}"
@@ -158,29 +162,33 @@ def test_mistakes_are_told_with_the_way_out(write, cli, elsewhere):
 
 
 def test_an_executor_that_is_not_installed_names_its_package(sweep, uninstall):
-    made = sweep("[sweep]\nseeds = [0]")
+    plan = sweep("[sweep]\nseeds = [0]")
     uninstall("hacore-ray")
     with pytest.raises(PluginError, match=r"^executor 'ray' is not installed; run 'pip install hacore-ray'$"):
-        run_sweep(made, on="ray")
+        run_sweep(plan, on="ray")
     with pytest.raises(HacoreError, match=r"^unknown executor 'slurm'; installed: local$"):
-        run_sweep(made, on="slurm")
+        run_sweep(plan, on="slurm")
 
 
 def test_executors_are_listed_with_their_options(cli, elsewhere):
     listed = json.loads(cli("plugins", "executor", "--json").out)["components"]
-    assert [it["distribution"] for it in listed if it["name"] == "elsewhere"] == ["fake-elsewhere"]
-    assert {it["kind"] for it in listed} == {"executor"}
+    assert [component["distribution"] for component in listed if component["name"] == "elsewhere"] == [
+        "fake-elsewhere"
+    ]
+    assert {component["kind"] for component in listed} == {"executor"}
     (option,) = json.loads(cli("plugins", "executor", "elsewhere", "--json").out)["options"]
     assert (option["option"], option["default"]) == ("losses", 0)
 
 
 def test_two_executors_of_one_name_are_an_error(install, elsewhere):
     install("fake_other", PLUGIN.format(module="fake_other"))
-    said = "executor 'elsewhere' is declared by fake-elsewhere and fake-other; uninstall all but one of them"
-    assert registry().problems() == [said]
+    problem = (
+        "executor 'elsewhere' is declared by fake-elsewhere and fake-other; uninstall all but one of them"
+    )
+    assert registry().problems() == [problem]
     with pytest.raises(PluginError) as error:
         registry().find("executor", "elsewhere")
-    assert str(error.value) == said
+    assert str(error.value) == problem
 
 
 def test_local_is_this_machine_and_no_plugins(install):

@@ -14,7 +14,7 @@ from hacore.sweeps._local import slots
 
 @pytest.fixture
 def specs(sweep):
-    return [it.spec for it in sweep("[sweep]\nselector.k = [4, 5]").combinations]
+    return [combination.spec for combination in sweep("[sweep]\nselector.k = [4, 5]").combinations]
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def having(specs, **train):
 
 def test_one_run_for_each_core_with_one_thread(specs, machine):
     machine(cores=6)
-    found = slots("auto", specs, None)
-    assert [slot.device for slot in found] == ["cpu"] * 6
-    assert found[0].environment == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    all_slots = slots("auto", specs, None)
+    assert [slot.device for slot in all_slots] == ["cpu"] * 6
+    assert all_slots[0].environment == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     assert len(slots("cpu", having(specs, threads=4), None)) == 1
     assert len(slots("cpu", having(specs, threads=2, processes=2), None)) == 1
     assert len(slots("cpu", having(specs, threads=1, processes=3), None)) == 2
@@ -59,36 +59,36 @@ def test_threads_that_the_user_chose_stay(specs, machine, monkeypatch):
 
 def test_one_run_for_each_gpu(specs, machine):
     machine(cores=2, gpus=3)
-    found = slots("auto", specs, None)
-    assert [(it.device, it.environment["CUDA_VISIBLE_DEVICES"]) for it in found] == [
+    all_slots = slots("auto", specs, None)
+    assert [(slot.device, slot.environment["CUDA_VISIBLE_DEVICES"]) for slot in all_slots] == [
         ("cuda", "0"),
         ("cuda", "1"),
         ("cuda", "2"),
     ]
     shared = slots("cuda", specs, 5)
-    assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in shared] == ["0", "1", "2", "0", "1"]
-    assert {it.device for it in slots("cpu", specs, 4)} == {"cpu"}
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in shared] == ["0", "1", "2", "0", "1"]
+    assert {slot.device for slot in slots("cpu", specs, 4)} == {"cpu"}
 
 
 def test_runs_of_several_processes_get_as_many_gpus(specs, machine):
     machine(cores=2, gpus=5)
-    found = slots("auto", having(specs, processes=2), None)
-    assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in found] == ["0,1", "2,3"]
+    all_slots = slots("auto", having(specs, processes=2), None)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in all_slots] == ["0,1", "2,3"]
     machine(cores=2, gpus=1)
-    found = slots("auto", having(specs, processes=2), None)
-    assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in found] == ["0"]
+    all_slots = slots("auto", having(specs, processes=2), None)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in all_slots] == ["0"]
 
 
 def test_gpus_are_those_that_the_user_left_visible(specs, machine):
     machine(cores=2, gpus=2, visible="3,GPU-abc")
-    found = slots("auto", specs, None)
-    assert [it.environment["CUDA_VISIBLE_DEVICES"] for it in found] == ["3", "GPU-abc"]
+    all_slots = slots("auto", specs, None)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in all_slots] == ["3", "GPU-abc"]
 
 
 def test_a_gpu_may_be_named(specs, machine):
     machine(cores=2, gpus=2)
-    assert [it.device for it in slots("cuda:1", specs, None)] == ["cuda:1"]
-    assert [it.device for it in slots("cuda:1", specs, 2)] == ["cuda:1"] * 2
+    assert [slot.device for slot in slots("cuda:1", specs, None)] == ["cuda:1"]
+    assert [slot.device for slot in slots("cuda:1", specs, 2)] == ["cuda:1"] * 2
 
 
 def test_a_device_that_is_not_there_is_refused(specs, machine):

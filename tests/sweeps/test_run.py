@@ -52,29 +52,29 @@ def without_times(result):
 
 def test_a_sweep_runs_every_combination_as_hacore_run_would(sweep, tmp_path, monkeypatch):
     monkeypatch.setenv("HACORE_CACHE", str(tmp_path / "cache"))
-    made = sweep("[sweep]\nseeds = [1]\nselector.k = [4, 9]")
+    plan = sweep("[sweep]\nseeds = [1]\nselector.k = [4, 9]")
     notes = Notes()
-    folder, outcomes = run_sweep(made, jobs=2, device="cpu", reporter=notes)
+    folder, outcomes = run_sweep(plan, jobs=2, device="cpu", reporter=notes)
     assert folder.path == Path("sweeps/small")
     assert notes.counts == (0, 2, 2)
     assert notes.most == 2
     assert [outcome.status for outcome in outcomes] == ["finished"] * 2
     entries = folder.index()["runs"]
-    assert [(it["values"], it["seed"], it["status"]) for it in entries] == [
+    assert [(entry["values"], entry["seed"], entry["status"]) for entry in entries] == [
         ({"selector.k": 4}, 1, "finished"),
         ({"selector.k": 9}, 1, "finished"),
     ]
-    for entry, it in zip(entries, made.combinations, strict=True):
-        assert entry["run"].startswith(f"runs/{it.spec.name}/")
-        assert RunFolder.open(folder.path / entry["run"]).spec() == it.spec
+    for entry, combination in zip(entries, plan.combinations, strict=True):
+        assert entry["run"].startswith(f"runs/{combination.spec.name}/")
+        assert RunFolder.open(folder.path / entry["run"]).spec() == combination.spec
     # The data was made before, so that the jobs did not make it at the same time.
     assert not [log for log in (folder.path / "logs").iterdir() if "generating" in log.read_text()]
-    _, expected = run(made.combinations[1].spec, runs=tmp_path / "alone", device="cpu")
+    _, expected = run(plan.combinations[1].spec, runs=tmp_path / "alone", device="cpu")
     assert results(folder)["small-k9-seed1"] == without_times(expected)
 
     # Again: nothing is left to do. With another seed: only that.
     notes = Notes()
-    run_sweep(made, device="cpu", reporter=notes)
+    run_sweep(plan, device="cpu", reporter=notes)
     assert notes.began == []
     before = results(folder)
     more = load_sweep("small.toml", ["sweep.seeds=[0, 1]", "sweep.selector.k=[9]"])
@@ -122,18 +122,18 @@ eval.every_epochs = [30]
 
 def wait_for(what, seconds=120):
     deadline = time.monotonic() + seconds
-    while not (found := what()):
+    while not (answer := what()):
         assert time.monotonic() < deadline, "took too long"
         time.sleep(0.02)
-    return found
+    return answer
 
 
 def training(count):
     """The metrics of runs that are being trained, once there are as many."""
 
     def look():
-        found = [path for path in Path("sweeps").rglob("metrics.jsonl") if path.stat().st_size]
-        return found if len(found) >= count else None
+        files = [path for path in Path("sweeps").rglob("metrics.jsonl") if path.stat().st_size]
+        return files if len(files) >= count else None
 
     return look
 
@@ -153,9 +153,13 @@ def test_a_signal_stops_all_jobs_and_the_sweep_goes_on_to_the_same_result(write,
     folder = SweepFolder.open("sweeps/small")
     assert [entry["status"] for entry in folder.index()["runs"]] == ["interrupted", "interrupted"]
     for entry in folder.index()["runs"]:
-        it = RunFolder(folder.path / entry["run"])
+        run_folder = RunFolder(folder.path / entry["run"])
         # No checkpoint was due: the state is that of the step at which the run was stopped.
-        assert load_tensors(it.last)[1]["step"] == len(it.metrics_file.read_text().splitlines()) > 0
+        assert (
+            load_tensors(run_folder.last)[1]["step"]
+            == len(run_folder.metrics_file.read_text().splitlines())
+            > 0
+        )
     _, outcomes = run_sweep(folder.sweep(), jobs=2, device="cpu")
     assert [outcome.status for outcome in outcomes] == ["finished"] * 2
     assert len(list(folder.runs.glob("*/*"))) == 2
@@ -205,16 +209,16 @@ def test_seeds_choose_what_is_run_and_the_others_stay(write, cli):
     path = write("[sweep]\nseeds = [0, 1]\nselector.k = [4]")
     assert cli("sweep", path, "--seed", "1", "--device", "cpu").status == 0
     entries = SweepFolder.open("sweeps/small").index()["runs"]
-    assert [it["status"] for it in entries] == ["waiting", "finished"]
+    assert [entry["status"] for entry in entries] == ["waiting", "finished"]
     # Another recipe under the same names is run, whatever the folder has.
     before = RunFolder("sweeps/small/" + entries[1]["run"]).result()["training"]["steps"]
     ran = cli("sweep", path, "--seed", "1", "--device", "cpu", "--set", "train.epochs=2")
     assert "runs that this sweep does not name are left as they are: 1" in ran.err
-    (entry,) = [it for it in SweepFolder.open("sweeps/small").index()["runs"] if it["seed"] == 1]
+    (entry,) = [entry for entry in SweepFolder.open("sweeps/small").index()["runs"] if entry["seed"] == 1]
     assert entry["run"] != entries[1]["run"]
     assert RunFolder("sweeps/small/" + entry["run"]).result()["training"]["steps"] == 2 * before
     listed = json.loads(cli("sweep", path, "--seed", "0", "--dry-run", "--json").out)
-    assert [(it["name"], it["status"]) for it in listed] == [("small-seed0", "waiting")]
+    assert [(row["name"], row["status"]) for row in listed] == [("small-seed0", "waiting")]
     for dry in ((), ("--dry-run",)):
         error = cli("sweep", path, "--seed", "2", *dry).error
         assert error.startswith("seed 2 is not in the sweep, which has 0, 1; add it")
@@ -223,13 +227,13 @@ def test_seeds_choose_what_is_run_and_the_others_stay(write, cli):
 def test_json_names_the_runs(write, cli):
     path = write("[sweep]\nselector.k = [4]")
     listed = json.loads(cli("sweep", path, "--dry-run", "--json").out)
-    assert [(it["name"], it["status"], it["run"]) for it in listed] == [("small-seed0", "waiting", None)]
+    assert [(row["name"], row["status"], row["run"]) for row in listed] == [("small-seed0", "waiting", None)]
     assert not os.path.exists("sweeps")
     ran = cli("sweep", path, "--device", "cpu", "--output", "elsewhere", "--json")
-    found = json.loads(ran.out)
-    assert found["sweep"] == "elsewhere"
-    assert [it["status"] for it in found["runs"]] == ["finished"]
-    assert RunFolder.open(Path("elsewhere", found["runs"][0]["run"])).result()["accuracy"] >= 0
+    report = json.loads(ran.out)
+    assert report["sweep"] == "elsewhere"
+    assert [entry["status"] for entry in report["runs"]] == ["finished"]
+    assert RunFolder.open(Path("elsewhere", report["runs"][0]["run"])).result()["accuracy"] >= 0
     # The folder stands for the spec it was made from.
     Path(path).unlink()
     assert "finished" in cli("sweep", "elsewhere", "--dry-run").out

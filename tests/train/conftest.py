@@ -1,6 +1,5 @@
 """A training that takes a second: 29 images, 8 steps an epoch, dropout, batch norm, a hard choice."""
 
-import copy
 import json
 
 import attrs
@@ -11,14 +10,9 @@ import hacore
 from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 
-TABLE = {
-    "name": "tiny",
+SECTIONS = {
     "seed": 3,
     "data": {"use": "sort-of-clevr", "images": 41, "held_out": 6, "validation": 6},
-    "image_encoder": {"use": "small-cnn", "channels": [4, 6], "strides": [4]},
-    "question_encoder": {"use": "lstm", "embedding": 8, "hidden": 8},
-    "fuser": {"use": "multiply", "width": 8},
-    "selector": {"use": "l2-topk", "k": 6},
     "aggregator": {"use": "sum-pool"},
     "head": {"hidden": [16], "dropout": 0.3},
     "train": {
@@ -34,21 +28,17 @@ TABLE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread(one_thread):
     """Small tensors; and runs in this process leave the number of threads as it was."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
-def make_spec():
+def make_spec(small_table):
     """make_spec({"train.steps": 3}): the spec above with some values replaced."""
 
     def make(changes=()):
-        table = copy.deepcopy(TABLE)
+        table = small_table("tiny", **SECTIONS)
         for key, value in dict(changes).items():
             *sections, last = key.split(".")
             inner = table

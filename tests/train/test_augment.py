@@ -60,11 +60,11 @@ def test_every_pixel_is_that_of_the_plain_formula(height, width, shift, angle, s
     images = random.integers(0, 256, (2, 3, height, width), np.uint8)
     shifts = torch.tensor([shift, (1, -1)], dtype=torch.float32)
     angles = torch.tensor([angle, 0.1])
-    found = move_images(torch.from_numpy(images), shifts, angles)
-    assert found.dtype == torch.float32
+    moved = move_images(torch.from_numpy(images), shifts, angles)
+    assert moved.dtype == torch.float32
     for i in range(2):
         expected = plainly(images[i] / 255, shifts[i].tolist(), float(angles[i]))
-        np.testing.assert_allclose(found[i], expected, atol=2e-5)
+        np.testing.assert_allclose(moved[i], expected, atol=2e-5)
 
 
 def test_a_shift_is_a_crop_of_the_padded_image():

@@ -125,10 +125,10 @@ def test_two_processes_give_what_one_gives(make_spec, torchrun, tmp_path):
         assert one["step"] == two["step"]
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
         assert two["accuracy"] == pytest.approx(one["accuracy"], abs=0.03)
-    held = pair.result()
-    assert held["training"]["processes"] == 2
-    assert held["questions"] == result["questions"]
-    assert held["loss"] == pytest.approx(result["loss"], rel=1e-3)
+    pair_result = pair.result()
+    assert pair_result["training"]["processes"] == 2
+    assert pair_result["questions"] == result["questions"]
+    assert pair_result["loss"] == pytest.approx(result["loss"], rel=1e-3)
 
     pair.result_file.unlink()
     before = pair.last.read_bytes()

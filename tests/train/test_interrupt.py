@@ -54,17 +54,17 @@ def test_sigterm_is_passed_on_and_ctrl_c_is_not():
 
 
 def test_other_threads_leave_signals_alone():
-    found = []
+    states = []
 
     def work():
         before = signal.getsignal(signal.SIGINT)
         with Interrupts() as interrupts:
-            found.append((signal.getsignal(signal.SIGINT) is before, interrupts.requested))
+            states.append((signal.getsignal(signal.SIGINT) is before, interrupts.requested))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [(True, False)]
+    assert states == [(True, False)]
 
 
 # Neither a checkpoint nor an evaluation before the end.

@@ -33,10 +33,10 @@ def test_a_failing_process_is_reported_and_ends_the_others(make_spec, tmp_path, 
     spec = make_spec({"train.processes": 2, "train.lr": 1e30, "train.clip_norm": 0.0, "train.epochs": 50})
     with pytest.raises(RunError, match=r"a training process ended with status 1.*--resume"):
         hacore.run(spec, runs=tmp_path)
-    said = capfd.readouterr().err
-    assert said.count("hacore:") == 1  # the first process speaks for all
-    assert "finite" in said
-    assert "lower train.lr" in said
+    errors = capfd.readouterr().err
+    assert errors.count("hacore:") == 1  # the first process speaks for all
+    assert "finite" in errors
+    assert "lower train.lr" in errors
 
 
 def test_what_does_not_fit_is_reported_before_a_folder_is_made(make_spec, tmp_path):
@@ -58,10 +58,10 @@ def test_sigterm_stops_all_processes_and_the_run_can_go_on(make_spec, tmp_path):
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     (path,) = runs.glob("tiny/*")
-    assert f"resume with: hacore run --resume {path}" in said.decode()
+    assert f"resume with: hacore run --resume {path}" in errors.decode()
     folder = RunFolder.open(path)
     before = load_tensors(folder.last)[1]["step"]
     resumed = subprocess.Popen([*command[:4], "--resume", str(path)], stderr=subprocess.DEVNULL)

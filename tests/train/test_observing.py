@@ -74,7 +74,7 @@ class Recording(RunObserver):
 
 
 @pytest.fixture
-def made(install):
+def observers(install):
     """Installs the observers ``recording`` and ``other``; returns those that were made."""
     install("fake_logger", PLUGIN, fake_logger_part=LOGGER)
     import fake_logger_part
@@ -94,23 +94,23 @@ def names(logger):
     return [call[0] for call in logger.calls]
 
 
-def test_an_observer_is_told_what_metrics_and_result_hold_in_their_order(make_spec, run, made):
+def test_an_observer_is_told_what_metrics_and_result_hold_in_their_order(make_spec, run, observers):
     folder, result = run(make_spec(), log=["recording"])
-    (logger,) = made
+    (logger,) = observers
     observed = logger.observed
     assert (observed.folder, observed.spec, observed.step) == (folder.path, folder.spec(), 0)
     assert logger.observed.text == folder.spec_file.read_text()
     assert logger.observed.settings["selector.k"] == 6
     assert logger.observed.settings["head.hidden"] == "[16]"
     assert logger.observed.parameters == result["parameters"]
-    told = []
+    records = []
     for name, step, values, *_ in logger.calls[1:-2]:
         kind = "eval" if name == "evaluation" else name
-        told.append({"kind": kind, "step": step, **values})
-    norms = [line.pop("gradient_norm") for line in told if line["kind"] == "train"]
-    speeds = [line.pop("questions_per_second") for line in told if line["kind"] == "train"]
+        records.append({"kind": kind, "step": step, **values})
+    norms = [line.pop("gradient_norm") for line in records if line["kind"] == "train"]
+    speeds = [line.pop("questions_per_second") for line in records if line["kind"] == "train"]
     written = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
-    assert [{**line, "format": FORMAT} for line in told] == written
+    assert [{**line, "format": FORMAT} for line in records] == written
     assert min(norms) > 0
     assert min(speeds) > 0
     (end, told_result, trained), close = logger.calls[-2:]
@@ -119,7 +119,7 @@ def test_an_observer_is_told_what_metrics_and_result_hold_in_their_order(make_sp
     assert trained.step == result["checkpoint"]["step"]
 
 
-def test_the_gradients_norm_is_that_of_the_step_before_it_was_clipped(make_spec, run, made, monkeypatch):
+def test_the_gradients_norm_is_that_of_the_step_before_it_was_clipped(make_spec, run, observers, monkeypatch):
     clip = torch.nn.utils.clip_grad_norm_
     norms = []
 
@@ -129,13 +129,13 @@ def test_the_gradients_norm_is_that_of_the_step_before_it_was_clipped(make_spec,
 
     monkeypatch.setattr(trainer.nn.utils, "clip_grad_norm_", spying)
     run(make_spec({"train.steps": 7, "train.clip_norm": 1e-3}), log=["recording"])
-    told = {call[1]: call[2]["gradient_norm"] for call in made[0].calls if call[0] == "train"}
-    assert told == pytest.approx({3: norms[2], 6: norms[5], 7: norms[6]}, rel=1e-5)
+    logged = {call[1]: call[2]["gradient_norm"] for call in observers[0].calls if call[0] == "train"}
+    assert logged == pytest.approx({3: norms[2], 6: norms[5], 7: norms[6]}, rel=1e-5)
 
 
-def test_a_look_is_at_the_same_questions_whenever(make_spec, run, made):
+def test_a_look_is_at_the_same_questions_whenever(make_spec, run, observers):
     folder, _ = run(make_spec(), log=["recording"])
-    looks = [call[3] for call in made[0].calls if call[0] == "evaluation"]
+    looks = [call[3] for call in observers[0].calls if call[0] == "evaluation"]
     assert len(looks) == 6
     trained = hacore.load(folder, device="cpu")
     dataset = trained.dataset
@@ -152,54 +152,56 @@ def test_a_look_is_at_the_same_questions_whenever(make_spec, run, made):
             assert example.type == dataset.question_types[asked.type[row]]
             assert example.answer == dataset.answers[asked.answer[row]]
             words = asked.words[asked.offsets[row] : asked.offsets[row + 1]]
-            assert example.question.replace("?", " ?").split() == [dataset.vocabulary[it] for it in words]
+            assert example.question.replace("?", " ?").split() == [dataset.vocabulary[word] for word in words]
             assert (example.state == "right") == (example.seen.answers[0].answer == example.answer)
     # The last is of the model as it is at the end.
     tensors, _ = load_tensors(folder.last)
-    trained.model.load_state_dict({key[6:]: it for key, it in tensors.items() if key.startswith("model.")})
+    trained.model.load_state_dict(
+        {key[6:]: tensor for key, tensor in tensors.items() if key.startswith("model.")}
+    )
     for example in looks[-1].examples:
         reply = trained.ask(example.image, example.question)
         assert reply.answer == example.seen.answers[0].answer
-        assert [it.index for it in reply.kept] == [it.index for it in example.seen.kept]
+        assert [cell.index for cell in reply.kept] == [cell.index for cell in example.seen.kept]
 
 
-def test_an_example_is_drawn_with_cells_dark_that_were_not_kept(make_spec, run, made):
+def test_an_example_is_drawn_with_cells_dark_that_were_not_kept(make_spec, run, observers):
     pytest.importorskip("PIL")
     run(make_spec({"train.steps": 1}), log=["recording"])
-    (example, *_) = next(call[3] for call in made[0].calls if call[0] == "evaluation").examples
+    (example, *_) = next(call[3] for call in observers[0].calls if call[0] == "evaluation").examples
     drawn = np.asarray(example.draw(side=example.image.shape[1])).transpose(2, 0, 1)
     rows, columns = example.seen.presence.shape
     _, height, width = example.image.shape
-    kept = {it.index for it in example.seen.kept}
+    kept = {cell.index for cell in example.seen.kept}
     for y in range(height):
         for x in range(0, width, 7):
             row, column = round(y / (height - 1) * (rows - 1)), round(x / (width - 1) * (columns - 1))
             factor = 1 if row * columns + column in kept else 0.3
-            found = drawn[:, 10 + y, 10 + x].astype(float)  # within the margin
-            assert np.abs(found - example.image[:, y, x] * factor).max() <= 0.51
+            pixel = drawn[:, 10 + y, 10 + x].astype(float)  # within the margin
+            assert np.abs(pixel - example.image[:, y, x] * factor).max() <= 0.51
 
 
 def test_the_run_is_the_same_with_observers_that_draw_random_numbers(
-    make_spec, run, made, uninterrupted, assert_same
+    make_spec, run, observers, uninterrupted, assert_same
 ):
     folder, _ = run(make_spec(), log=["recording", "other"])
-    assert [names(it)[-1] for it in made] == ["close", "close"]
+    assert [names(observer)[-1] for observer in observers] == ["close", "close"]
     assert_same(folder, uninterrupted())
 
 
 @pytest.mark.parametrize("method", ["made", "train", "evaluation", "end", "close"])
 def test_an_observer_that_raises_is_named_once_and_told_no_more(
-    make_spec, run, made, uninterrupted, assert_same, caplog, method
+    make_spec, run, observers, uninterrupted, assert_same, caplog, method
 ):
     folder, _ = run(make_spec(), log={"recording": {"fails": method}, "other": {}})
     assert_same(folder, uninterrupted())
-    warned = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warned == ["observer 'recording' is dropped, the run goes on: OSError: the disk is full"]
-    failing, other = made
-    told = names(failing)
-    assert told.count(method) == 1
+    failing, other = observers
+    methods = names(failing)
+    assert methods.count(method) == 1
     # It is closed, unless it never came to be.
-    assert told[told.index(method) + 1 :] == ([] if method in ("made", "close") else ["close"])
+    assert methods[methods.index(method) + 1 :] == ([] if method in ("made", "close") else ["close"])
     assert names(other)[-2:] == ["end", "close"]
 
 
@@ -209,7 +211,7 @@ def test_nobody_looks_unless_an_observer_asks(make_spec, run, monkeypatch, unint
     assert_same(folder, uninterrupted())
 
 
-def test_a_run_that_goes_on_is_logged_from_its_checkpoint(make_spec, run, made, monkeypatch):
+def test_a_run_that_goes_on_is_logged_from_its_checkpoint(make_spec, run, observers, monkeypatch):
     make_batch, left = trainer.make_batch, iter(range(7, -100, -1))
 
     def stopping(*arguments):
@@ -220,42 +222,42 @@ def test_a_run_that_goes_on_is_logged_from_its_checkpoint(make_spec, run, made, 
     monkeypatch.setattr(trainer, "make_batch", stopping)
     folder, result = run(make_spec(), log=["recording"])
     assert result is None
-    assert names(made[0])[-1] == "close"
-    assert not {"end", "fail"} & set(names(made[0]))
+    assert names(observers[0])[-1] == "close"
+    assert not {"end", "fail"} & set(names(observers[0]))
     hacore.run(make_spec(), resume=folder, device="cpu", log=["recording"])
-    assert made[1].observed.step == 8
-    steps = [[call[1] for call in it.calls if call[0] == "train"] for it in made]
+    assert observers[1].observed.step == 8
+    steps = [[call[1] for call in observer.calls if call[0] == "train"] for observer in observers]
     assert steps == [[3, 6], [9, 12, 15, 18, 21, 24]]
     # A finished run is not told of again.
     hacore.run(make_spec(), resume=folder, device="cpu", log=["recording"])
-    assert len(made) == 2
+    assert len(observers) == 2
 
 
-def test_a_failure_is_told_in_one_line(make_spec, run, made):
+def test_a_failure_is_told_in_one_line(make_spec, run, observers):
     with pytest.raises(RunError) as error:
         run(make_spec({"train.lr": 1e30, "train.clip_norm": 0.0}), log=["recording"])
-    assert made[0].calls[-2:] == [("fail", str(error.value)), ("close",)]
-    assert "end" not in names(made[0])
+    assert observers[0].calls[-2:] == [("fail", str(error.value)), ("close",)]
+    assert "end" not in names(observers[0])
 
 
-def test_of_several_processes_one_logs(make_spec, run, made, tmp_path, monkeypatch):
+def test_of_several_processes_one_logs(make_spec, run, observers, tmp_path, monkeypatch):
     site = next(path for path in os.sys.path if path.endswith("site") and str(tmp_path) in path)
     monkeypatch.setenv("PYTHONPATH", site, prepend=os.pathsep)
     file = tmp_path / "told"
     spec = make_spec({"train.processes": 2, "train.steps": 4})
     _, result = run(spec, log={"recording": {"file": str(file)}})
     assert result["training"]["processes"] == 2
-    told = [line.split()[:2] for line in file.read_text().splitlines()]
-    assert told[:4] == [["made"], ["train", "3"], ["train", "4"], ["evaluation", "4"]]
-    assert [line[0] for line in told[4:]] == ["end", "close"]
+    notes = [line.split()[:2] for line in file.read_text().splitlines()]
+    assert notes[:4] == [["made"], ["train", "3"], ["train", "4"], ["evaluation", "4"]]
+    assert [line[0] for line in notes[4:]] == ["end", "close"]
 
 
-def test_mistakes_are_told_before_a_folder_is_made(make_spec, run, made, tmp_path):
+def test_mistakes_are_told_before_a_folder_is_made(make_spec, run, observers, tmp_path):
     with pytest.raises(HacoreError) as error:
         run(make_spec(), log={"recoding": {}, "other": {"fials": "", "file": 3}})
     assert str(error.value).splitlines() == [
         "unknown observer 'recoding'; did you mean 'recording'?; installed: "
-        + ", ".join(it.name for it in hacore.registry.registry().of("observer")),
+        + ", ".join(component.name for component in hacore.registry.registry().of("observer")),
         "other.fials: unknown key; did you mean 'fails'?; allowed here: fails, file",
         "other.file: found 3; must be a string",
     ]

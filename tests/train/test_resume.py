@@ -43,11 +43,11 @@ def start(tmp_path):
     """start(spec) -> (folder, result) of a run that is stopped somehow."""
 
     def go(spec):
-        found = []
+        folders = []
         try:
-            return run_spec(spec, runs=tmp_path / "runs", device="cpu", created=found.append)
+            return run_spec(spec, runs=tmp_path / "runs", device="cpu", created=folders.append)
         except Killed:
-            return found[0], None
+            return folders[0], None
 
     return go
 
@@ -142,8 +142,8 @@ def test_seconds_go_on_and_count_training_alone(make_spec, start, monkeypatch):
     assert before > 10
     _, result = run_spec(make_spec(), resume=folder, device="cpu")
     assert before <= result["training"]["seconds"] < before + 60
-    held = [json.loads(line)["seconds"] for line in folder.metrics_file.read_text().splitlines()]
-    assert held == sorted(held)
+    seconds = [json.loads(line)["seconds"] for line in folder.metrics_file.read_text().splitlines()]
+    assert seconds == sorted(seconds)
     # The best checkpoint was written at its own evaluation, the last one after it.
     best = load_tensors(folder.best)[1]
     assert best["seconds"] <= load_tensors(folder.last)[1]["seconds"]
@@ -166,18 +166,18 @@ def test_a_run_that_was_trained_to_the_end_is_only_measured(
 
 def test_a_finished_run_gives_its_result_again_at_once(make_spec, start, monkeypatch):
     folder, result = start(make_spec({"train.steps": 2}))
-    said = []
+    messages = []
     reporter = trainer.Reporter
     monkeypatch.setattr(opening, "open_dataset", lambda use: pytest.fail("opened the data again"))
 
     class Notes(reporter):
         def message(self, text):
-            said.append(text)
+            messages.append(text)
 
-    again, held = run_spec(make_spec({"train.steps": 2}), resume=folder, device="cpu", reporter=Notes())
+    again, outcome = run_spec(make_spec({"train.steps": 2}), resume=folder, device="cpu", reporter=Notes())
     assert again.path == folder.path
-    assert held == result
-    assert said == [f"finished already; 'hacore eval {folder.path}' measures the model again"]
+    assert outcome == result
+    assert messages == [f"finished already; 'hacore eval {folder.path}' measures the model again"]
 
 
 def test_resuming_with_another_spec_or_other_data_is_refused(make_spec, start, monkeypatch):
@@ -230,8 +230,8 @@ def killed_at_random(spec, uninterrupted_seconds, runs, kills, seed):
         process = session(folder)
         process.start()
         while process.is_alive() and folder is None:
-            found = list(runs.glob("*/[0-9]*"))
-            folder = hacore.RunFolder.open(found[0]) if found else None
+            folders = list(runs.glob("*/[0-9]*"))
+            folder = hacore.RunFolder.open(folders[0]) if folders else None
             time.sleep(0.001)
         process.join(random_.random() * uninterrupted_seconds)
         hits += process.is_alive()

@@ -40,7 +40,7 @@ def test_an_epoch_asks_every_question_once_whoever_asks(image, options, processe
     alone = Sampler(questions, **options)
     steps = alone.steps_per_epoch
     assert {sampler.steps_per_epoch for sampler in ranks} == {steps}
-    seen = []
+    visited_rows = []
     for step in range(epoch * steps, (epoch + 1) * steps):
         shares = [sampler.rows(step) for sampler in ranks]
         together = np.concatenate(shares)
@@ -51,8 +51,8 @@ def test_an_epoch_asks_every_question_once_whoever_asks(image, options, processe
         if options["questions_per_image"]:
             visits = -(-len(together) // options["questions_per_image"])
             assert visits <= options["batch_images"]
-        seen += together.tolist()
-    assert sorted(seen) == list(range(len(image)))
+        visited_rows += together.tolist()
+    assert sorted(visited_rows) == list(range(len(image)))
 
 
 @settings(deadline=None, max_examples=100)
@@ -140,7 +140,7 @@ def test_an_epoch_goes_through_blocks_of_images_one_after_the_other(image, optio
         named = sampler.blocks(step)
         assert all(stop - start <= size for start, stop in named)
         for one in sampler.images(step):
-            (block,) = [it for it in named if it[0] <= one < it[1]]
+            (block,) = [(start, stop) for start, stop in named if start <= one < stop]
             if block not in visited:
                 visited.append(block)
         # What the next step reads is named a step before.

@@ -56,36 +56,36 @@ def edit_inputs(folder, **values):
 
 
 def test_all_weights_are_those_of_the_run_s_best(start, first):
-    model, fresh, said = start()
+    model, fresh, message = start()
     weights = best(first)
     assert differing(model.state_dict(), weights) == set()
     assert len(differing(fresh, weights)) > 10
     assert differing(model_weights(load_tensors(first.last)[0]), weights)
-    assert said == f"started from {first.path}: {len(weights)} of {len(weights)} tensors"
+    assert message == f"started from {first.path}: {len(weights)} of {len(weights)} tensors"
 
 
 def test_only_the_parts_that_are_asked_for(start, first):
-    model, fresh, said = start({"train.init_parts": ["image_encoder", "fuser"]})
+    model, fresh, message = start({"train.init_parts": ["image_encoder", "fuser"]})
     weights, own = best(first), model.state_dict()
     taken = {name for name in own if name.split(".")[0] in ("image_encoder", "fuser")}
     assert taken
     assert differing({name: own[name] for name in taken}, weights) == set()
     assert differing({name: own[name] for name in own.keys() - taken}, fresh) == set()
     assert differing(fresh, weights) - taken
-    assert said == f"started from {first.path}: {len(taken)} of {len(own)} tensors"
+    assert message == f"started from {first.path}: {len(taken)} of {len(own)} tensors"
 
 
 def test_what_has_another_shape_is_named_and_left_as_it_was(start, first):
-    model, fresh, said = start({"head.hidden": [24]})
+    model, fresh, message = start({"head.hidden": [24]})
     weights, own = best(first), model.state_dict()
     misfits = {"head.0.weight", "head.0.bias", "head.3.weight"}
     assert differing({name: own[name] for name in misfits}, fresh) == set()
     assert differing({name: own[name] for name in own.keys() - misfits}, weights) == set()
-    assert f"{len(own) - 3} of {len(own)} tensors; did not fit: " in said
-    assert "head.0.weight (16x8 there, 24x8 here)" in said
-    assert "head.0.bias (16 there, 24 here)" in said
-    assert "head.3.weight (10x16 there, 10x24 here)" in said
-    assert "head.3.bias" not in said
+    assert f"{len(own) - 3} of {len(own)} tensors; did not fit: " in message
+    assert "head.0.weight (16x8 there, 24x8 here)" in message
+    assert "head.0.bias (16 there, 24 here)" in message
+    assert "head.3.weight (10x16 there, 10x24 here)" in message
+    assert "head.3.bias" not in message
 
 
 def test_as_many_numbers_in_another_shape_do_not_fit(start, first):
@@ -96,17 +96,17 @@ def test_as_many_numbers_in_another_shape_do_not_fit(start, first):
 
 
 def test_what_only_one_of_them_has_is_named(start):
-    _, _, said = start({"fuser": {"use": "add", "width": 8}})
-    assert "(only there)" in said
-    assert "(only here)" in said
-    assert "image_encoder" not in said.partition("did not fit")[2]
+    _, _, message = start({"fuser": {"use": "add", "width": 8}})
+    assert "(only there)" in message
+    assert "(only here)" in message
+    assert "image_encoder" not in message.partition("did not fit")[2]
 
 
 def test_many_misfits_are_counted(start):
-    _, _, said = start(
+    _, _, message = start(
         {"image_encoder.channels": [8, 12], "question_encoder.hidden": 16, "head.hidden": [24, 24]}
     )
-    listed = said.partition("did not fit: ")[2]
+    listed = message.partition("did not fit: ")[2]
     assert listed.count("(") == 8
     more = int(listed.rpartition(" and ")[2].removesuffix(" more"))
     assert more > 0
@@ -122,13 +122,13 @@ def test_many_misfits_are_counted(start):
 def test_other_words_and_answers_do_not_fit_whatever_the_shapes(start, first, changed, part, reason):
     words = json.loads(first.inputs_file.read_text())[changed]
     edit_inputs(first, **{changed: [*words[:-1], "zebra"]})
-    model, fresh, said = start()
+    model, fresh, message = start()
     weights, own = best(first), model.state_dict()
     theirs = {name for name in own if name.split(".")[0] == part}
     assert theirs
     assert differing({name: own[name] for name in theirs}, fresh) == set()
     assert differing({name: own[name] for name in own.keys() - theirs}, weights) == set()
-    assert said.count(f"({reason})") == len(theirs)
+    assert message.count(f"({reason})") == len(theirs)
     # Where they are asked for it is an error, where others are it is none.
     with pytest.raises(RunError) as caught:
         start({"train.init_parts": ["fuser", part]})
@@ -146,10 +146,12 @@ def test_words_and_answers_in_another_order_are_others(start, first):
 def test_a_part_that_is_asked_for_and_does_not_fit_is_an_error(start, first):
     with pytest.raises(RunError) as caught:
         start({"train.init_parts": ["image_encoder", "head"], "head.hidden": [24]})
-    said = str(caught.value)
-    assert said.startswith(f"train.init = {str(first.path)!r}: does not fit: head.0.bias (16 there, 24 here)")
-    assert "train.init_parts" in said.partition("24x8 here")[2]
-    assert "image_encoder." not in said
+    message = str(caught.value)
+    assert message.startswith(
+        f"train.init = {str(first.path)!r}: does not fit: head.0.bias (16 there, 24 here)"
+    )
+    assert "train.init_parts" in message.partition("24x8 here")[2]
+    assert "image_encoder." not in message
 
 
 def test_where_nothing_fits_it_is_an_error(start, first):

@@ -23,8 +23,8 @@ from hacore.train.flags import READ_EVERY
 
 
 def lines(folder, kind):
-    found = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
-    return [line for line in found if line["kind"] == kind]
+    records = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    return [line for line in records if line["kind"] == kind]
 
 
 @pytest.fixture
@@ -82,22 +82,26 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
     (torch.stack(answers).mean() + torch.stack(own).mean()).backward()
     assert bool(torch.stack(own).sum() > 0) == own_loss
 
-    found = {}
+    gradients = {}
     make = trainer.make_optimizer
 
     def spying(model, config):
         optimizer = make(model, config)
         optimizer.register_step_pre_hook(
-            lambda *_: found.update((name, p.grad.clone()) for name, p in model.named_parameters())
+            lambda *_: gradients.update((name, p.grad.clone()) for name, p in model.named_parameters())
         )
         return optimizer
 
     monkeypatch.setattr(trainer, "make_optimizer", spying)
     run(spec)
-    assert found
+    assert gradients
     for name, parameter in plain.named_parameters():
         torch.testing.assert_close(
-            found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+            gradients[name],
+            parameter.grad,
+            rtol=1e-3,
+            atol=1e-6,
+            msg=lambda text, name=name: f"{name}: {text}",
         )
 
 
@@ -180,15 +184,15 @@ def test_the_running_mean_is_judged_and_kept_as_the_best(make_spec, run, monkeyp
     monkeypatch.setattr(trainer, "evaluate", noted_evaluation)
     monkeypatch.setattr(torch.optim.AdamW, "step", noted_step)
     folder, _ = run(make_spec({"train.average": decay, "train.steps": steps, "eval.every_epochs": 10}))
-    (found,) = judged
+    (averaged,) = judged
     best, last = (load_tensors(path)[0] for path in (folder.best, folder.last))
     for name in weights[0]:
         mean = weights[0][name]
         for now in weights[1:steps]:  # a baseline is trained later
             mean = decay * mean + (1 - decay) * now[name]
-        torch.testing.assert_close(found[name], mean)
+        torch.testing.assert_close(averaged[name], mean)
         assert torch.equal(last[f"model.{name}"], weights[steps - 1][name])
-    for name, value in found.items():
+    for name, value in averaged.items():
         assert torch.equal(best[f"model.{name}"], value)
         assert torch.equal(last[f"average.module.{name}"], value)
     assert not torch.equal(best["model.head.0.weight"], last["model.head.0.weight"])

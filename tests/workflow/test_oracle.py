@@ -114,17 +114,17 @@ def test_other_runs_say_that_they_were_not_told(tiny, tmp_path):
 
 def test_training_tells_it_the_moved_cells(spec, tmp_path, monkeypatch):
     """The relevant cells follow the pixels of the objects through shifts and rotations."""
-    seen = []
+    augmented = []
     moved = trainer.augment
 
     def augment(batch, shift, rotation):
         batch = moved(batch, shift, rotation)
-        seen.append(batch)
+        augmented.append(batch)
         return batch
 
     monkeypatch.setattr(trainer, "augment", augment)
     hacore.run(spec, runs=tmp_path / "runs", device="cpu", report=False)
-    for batch in seen:
+    for batch in augmented:
         relevant_QN = batch.relevant_QN((75, 75)).reshape(-1, 75, 75)
         # Where the background is white, what is coloured is an object.
         coloured_IHW = batch.images.amin(1) < 0.75
@@ -157,11 +157,11 @@ def test_nobody_else_is_told(tiny, monkeypatch):
     dataset = hacore.open_dataset(spec.data)
     model = hacore.compose(spec, dataset.sizes())
     batch = make_batch(dataset.questions("val"), dataset.images("val"), np.arange(8))
-    told = []
-    monkeypatch.setattr(model.selector, "forward", lambda cells, question: told.append(question))
+    questions = []
+    monkeypatch.setattr(model.selector, "forward", lambda cells, question: questions.append(question))
     with evaluating(model), pytest.raises(AttributeError):
         predict(model, batch)
-    (question,) = told
+    (question,) = questions
     assert isinstance(question, Question)
     assert question.relevant_QN is None
     assert question.image_id_Q.tolist() == dataset.questions("val").image[:8].tolist()

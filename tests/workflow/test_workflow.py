@@ -1,6 +1,5 @@
 """The Python API: check, run, load, evaluate."""
 
-import copy
 import json
 import re
 from importlib.metadata import version
@@ -17,51 +16,41 @@ from hacore.machine.device import choose_device
 from hacore.machine.files import load_tensors
 from hacore.spec import dump_spec
 
-TABLE = {
-    "name": "api",
-    "seed": 1,
-    "data": {"use": "sort-of-clevr", "images": 40, "held_out": 6, "validation": 4},
-    "image_encoder": {"use": "small-cnn", "channels": [4, 6], "strides": [4]},
-    "question_encoder": {"use": "lstm", "embedding": 8, "hidden": 8},
-    "fuser": {"use": "multiply", "width": 8},
-    "selector": {"use": "l2-topk", "k": 6},
-    "aggregator": {"use": "rn", "width": 8},
-    "train": {"epochs": 2, "batch_images": 8, "threads": 1, "log_steps": 2},
-    "eval": {"baseline_steps": 3, "every_epochs": 1},
-}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def spec():
-    return hacore.resolve(TABLE)
+def table(small_table):
+    return small_table(
+        "api",
+        train={"epochs": 2, "batch_images": 8, "threads": 1, "log_steps": 2},
+        eval={"baseline_steps": 3, "every_epochs": 1},
+    )
 
 
 @pytest.fixture(scope="module")
-def made():
+def spec(table):
+    return hacore.resolve(table)
+
+
+@pytest.fixture(scope="module")
+def folders():
     """What ``created`` was told."""
     return []
 
 
 @pytest.fixture(scope="module")
-def finished(spec, made, tmp_path_factory):
+def finished(spec, folders, tmp_path_factory):
     """A run and its result."""
-    return hacore.run(spec, runs=tmp_path_factory.mktemp("runs"), device="cpu", created=made.append)
+    return hacore.run(spec, runs=tmp_path_factory.mktemp("runs"), device="cpu", created=folders.append)
 
 
 def test_check_counts_steps_questions_and_costs_without_training(spec):
-    found = hacore.check(spec)
-    assert found.questions == {"train": 600, "val": 80, "test": 120}
-    assert (found.steps_per_epoch, found.steps) == (4, 8)
-    assert 1 < found.words < 20
-    assert [row.stage for row in found.stages] == [
+    report = hacore.check(spec)
+    assert report.questions == {"train": 600, "val": 80, "test": 120}
+    assert (report.steps_per_epoch, report.steps) == (4, 8)
+    assert 1 < report.words < 20
+    assert [row.stage for row in report.stages] == [
         "image_encoder",
         "question_encoder",
         "fuser",
@@ -73,9 +62,9 @@ def test_check_counts_steps_questions_and_costs_without_training(spec):
     assert hacore.check(fewer).steps == 3
 
 
-def test_a_run_leaves_its_folder(spec, finished, made):
+def test_a_run_leaves_its_folder(spec, finished, folders):
     folder, result = finished
-    assert [it.path for it in made] == [folder.path]
+    assert [created.path for created in folders] == [folder.path]
     assert folder.spec_file.read_text() == dump_spec(spec)
     assert folder.spec() == spec
     environment = json.loads(folder.environment_file.read_text())
@@ -112,8 +101,8 @@ def test_the_result_says_what_was_measured_and_beside_what(spec, finished):
     assert result["training"]["steps"] == 8
     assert result["training"]["processes"] == result["training"]["threads"] == 1
     # 30 images with 20 questions each, twice; seconds are rounded.
-    seen = result["training"]["questions_per_second"] * result["training"]["seconds"]
-    assert seen == pytest.approx(1200, rel=0.06 / result["training"]["seconds"])
+    trained_questions = result["training"]["questions_per_second"] * result["training"]["seconds"]
+    assert trained_questions == pytest.approx(1200, rel=0.06 / result["training"]["seconds"])
     by_stage = result["multiply_adds_by_stage"]
     assert result["multiply_adds"] == sum(by_stage.values())
     # Where every question keeps as many cells, check counts the same but for the words of the question.
@@ -152,14 +141,14 @@ def test_a_loaded_run_answers_as_it_was_measured(spec, finished):
     assert trained.spec == spec
     assert trained.step == result["checkpoint"]["step"]
     questions, images = trained.dataset.questions("test"), trained.dataset.images("test")
-    predictions = [json.loads(line) for line in folder.predictions_file("test").read_text().splitlines()]
-    held = {line["id"]: line for line in predictions}
+    lines = folder.predictions_file("test").read_text().splitlines()
+    predictions = {line["id"]: line for line in map(json.loads, lines)}
     for row in (0, 55, 119):
         batch = make_batch(questions, images, np.array([row]))
         with torch.no_grad():
             output = trained.model(batch.images, batch.words_QT, batch.lengths_Q, batch.image_index_Q)
         answer = trained.dataset.answers[int(output.logits_QA.argmax())]
-        assert answer == held[int(questions.ids[row])]["prediction"]
+        assert answer == predictions[int(questions.ids[row])]["prediction"]
     scores = hacore.evaluate(trained.model, trained.dataset, "test", device=trained.device)
     assert scores.accuracy == pytest.approx(result["accuracy"])
 
@@ -182,7 +171,7 @@ def test_a_run_can_be_measured_again_on_any_split(finished):
 
 def test_a_split_that_the_data_does_not_have_stops_before_a_folder_is_made(spec, tmp_path):
     spec = attrs.evolve(spec, eval=attrs.evolve(spec.eval, split="dev"))
-    for action in (hacore.check, lambda it: hacore.run(it, runs=tmp_path, device="cpu")):
+    for action in (hacore.check, lambda given: hacore.run(given, runs=tmp_path, device="cpu")):
         with pytest.raises(HacoreError) as caught:
             action(spec)
         assert str(caught.value) == (
@@ -257,7 +246,7 @@ class Secret(Dataset):
 
 
 @pytest.fixture
-def secret(install, monkeypatch):
+def secret(table, install, monkeypatch):
     """A spec on a data set whose test answers are not public."""
     install(
         "fake_secret",
@@ -271,11 +260,12 @@ def secret(install, monkeypatch):
     import fake_secret_part
 
     monkeypatch.setattr(fake_secret_part, "Secret", Secret)
-    table = copy.deepcopy(TABLE)
-    table["data"] = {"use": "secret"}
-    table["image_encoder"] = {"use": "small-cnn", "channels": [4], "strides": [2]}
-    table["eval"] = {"baseline_steps": 2, "split": "train", "final_split": "test"}
-    return table
+    return {
+        **table,
+        "data": {"use": "secret"},
+        "image_encoder": {"use": "small-cnn", "channels": [4], "strides": [2]},
+        "eval": {"baseline_steps": 2, "split": "train", "final_split": "test"},
+    }
 
 
 def test_a_split_without_public_answers_is_predicted_and_submitted_but_not_scored(secret, tmp_path, cli):
@@ -295,6 +285,6 @@ def test_a_split_without_public_answers_is_predicted_and_submitted_but_not_score
 
 def test_a_split_without_public_answers_cannot_choose_the_checkpoint(secret, tmp_path):
     secret["eval"]["split"] = "test"
-    said = "eval.split: the answers of split 'test' are not public; splits with answers: train"
-    with pytest.raises(HacoreError, match=re.escape(said)):
+    problem = "eval.split: the answers of split 'test' are not public; splits with answers: train"
+    with pytest.raises(HacoreError, match=re.escape(problem)):
         hacore.run(hacore.resolve(secret), runs=tmp_path, device="cpu")

@@ -45,15 +45,15 @@ def test_every_store_that_a_sweep_names_is_made_once(write, cli):
     path = write(SWEEP)
     ran = cli("features", path, "--device", "cpu", "--json")
     assert ran.status == 0, ran
-    made = json.loads(ran.out)
-    assert [it["root"] for it in made] == ["stores/second", "stores/first"]
-    assert [it["description"]["channels"] for it in made] == [128, 64]
-    assert all(it["images"] == 35 for it in made)
-    for it in made:
-        assert FeatureStore.open(it["root"]).images("train")
-    said = cli("features", path, "--device", "cpu").out
-    assert said.count("encoded now: 0 images") == 2
-    assert "train on them: hacore sweep spec.toml" in said
+    stores = json.loads(ran.out)
+    assert [entry["root"] for entry in stores] == ["stores/second", "stores/first"]
+    assert [entry["description"]["channels"] for entry in stores] == [128, 64]
+    assert all(entry["images"] == 35 for entry in stores)
+    for entry in stores:
+        assert FeatureStore.open(entry["root"]).images("train")
+    output = cli("features", path, "--device", "cpu").out
+    assert output.count("encoded now: 0 images") == 2
+    assert "train on them: hacore sweep spec.toml" in output
     # The runs take them.
     ran = cli("sweep", path, "--device", "cpu", "--jobs", "1", "--set", "train.steps=2", "--seed", "1")
     assert ran.status == 0, ran

@@ -26,8 +26,8 @@ SPLITS = {"train": 24, "val": 6, "test": 5}
 
 def contents(root):
     """Every file by name; nothing hidden is left."""
-    assert not [it.name for it in root.iterdir() if it.name.startswith(".")]
-    return {it.name: it.read_bytes() for it in sorted(root.iterdir())}
+    assert not [path.name for path in root.iterdir() if path.name.startswith(".")]
+    return {path.name: path.read_bytes() for path in sorted(root.iterdir())}
 
 
 def fill(spec, root, **options):
@@ -47,18 +47,18 @@ def test_features_are_those_of_the_encoder(make_spec, whole):
         images = dataset.images(split)
         with torch.no_grad():
             wanted = model.image_encoder(torch.from_numpy(np.array(images))).features.numpy()
-        found = store.images(split)
-        assert len(found) == count
+        features = store.images(split)
+        assert len(features) == count
         # Batches of another size are added up in another order.
-        np.testing.assert_allclose(found[:], wanted, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(features[:], wanted, rtol=1e-4, atol=1e-5)
     assert len(list(whole.glob("train-*.npy"))) == 3
 
 
 def test_a_finished_store_is_left_alone(make_spec, whole, tmp_path):
     root = shutil.copytree(whole, tmp_path / "copy")
     before = contents(root)
-    made = fill(make_spec(), root)
-    assert (made.images, made.missing) == (0, [])
+    report = fill(make_spec(), root)
+    assert (report.images, report.missing) == (0, [])
     assert contents(root) == before
 
 
@@ -92,8 +92,8 @@ def test_killed_in_the_middle_of_a_shard(make_table, tmp_path):
     assert process.returncode == -signal.SIGKILL
     with pytest.raises(DataError, match="is not finished; resume with 'hacore features SPEC"):
         FeatureStore.open(root)
-    made = fill(resolved, root, batch_images=1, shard_bytes=make.SHARD_BYTES)
-    assert 0 < made.images < 300
+    report = fill(resolved, root, batch_images=1, shard_bytes=make.SHARD_BYTES)
+    assert 0 < report.images < 300
     assert contents(root) == contents(tmp_path / "uninterrupted")
 
 
@@ -103,16 +103,16 @@ def test_two_processes_make_what_one_makes(make_table, make_spec, whole, tmp_pat
     # The sizes of shards are those that the folder says.
     fill(make_spec(), root, batch_images=1, splits=["test"])
     workers = [run_command(spec, root, rank, 2) for rank in range(2)]
-    said = [worker.communicate()[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    outputs = [worker.communicate()[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
     fill(make_spec(), tmp_path / "one", batch_images=1)
     mine, other = contents(root), contents(tmp_path / "one")
-    described = [json.loads(it.pop("description.json")) for it in (mine, other)]
+    described = [json.loads(files.pop("description.json")) for files in (mine, other)]
     assert described[0] == described[1]
-    shards = [json.loads(it.pop("shards.json")) for it in (mine, other)]
+    shards = [json.loads(files.pop("shards.json")) for files in (mine, other)]
     assert shards[0] == shards[1]
     assert mine == other
-    assert any("process 1: train: " in it for it in said)
+    assert any("process 1: train: " in output for output in outputs)
 
 
 def test_splits_are_added_to_a_store(make_spec, whole, tmp_path):
@@ -121,18 +121,20 @@ def test_splits_are_added_to_a_store(make_spec, whole, tmp_path):
     assert FeatureStore.open(root).splits == ("val", "train")
     with pytest.raises(DataError, match="no features of split 'test', only of val, train; make them with"):
         FeatureStore.open(root).images("test")
-    made = fill(make_spec(), root)
-    assert made.images == SPLITS["test"]
+    report = fill(make_spec(), root)
+    assert report.images == SPLITS["test"]
     mine, other = FeatureStore.open(root), FeatureStore.open(whole)
-    assert [it for it in SPLITS if not np.array_equal(mine.images(it)[:], other.images(it)[:])] == []
+    assert [
+        split for split in SPLITS if not np.array_equal(mine.images(split)[:], other.images(split)[:])
+    ] == []
 
 
 def test_splits_with_the_same_images_share_their_features(make_spec, tmp_path, monkeypatch):
     dataset = hacore.open_dataset(make_spec().data)
-    held = {"train": dataset.images("train"), "val": dataset.images("val"), "test": dataset.images("val")}
-    monkeypatch.setattr(type(dataset), "images", lambda self, split: held[split])
-    made = fill(make_spec(), tmp_path / "shared")
-    assert made.images == SPLITS["train"] + SPLITS["val"]
+    images = {"train": dataset.images("train"), "val": dataset.images("val"), "test": dataset.images("val")}
+    monkeypatch.setattr(type(dataset), "images", lambda self, split: images[split])
+    report = fill(make_spec(), tmp_path / "shared")
+    assert report.images == SPLITS["train"] + SPLITS["val"]
     store = FeatureStore.open(tmp_path / "shared")
     assert store.images("val") is store.images("test")
 
@@ -218,7 +220,7 @@ def test_progress_counts_every_image_and_says_how_fast_it_goes(make_spec, tmp_pa
     calls = []
     fill(make_spec(), tmp_path / "store", progress=lambda *call: calls.append(call))
     assert {split: (done, total) for split, done, total, _ in calls} == {
-        it: (n, n) for it, n in SPLITS.items()
+        split: (n, n) for split, n in SPLITS.items()
     }
     assert all(re.fullmatch(r"[1-9][\d,]*\.\d images/s  \d:\d\d:\d\d left", state) for *_, state in calls)
     assert calls[-1][-1].endswith("  0:00:00 left")

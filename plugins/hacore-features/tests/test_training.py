@@ -70,13 +70,13 @@ def test_pooling_is_that_of_torch(make_spec):
     model = hacore.compose(spec, dataset.sizes()).eval()
     images = torch.from_numpy(np.array(dataset.images("val")))
     with torch.no_grad():
-        found = model.encode(images)
+        cells = model.encode(images)
         whole = model.image_encoder(images)
     grid = whole.features.transpose(1, 2).reshape(6, 128, 10, 10)
     wanted = torch.nn.AdaptiveAvgPool2d((3, 4))(grid).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(found.features, wanted)
-    assert found.grid == (3, 4)
-    assert found.positions.shape == (12, 2)
+    torch.testing.assert_close(cells.features, wanted)
+    assert cells.grid == (3, 4)
+    assert cells.positions.shape == (12, 2)
 
 
 def test_a_pool_larger_than_the_grid(make_spec):
@@ -111,7 +111,7 @@ def test_a_run_on_features_gives_what_a_run_on_images_gives(make_spec, tmp_path)
 
 def interrupted(spec, runs, monkeypatch, step):
     """The folder of a run that Ctrl-C stopped in a step."""
-    batch, count, made = trainer.make_batch, iter(range(1, 1000)), []
+    batch, count, folders = trainer.make_batch, iter(range(1, 1000)), []
 
     def make(*arguments):
         if next(count) == step:
@@ -120,9 +120,9 @@ def interrupted(spec, runs, monkeypatch, step):
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "make_batch", make)
-        _, result = run_spec(spec, runs=runs, device="cpu", created=made.append)
+        _, result = run_spec(spec, runs=runs, device="cpu", created=folders.append)
     assert result is None
-    return made[0]
+    return folders[0]
 
 
 @pytest.mark.parametrize("step", [1, 5])
@@ -145,8 +145,8 @@ def test_a_run_is_not_continued_on_other_features(make_spec, whole, tmp_path, mo
 
 
 def test_data_that_are_a_part_of_the_store_will_do(make_spec, whole):
-    found = hacore.check(make_spec(stored({"data.images": 34}, whole)))
-    assert found.questions["train"] == 23 * 20
+    report = hacore.check(make_spec(stored({"data.images": 34}, whole)))
+    assert report.questions["train"] == 23 * 20
     assert FeatureStore.open(whole).images("train").shape[0] == 24
 
 
@@ -176,7 +176,7 @@ def test_a_store_of_something_else_is_refused(make_spec, whole, weights, other):
         hacore.check(make_spec(stored(changes, whole)))
     text = str(caught.value)
     assert text.startswith(f"{whole}: is a feature store of something else: ")
-    assert all(it in text for it in words), text
+    assert all(word in text for word in words), text
     with pytest.raises(DataError, match="is a feature store of something else"):
         make_features(make_spec(changes), whole, device="cpu", dtype="float32")
 
@@ -196,8 +196,8 @@ def test_options_that_change_no_weight_are_found_by_their_features(make_spec, wh
 
 def test_the_same_weights_from_another_file_are_the_same(make_spec, whole, weights, tmp_path):
     path = shutil.copy(weights(0), tmp_path / "moved.pth")
-    found = hacore.check(make_spec(stored({"image_encoder.weights": str(path)}, whole)))
-    assert found.features.startswith("10x10 cells of 128 channels, float32, 2 MB in ")
+    report = hacore.check(make_spec(stored({"image_encoder.weights": str(path)}, whole)))
+    assert report.features.startswith("10x10 cells of 128 channels, float32, 2 MB in ")
 
 
 @pytest.mark.parametrize("name", ["description.json", "shards.json"])
@@ -214,7 +214,7 @@ def test_a_damaged_description_is_named(make_spec, whole, tmp_path, name, text):
 def test_moved_images_and_features_do_not_go_together(make_spec, whole):
     with pytest.raises(SpecError) as caught:
         make_spec(stored({"train.shift": 4, "train.rotation": 0.1}, whole))
-    assert [it.where for it in caught.value.problems] == ["train.shift", "train.rotation"]
+    assert [problem.where for problem in caught.value.problems] == ["train.shift", "train.rotation"]
     make_spec({"train.shift": 4, "features.pool": [4, 4]})
 
 
@@ -231,6 +231,6 @@ def test_features_stay_where_they_are_on_the_cpu(whole):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_features_are_kept_in_the_memory_of_a_gpu(whole):
     images = FeatureStore.open(whole).images("train")
-    held = resident(images, torch.device("cuda"))
-    assert held.dtype == torch.float32
-    assert np.array_equal(held.cpu().numpy(), images[:])
+    tensor = resident(images, torch.device("cuda"))
+    assert tensor.dtype == torch.float32
+    assert np.array_equal(tensor.cpu().numpy(), images[:])

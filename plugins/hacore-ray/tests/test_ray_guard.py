@@ -122,8 +122,8 @@ def test_a_machine_without_the_sweep_folder_is_named(tmp_path):
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs" / "small.toml").write_text("k = 4\n")
     assert trainer.unfit(task("k = 4\n")) == ""
-    said = trainer.unfit(task("k = 5\n"))
-    assert said.startswith(f"{tmp_path}/specs/small.toml is not there, or another, on ")
-    assert said.endswith("must be on a file system that all machines share, by one path")
+    problem = trainer.unfit(task("k = 5\n"))
+    assert problem.startswith(f"{tmp_path}/specs/small.toml is not there, or another, on ")
+    assert problem.endswith("must be on a file system that all machines share, by one path")
     (tmp_path / "specs" / "small.toml").unlink()
-    assert trainer.unfit(task("k = 4\n")) == said
+    assert trainer.unfit(task("k = 4\n")) == problem

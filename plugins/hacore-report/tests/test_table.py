@@ -202,7 +202,7 @@ def test_folders_that_hold_runs_and_sweeps(write_run, tmp_path):
 
 def test_names_that_no_run_has(write_run):
     runs = read_runs([write_run()])
-    for asked, said in [
+    for asked, message in [
         ({"rows": ["selector.kk"]}, "no run has a value 'selector.kk'; did you mean 'selector.k'?; keys are"),
         ({"rows": ["selector.k"], "columns": ["selector.k"]}, "'selector.k' is given for both rows and col"),
         ({"values": ["accurac"]}, "no run has a value 'accurac'; did you mean 'accuracy'?; values are the"),
@@ -210,7 +210,7 @@ def test_names_that_no_run_has(write_run):
     ]:
         with pytest.raises(HacoreError) as error:
             tabulate(runs, **asked)
-        assert str(error.value).startswith(said)
+        assert str(error.value).startswith(message)
     with pytest.raises(HacoreError, match=r"^no run has selector\.k = 3; selector\.k has 10$"):
         runs.where([("selector.k", 3)])
 
