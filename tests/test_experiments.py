@@ -84,11 +84,11 @@ def single_runs():
         if path not in SWEEPS:
             yield pytest.param(path, None, id=named(path))
             continue
-        seen = []
-        for number, it in enumerate(load_sweep(path).combinations):
-            if it.values not in seen:
-                seen.append(it.values)
-                yield pytest.param(path, number, id=f"{named(path)}: {it.spec.name}")
+        known = []
+        for number, combination in enumerate(load_sweep(path).combinations):
+            if combination.values not in known:
+                known.append(combination.values)
+                yield pytest.param(path, number, id=f"{named(path)}: {combination.spec.name}")
 
 
 def trained_runs():
@@ -129,11 +129,11 @@ def test_run_folders_of_two_specs_have_two_names():
 @pytest.fixture(scope="session")
 def clevr(tmp_path_factory):
     """Makes a small CLEVR of 40 training and 5 test images of a size, once."""
-    made = {}
+    folders = {}
 
     def make(size):
-        if size not in made:
-            made[size] = tmp_path_factory.mktemp("clevr") / f"{size[0]}x{size[1]}"
+        if size not in folders:
+            folders[size] = tmp_path_factory.mktemp("clevr") / f"{size[0]}x{size[1]}"
             config = GenerateConfig(
                 images=50,
                 val_images=5,
@@ -141,11 +141,11 @@ def clevr(tmp_path_factory):
                 questions_per_image=4,
                 size=size,
                 packed=True,
-                output=str(made[size]),
+                output=str(folders[size]),
                 device="cpu",
             )
             assert not generate(config, Silent()).problems
-        return made[size]
+        return folders[size]
 
     return make
 
@@ -211,8 +211,8 @@ def asked(spec):
     if not spec.data.use.startswith("vqa"):
         return {"clevr": 20, "sort-of-clevr": 100}[spec.data.use]
     name = {"vqa-v2": "v2_OpenEnded_mscoco_val2014", "vqa-cp-v2": "vqacp_v2_test"}[spec.data.use]
-    held = json.loads(Path(spec.data.options.root, f"{name}_questions.json").read_text(encoding="utf-8"))
-    return len(held["questions"] if isinstance(held, dict) else held)
+    official = json.loads(Path(spec.data.options.root, f"{name}_questions.json").read_text(encoding="utf-8"))
+    return len(official["questions"] if isinstance(official, dict) else official)
 
 
 @each_run
@@ -222,9 +222,9 @@ def test_a_spec_composes_at_its_own_size(path, number, small):
         # Without the weights, which the test does not have; only one combination with all layers.
         depth = () if number in (None, 0) else ("image_encoder.depth=18",)
         spec = changed(spec, ["image_encoder.weights=none", "features.root=none", *depth])
-    found = check(spec)
-    assert sum(stage.multiply_adds for stage in found.stages) > 10_000
-    assert found.questions[spec.eval.final_split] == asked(spec)
+    report = check(spec)
+    assert sum(stage.multiply_adds for stage in report.stages) > 10_000
+    assert report.questions[spec.eval.final_split] == asked(spec)
 
 
 @each_trained
@@ -286,13 +286,13 @@ def test_sweeps_are_han_rn_but_for_what_they_vary(name):
     of, about = SWEPT[name]
     base = sections(load_spec(EXPERIMENTS / f"{of}.toml"))
     combinations = load_sweep(EXPERIMENTS / f"{name}.toml").combinations
-    found = set()
-    for it in combinations:
-        spec = sections(it.spec)
+    different = set()
+    for combination in combinations:
+        spec = sections(combination.spec)
         spec["train"]["epochs"] = base["train"]["epochs"]
-        found |= {key for key in base | spec if base.get(key) != spec.get(key)}
+        different |= {key for key in base | spec if base.get(key) != spec.get(key)}
         data = {key for key, value in base["data"].items() if spec["data"][key] != value}
         assert data <= {"use", "root", "images"}
-    seeds = {it.seed for it in combinations}
-    assert found == {"name"} | ({"seed"} if len(seeds) > 1 else set()) | about
+    seeds = {combination.seed for combination in combinations}
+    assert different == {"name"} | ({"seed"} if len(seeds) > 1 else set()) | about
     assert len(seeds) == (1 if name == "clevr/small/k" else 3)

@@ -40,7 +40,7 @@ def draw(trained: Trained, split: str, rows: Ints, *, columns: int, side: int) -
     batch = make_batch(asked, trained.dataset.images(split), rows).to(trained.device)
     with evaluating(trained.model):
         output = predict(trained.model, batch, trained.precision)
-    bright_Q = [seen.brightness for seen in read_output(output, trained.dataset.answers, 1)]
+    bright_Q = [reading.brightness for reading in read_output(output, trained.dataset.answers, 1)]
     score_Q = trained.dataset.score(output.logits_QA, batch).tolist()
     chosen_Q = output.logits_QA.argmax(-1).tolist()
 
