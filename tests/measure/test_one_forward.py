@@ -22,6 +22,7 @@ import hacore
 from hacore.features.store import FeatureStore
 from hacore.measure.predict import likeliest
 from hacore.measure.reading import question_text
+from hacore.runs.trained import Trained
 
 TABLE = {
     "name": "one",
@@ -41,7 +42,7 @@ TABLE = {
 class Run:
     """A finished run with what it recorded of the split test."""
 
-    trained: hacore.Trained
+    trained: Trained
     records: list
     page: str
 
