@@ -201,7 +201,7 @@ def damaged(cli, spec, flags, tmp_path):
     def run(damage):
         flag = ["--set", f"data.root={tmp_path / 'data'}"]
         assert cli("check", spec, *flags, *flag).status == 0
-        (folder,) = (tmp_path / "data").iterdir()
+        (folder,) = (tmp_path / "data").glob("[!.]*")
         damage(folder)
         message = cli("run", spec, *flags, *flag).error
         assert message.endswith(f"; delete the folder {folder} and run again to generate it anew")
@@ -347,5 +347,5 @@ def test_a_disk_without_room_for_the_data(cli, spec, flags, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "cannot write the generated data (File too large); it takes 1 MB: make room, or" in outcome.error
-    assert list((tmp_path / "data").iterdir()) == []
+    assert list((tmp_path / "data").glob("[!.]*")) == []
     assert not (tmp_path / "runs").exists()

@@ -1,6 +1,5 @@
 """Observers, and how they are chosen. What they are told: tests/train/test_observing.py."""
 
-import importlib
 import json
 import tomllib
 
@@ -133,9 +132,7 @@ def test_observers_are_listed_with_their_options(cli, noting):
 
 
 def test_a_stopped_run_says_how_its_log_goes_on(noting, cli, monkeypatch, tmp_path):
-    # The package has a function of the module's name.
-    module = importlib.import_module("hacore.workflow.run")
-    monkeypatch.setattr(module, "run", lambda *_, **__: (RunFolder(tmp_path / "a run"), None))
+    monkeypatch.setattr("hacore.workflow.run", lambda *_, **__: (RunFolder(tmp_path / "a run"), None))
     words = ("--log", "noting", "--log-with", "noting.word=my words")
     assert cli("run", "experiments/han_rn.toml", *words).error == (
         f"stopped before the end; resume with: hacore run --resume '{tmp_path}/a run' --log noting "

@@ -141,11 +141,11 @@ def test_a_sweep_is_listed_and_is_no_single_run(outcomes):
 
 
 def test_an_unknown_command_suggests_the_nearest(outcomes):
-    assert outcomes["chek"][2].endswith(
-        "Error: no command 'chek'; did you mean 'check'?; "
-        "commands: run, eval, ask, sweep, check, features, plugins, needs, data, score, new, export, plot, "
-        "report, serve, table\n"
-    )
+    (line,) = [line for line in outcomes["chek"][2].splitlines() if line.startswith("Error: ")]
+    assert "'chek'" in line
+    assert "did you mean 'check'?" in line
+    listed = line.partition("commands: ")[2].split(", ")
+    assert {"run", "sweep", "features", "report", "table"} <= set(listed)
 
 
 def test_every_help_text_has_examples_that_name_the_command(outcomes):

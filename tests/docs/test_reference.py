@@ -178,7 +178,7 @@ def documented(file):
 def test_files_of_the_sweep_folder_are_documented(tmp_path):
     sweep = load_sweep(ROOT / "experiments" / "tables" / "table1.toml")
     folder = SweepFolder(tmp_path)
-    folder.write(sweep, folder.found(sweep)[0])
+    folder.write(sweep, folder.outcomes_of(sweep)[0])
     page = (DOCS / "sweeps.md").read_text(encoding="utf-8")
     for path in tmp_path.iterdir():
         assert f"| `{path.name}` |" in page
