@@ -4,6 +4,7 @@ import copy
 import importlib
 import logging
 import os
+import re
 import sys
 
 import attrs
@@ -116,6 +117,23 @@ def cli(capsys):
 
     yield run
     logger.handlers, logger.level, logger.propagate = before
+
+
+@pytest.fixture(scope="session")
+def names():
+    """names(text, *parts): the text is one line in which these parts occur as words, in this order."""
+
+    def check(text, *parts):
+        __tracebackhide__ = True
+        assert "\n" not in text, text
+        rest = text
+        for part in parts:
+            match = re.search(rf"(?:\b|(?=\W)){re.escape(part)}(?:\b|(?<=\W))", rest)
+            if match is None:
+                pytest.fail(f"{part!r} is missing from {rest!r}, in {text!r}")
+            rest = rest[match.end() :]
+
+    return check
 
 
 @pytest.fixture

@@ -181,73 +181,54 @@ def toml(value):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "parts"),
     [
-        ("selector.k = 4", "sweep.selector.k: found 4; must be a list of values, as in selector.k = [4]"),
-        ("selector.k = []", "sweep.selector.k: the list is empty; give at least one value"),
-        ("selector.k = [4, 2, 4]", "sweep.selector.k: found 4 twice"),
-        ("selector.k = [0]", "sweep.selector.k: 0 is out of range; it must be at least 1"),
-        ("selector.k = [4, 1.5]", "sweep.selector.k: found 1.5; must be an integer"),
-        (
-            "selector.kk = [4]",
-            "sweep.selector.kk: unknown key; did you mean 'k'?; allowed here: k, share, sharp, label, way, "
-            "depth, sizes, span, limit",
-        ),
-        (
-            "selektor.k = [4]",
-            "sweep.selektor.k: unknown key; did you mean 'selector'?; allowed here: mode, seeds, data, "
-            "image_encoder, question_encoder, fuser, selector, aggregator, features, head, train, eval",
-        ),
-        ("seed = [1]", "sweep.seed: give the seeds as seeds = [0, 1, 2]"),
-        ("name = ['a']", "sweep.name: each run is named after its values; leave it out"),
-        ("mode = 'random'", "sweep.mode: found \"random\"; must be 'grid' or 'zip'"),
-        (
-            "seeds = 3",
-            "sweep.seeds: found 3; must be a list of integers from 0 to 2^63 - 1, as in seeds = [0, 1, 2]",
-        ),
-        (
-            "seeds = [0, true]",
-            "sweep.seeds: found [0, true]; must be a list of integers from 0 to 2^63 - 1, "
-            "as in seeds = [0, 1, 2]",
-        ),
-        ("seeds = [1, 1]", "sweep.seeds: found [1, 1]; give each seed once"),
-        ("train.lr = [nan]", "sweep.train.lr: nan is out of range; it must be finite"),
-        (
-            'selector = [{ use = "it", k = 0 }]',
-            "sweep.selector.k: 0 is out of range; it must be at least 1",
-        ),
-        (
-            'selector = [{ use = "it" }]\n"selector.k" = [4]',
-            "sweep.selector.k: is part of 'selector', which has its own list; put the option into its tables",
-        ),
-        (
-            'selector.use = ["itt"]',
-            "sweep.selector.use: unknown selector 'itt'; did you mean 'it'?; installed: it",
-        ),
+        ("selector.k = 4", ["selector.k", "4", "list of values", "selector.k = [4]"]),
+        ("selector.k = []", ["selector.k", "empty", "at least one value"]),
+        ("selector.k = [4, 2, 4]", ["selector.k", "4 twice"]),
+        ("selector.k = [0]", ["selector.k", "0", "at least 1"]),
+        ("selector.k = [4, 1.5]", ["selector.k", "1.5", "integer"]),
+        ("selector.kk = [4]", ["selector.kk", "unknown", "'k'", "k, share, sharp, label"]),
+        ("selektor.k = [4]", ["selektor.k", "unknown", "'selector'", "mode, seeds, data, image_encoder"]),
+        ("seed = [1]", ["seed", "seeds = [0, 1, 2]"]),
+        ("name = ['a']", ["name", "leave it out"]),
+        ("mode = 'random'", ["mode", '"random"', "'grid' or 'zip'"]),
+        ("seeds = 3", ["seeds", "3", "list of integers from 0 to 2^63 - 1", "seeds = [0, 1, 2]"]),
+        ("seeds = [0, true]", ["seeds", "[0, true]", "integers from 0 to 2^63 - 1", "seeds = [0, 1, 2]"]),
+        ("seeds = [1, 1]", ["seeds", "[1, 1]", "once"]),
+        ("train.lr = [nan]", ["train.lr", "nan", "finite"]),
+        ('selector = [{ use = "it", k = 0 }]', ["selector.k", "0", "at least 1"]),
+        ('selector = [{ use = "it" }]\n"selector.k" = [4]', ["selector.k", "'selector'", "into its tables"]),
+        ('selector.use = ["itt"]', ["selector.use", "selector 'itt'", "'it'", "installed: it"]),
     ],
 )
-def test_what_is_wrong_with_a_line(problems, line, message):
+def test_what_is_wrong_with_a_line(problems, names, line, parts):
     (problem,) = problems(f"[sweep]\n{line}")
-    assert problem == f"spec.toml:{23 + line.count(chr(10))}: {message}"
+    names(problem, f"spec.toml:{23 + line.count(chr(10))}: sweep.{parts[0]}", *parts[1:])
 
 
-def test_what_is_wrong_with_a_sweep(problems):
-    empty = "is empty; give lists of values, as in selector.k = [4, 8], or seeds = [0, 1, 2]"
-    assert problems("[sweep]") == [f"spec.toml:22: sweep: {empty}"]
-    assert problems("[[sweep]]\nselector.k = [4]\n[[sweep]]") == [f"spec.toml:24: sweep[2]: {empty}"]
-    assert problems('[sweep]\nmode = "zip"\nselector.k = [1, 2]\ntrain.lr = [1]') == [
-        "spec.toml:23: sweep.mode: zip takes lists of one length; selector.k has 2, train.lr has 1"
-    ]
-    assert problems("", "sweep=3") == [
-        "--set sweep=3: found 3; must be a table of lists, as in selector.k = [4, 8]"
-    ]
-    assert problems("", "sweep=[]") == [
-        "--set sweep=[]: found an empty list; give a table of lists, as in selector.k = [4, 8]"
-    ]
-    assert problems("") == [
-        "spec.toml: sweep: missing; add a table [sweep] with lists of values, as in selector.k = [4, 8], "
-        "or use 'hacore run'"
-    ]
+@pytest.mark.parametrize(
+    ("text", "overrides", "parts"),
+    [
+        ("[sweep]", [], ["spec.toml:22: sweep:", "empty", "selector.k = [4, 8]", "seeds = [0, 1, 2]"]),
+        (
+            "[[sweep]]\nselector.k = [4]\n[[sweep]]",
+            [],
+            ["spec.toml:24: sweep[2]:", "empty", "selector.k = [4, 8]", "seeds = [0, 1, 2]"],
+        ),
+        (
+            '[sweep]\nmode = "zip"\nselector.k = [1, 2]\ntrain.lr = [1]',
+            [],
+            ["spec.toml:23: sweep.mode:", "zip", "one length", "selector.k has 2", "train.lr has 1"],
+        ),
+        ("", ["sweep=3"], ["--set sweep=3:", "3", "table of lists", "selector.k = [4, 8]"]),
+        ("", ["sweep=[]"], ["--set sweep=[]:", "empty", "table of lists", "selector.k = [4, 8]"]),
+        ("", [], ["spec.toml: sweep:", "missing", "[sweep]", "selector.k = [4, 8]", "'hacore run'"]),
+    ],
+)
+def test_what_is_wrong_with_a_sweep(problems, names, text, overrides, parts):
+    (problem,) = problems(text, *overrides)
+    names(problem, *parts)
 
 
 def test_a_wrong_list_does_not_hide_what_else_is_wrong(problems, write, kit, good):
@@ -288,44 +269,32 @@ def test_every_problem_is_told_once_and_at_its_place(problems):
     assert not any("; with " in line for line in listed)
 
 
-def test_values_that_do_not_go_together_are_named(problems):
-    assert problems("[sweep]\nselector.k = [4, 20, 30]\nselector.limit = [25, 10]\ntrain.lr = [1, 2]") == [
-        "spec.toml:23: sweep.selector.k: limit = 10 is less than k = 20; raise limit; "
-        "with selector.k = 20, selector.limit = 10",
-        "spec.toml:23: sweep.selector.k: limit = 25 is less than k = 30; raise limit; "
-        "with selector.k = 30, selector.limit = 25",
-        "spec.toml:23: sweep.selector.k: limit = 10 is less than k = 30; raise limit; "
-        "with selector.k = 30, selector.limit = 10",
-    ]
+def test_values_that_do_not_go_together_are_named(problems, names):
+    listed = problems("[sweep]\nselector.k = [4, 20, 30]\nselector.limit = [25, 10]\ntrain.lr = [1, 2]")
+    for problem, (limit, k) in zip(listed, [(10, 20), (25, 30), (10, 30)], strict=True):
+        names(problem, "spec.toml:23: sweep.selector.k", f"limit = {limit}", f"k = {k}", "raise limit")
+        names(problem, f"selector.k = {k}", f"selector.limit = {limit}")
 
 
-def test_a_value_that_makes_the_spec_itself_wrong_is_named(problems):
-    assert problems("[sweep]\nselector.k = [4, 20]", more="limit = 10") == [
-        "spec.toml:23: sweep.selector.k: limit = 10 is less than k = 20; raise limit"
-    ]
+def test_a_value_that_makes_the_spec_itself_wrong_is_named(problems, names):
+    (problem,) = problems("[sweep]\nselector.k = [4, 20]", more="limit = 10")
+    names(problem, "spec.toml:23: sweep.selector.k", "limit = 10", "k = 20", "raise limit")
 
 
-def test_the_same_run_twice_is_an_error(problems, sweep):
+def test_the_same_run_twice_is_an_error(problems, names, sweep):
     text = "[[sweep]]\nselector.k = [4, 8]\n[[sweep]]\nseeds = [0]\nselector.way = ['near']"
-    assert problems(text) == [
-        'spec.toml:24: sweep[2]: selector.way = "near" is the same run as selector.k = 8 of sweep[1]; '
-        "leave one of them out"
-    ]
+    (problem,) = problems(text)
+    names(problem, "spec.toml:24: sweep[2]", 'selector.way = "near"', "selector.k = 8", "sweep[1]", "leave")
     assert len(sweep(text.replace("[0]", "[1]")).combinations) == 3
     (problem,) = problems('[sweep]\nmode = "zip"\nselector.k = [4, 4]')
-    assert problem.startswith(
-        "spec.toml:22: sweep: selector.k = 4 is the same run as selector.k = 4 of sweep;"
-    )
+    names(problem, "spec.toml:22: sweep", "selector.k = 4", "selector.k = 4 of sweep")
 
 
-def test_a_sweep_is_no_single_run(write, kit):
+def test_a_sweep_is_no_single_run(write, kit, names):
     path = write("[sweep]\nselector.k = [4]\n")
     with pytest.raises(HacoreError) as error:
         load_spec(path)
-    assert str(error.value) == (
-        "spec.toml:21: sweep: the spec is a sweep, which is many runs; 'hacore sweep' lists (--dry-run) and "
-        "runs them, --set sweep=none leaves the sweep out"
-    )
+    names(str(error.value), "spec.toml:21: sweep", "many runs", "'hacore sweep'", "--set sweep=none")
     assert load_spec(path, ["sweep=none"]).selector.options.k == 8
 
 
