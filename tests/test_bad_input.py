@@ -118,9 +118,7 @@ def test_an_encoder_that_is_too_deep_for_the_images(check_error, names):
 
 def test_data_options_that_make_no_sense(check_error, names):
     message = check_error("", "", "--set", "data.held_out=35")
-    names(
-        message, "spec.toml:", "data", "images = 40", "held_out = 35", "validation = 5", "more than their sum"
-    )
+    names(message, "spec.toml:", "data", "images = 40", "held_out = 35", "validation = 5", "more than")
 
 
 def test_a_split_that_does_not_exist(cli, check_error, names, spec, flags, tmp_path):
@@ -243,7 +241,7 @@ def test_a_split_that_the_data_do_not_have(cli, names, ran):
 
 def test_a_damaged_spec_in_the_run_folder(cli, names, ran):
     (ran / "spec.toml").write_text("name = ")
-    names(cli("eval", "run").error, "run/spec.toml:", "TOML", "line 1")
+    names(cli("eval", "run").error, "run/spec.toml:", "TOML", "end of document")
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_keeping_fewer_cells_costs_less(cli, small):
     assert 3 * few["aggregator"] < many["aggregator"] < 4 * few["aggregator"]
 
 
-def test_check_counts_every_combination_of_a_sweep(cli, small):
+def test_check_counts_every_combination_of_a_sweep(cli, names, small):
     one = json.loads(cli("check", small, "--set", "selector={use='l2-topk', k=4}", "--json").out)
     sweep = "\n[sweep]\nseeds = [0, 1]\nselector = [{ use = 'all-cells' }, { use = 'l2-topk', k = 4 }]\n"
     small.write_text(SMALL + sweep)
@@ -122,11 +122,9 @@ def test_check_counts_every_combination_of_a_sweep(cli, small):
     }
     assert cli("check", small).out.splitlines()[0] == f"{small} is valid: 4 runs"
     small.write_text(SMALL + sweep.replace("k = 4", "k = 26"))
-    assert cli("check", small).error.startswith("selector = l2-topk (k = 26): ")
+    names(cli("check", small).error, "selector = l2-topk (k = 26)", "25 cells")
     small.write_text(SMALL + sweep.replace("k = 4", "k = 0"))
-    assert (
-        cli("check", small).error == f"{small}:14: sweep.selector.k: 0 is out of range; it must be at least 1"
-    )
+    names(cli("check", small).error, f"{small}:14: sweep.selector.k", "0", "at least 1")
 
 
 def test_plugins_lists_what_is_installed(cli):
@@ -192,29 +190,25 @@ def test_plugins_of_a_component_without_options(cli):
     assert json.loads(cli("plugins", "selector", "all-cells", "--json").out)["options"] == []
 
 
-def test_plugins_tells_of_broken_ones_and_shows_the_others(cli, install):
+def test_plugins_tells_of_broken_ones_and_shows_the_others(cli, names, install):
     install("fake_broken", "raise RuntimeError('no luck')")
     ran = cli("plugins", "selector")
-    problem = "plugin 'fake-broken' of fake-broken does not load: RuntimeError: no luck"
     assert ran.status == 0
-    assert ran.err == f"hacore: {problem}\n"
+    (line,) = ran.err.splitlines()
+    names(line, "hacore:", "plugin 'fake-broken'", "does not load", "RuntimeError: no luck")
     assert "l2-topk" in ran.out
     ran = cli("plugins", "--json")
-    assert json.loads(ran.out)["problems"] == [problem]
+    assert json.loads(ran.out)["problems"] == [line.removeprefix("hacore: ")]
 
 
-def test_plugins_that_are_not_there(cli):
-    assert cli("plugins", "selector", "l3-topk").error.startswith(
-        "unknown selector 'l3-topk'; did you mean 'l2-topk'?; installed: "
-    )
+def test_plugins_that_are_not_there(cli, names):
+    names(cli("plugins", "selector", "l3-topk").error, "selector 'l3-topk'", "'l2-topk'", "installed:")
     ran = cli("plugins", "selectr")
     assert (ran.status, ran.out) == (2, "")
-    assert ran.err.endswith(
-        f"Error: no kind 'selectr'; did you mean 'selector'?; kinds: {', '.join(KINDS)}\n"
-    )
+    names(ran.err.splitlines()[-1], "'selectr'", "'selector'", ", ".join(KINDS))
 
 
-def test_needs_lists_packages(cli, small, uninstall):
+def test_needs_lists_packages(cli, names, small, uninstall):
     uninstall("hacore-lstm")
     expected = [
         ("hacore", True),
@@ -232,10 +226,8 @@ def test_needs_lists_packages(cli, small, uninstall):
     assert json.loads(cli("needs", small, "--json").out) == [
         {"package": package, "installed": installed} for package, installed in expected
     ]
-    assert cli("check", small).error == (
-        f"{small}:5: question_encoder.use: question encoder 'lstm' is not installed; "
-        "run 'pip install hacore-lstm'"
-    )
+    message = cli("check", small).error
+    names(message, f"{small}:5: question_encoder.use", "'lstm'", "'pip install hacore-lstm'")
 
 
 def test_new_writes_a_plugin(cli, tmp_path):

@@ -31,7 +31,7 @@ def test_a_file_is_replaced_whole(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, names, monkeypatch):
     path = tmp_path / "file.txt"
     write_whole(path, b"old")
 
@@ -41,9 +41,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RunError) as error:
         write_whole(path, b"new")
-    assert str(error.value) == (
-        f"{path}: cannot be written: No space left on device; make room or give another folder with --runs"
-    )
+    names(str(error.value), f"{path}:", "cannot be written", "No space left on device", "make room", "--runs")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -65,27 +63,23 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
 def test_a_file_in_place_of_a_folder(tmp_path):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(
-        RunError, match=r"runs.result\.json: cannot be written: (Not a directory|File exists); "
+        RunError, match=r"runs.result\.json: cannot be written.*(Not a directory|File exists)"
     ):
         write_whole(tmp_path / "runs" / "result.json", b"{}")
 
 
-def test_json(tmp_path):
+def test_json(tmp_path, names):
     path = tmp_path / "a.json"
     write_json(path, {"accuracy": 0.1, "word": "é"})
     assert path.read_text(encoding="utf-8") == '{\n  "accuracy": 0.1,\n  "word": "é"\n}\n'
     assert read_json(path, "run again") == {"accuracy": 0.1, "word": "é"}
-    for content, problem in [
-        (b"{", "cannot be read as JSON: Expecting property name"),
-        (b"\xff", "cannot be read as JSON: 'utf-8' codec"),
-    ]:
+    for content, problem in [(b"{", "Expecting property name"), (b"\xff", "'utf-8' codec")]:
         path.write_bytes(content)
         with pytest.raises(RunError) as error:
             read_json(path, "run again")
-        assert str(error.value).startswith(f"{path}: {problem}")
-        assert str(error.value).endswith("; run again")
+        names(str(error.value), f"{path}:", "JSON", problem, "run again")
     path.unlink()
-    with pytest.raises(RunError, match=r"a\.json: missing; run again$"):
+    with pytest.raises(RunError, match=r"a\.json: missing.*run again"):
         read_json(path, "run again")
 
 
@@ -113,7 +107,7 @@ def test_tensors_that_share_memory_are_saved(tmp_path):
     assert torch.equal(tensors["c"], x[1:])
 
 
-def test_every_flipped_byte_is_found(saved):
+def test_every_flipped_byte_is_found(saved, names):
     whole = saved.read_bytes()
     rng = random.Random(0)
     header = 8 + int.from_bytes(whole[:8], "little")
@@ -126,8 +120,7 @@ def test_every_flipped_byte_is_found(saved):
         saved.write_bytes(damaged)
         with pytest.raises(RunError) as error:
             load_tensors(saved)
-        assert str(error.value).startswith(f"{saved}: ")
-        assert "\n" not in str(error.value)
+        names(str(error.value), f"{saved}:")
 
 
 def _same_header(whole, damaged, header):
@@ -138,31 +131,23 @@ def _same_header(whole, damaged, header):
         return False
 
 
-def test_damage_is_told_in_one_line_with_the_way_out(saved, tmp_path):
+def test_damage_is_told_in_one_line_with_the_way_out(saved, names, tmp_path):
     whole = saved.read_bytes()
-    way_out = "use the other checkpoint of the folder, or run the spec again"
     for content, problem in [
-        (
-            whole[:-1],
-            "damaged checkpoint: Error while deserializing header: incomplete metadata, ",
-        ),
-        (whole[:20], "damaged checkpoint: Error while deserializing header: "),
-        (b"", "damaged checkpoint: Error while deserializing header: header too small"),
-        (b"PK\3\4 a zip file" * 9, "damaged checkpoint: Error while deserializing header: "),
-        (whole[:-1] + bytes([whole[-1] ^ 1]), "damaged checkpoint: its content does not match its checksum"),
-        (
-            safetensors.torch.save({"a": torch.ones(2)}),
-            "is a safetensors file, but not a checkpoint",
-        ),
+        (whole[:-1], "damaged checkpoint"),
+        (whole[:20], "damaged checkpoint"),
+        (b"", "damaged checkpoint"),
+        (b"PK\3\4 a zip file" * 9, "damaged checkpoint"),
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "checksum"),
+        (safetensors.torch.save({"a": torch.ones(2)}), "not a checkpoint"),
     ]:
         saved.write_bytes(content)
         with pytest.raises(RunError) as error:
             load_tensors(saved)
-        assert str(error.value).startswith(f"{saved}: {problem}")
-        assert str(error.value).endswith(f"; {way_out}")
-    with pytest.raises(RunError, match=r"gone: no such checkpoint$"):
+        names(str(error.value), f"{saved}:", problem, "use the other checkpoint", "run the spec again")
+    with pytest.raises(RunError, match=r"gone: no such checkpoint"):
         load_tensors(tmp_path / "gone")
-    with pytest.raises(RunError, match=r"damaged checkpoint: "):
+    with pytest.raises(RunError, match=r"damaged checkpoint"):
         load_tensors(tmp_path)
 
 

@@ -57,51 +57,49 @@ def test_components_come_by_kind_and_name():
 @pytest.mark.parametrize(
     ("source", "cause"),
     [
-        ("raise RuntimeError('no\\nluck')", "RuntimeError: no luck"),
-        ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'"),
-        ("def broken(:", "SyntaxError: invalid syntax"),
+        ("raise RuntimeError('no\\nluck')", ["RuntimeError: no luck"]),
+        ("import not_there_at_all", ["ModuleNotFoundError: No module named 'not_there_at_all'"]),
+        ("def broken(:", ["SyntaxError: invalid syntax"]),
         (
             "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare():\n    return 1 / 0\n",
-            "ZeroDivisionError: division by zero",
+            ["ZeroDivisionError: division by zero"],
         ),
         (
             "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare():\n    return ['rn']\n",
-            "hacore_declare gave 'rn', not a hacore.plugin.Component",
+            ["'rn'", "hacore.plugin.Component"],
         ),
         (
             "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declares():\n    return []\n",
-            "unknown hook 'hacore_declares'; did you mean 'hacore_declare'?",
+            ["'hacore_declares'", "'hacore_declare'"],
         ),
         (
             "def hacore_declare():\n    return []\n",
-            "no hook 'hacore_declare'; mark the function with hacore.plugin.hookimpl",
+            ["'hacore_declare'", "hacore.plugin.hookimpl"],
         ),
         (
             "from hacore.plugin import hookimpl\n@hookimpl\ndef hacore_declare(kind):\n    return []\n",
-            "PluginValidationError: ",
+            ["PluginValidationError:"],
         ),
         (
             GOOD.format(name="Not A Name", module="x"),
-            "ValueError: name 'Not A Name' must be lower-case words joined by '-', as in 'l2-topk'",
+            ["'Not A Name'", "lower-case words joined by '-'", "'l2-topk'"],
         ),
     ],
-    ids=lambda text: text.split(":")[0][-30:] if "\n" not in text else "",
+    ids=lambda value: value[0].split(":")[0] if isinstance(value, list) else "",
 )
-def test_a_broken_plugin_is_named_and_does_not_stop_the_others(install, good, source, cause):
+def test_a_broken_plugin_is_named_and_does_not_stop_the_others(install, good, names, source, cause):
     install("fake_broken", source)
     good("fake_one", "mine")
     assert registry().find("selector", "mine").distribution == "fake-one"
     (problem,) = registry().problems()
-    start = "plugin 'fake-broken' of fake-broken does not load: "
-    assert problem.startswith(start + cause)
-    assert "\n" not in problem
+    names(problem, "plugin 'fake-broken'", "does not load", *cause)
     # It is not silent when something is missing that might have been in it.
     with pytest.raises(PluginError) as error:
         registry().find("selector", "not-mine")
     assert str(error.value).endswith(f"; {problem}")
 
 
-def test_a_published_component_of_a_broken_plugin_says_why_and_not_what_to_install():
+def test_a_published_component_of_a_broken_plugin_says_why_and_not_what_to_install(names):
     @attrs.frozen
     class Point:
         name: str = "rn"
@@ -113,20 +111,18 @@ def test_a_published_component_of_a_broken_plugin_says_why_and_not_what_to_insta
 
     with pytest.raises(PluginError) as error:
         Registry([Point()]).find("aggregator", "rn")
-    assert str(error.value) == (
-        "aggregator 'rn' cannot be used: plugin 'rn' of hacore-rn does not load: ImportError: libnothing.so"
-    )
+    names(str(error.value), "aggregator 'rn'", "hacore-rn", "does not load", "ImportError: libnothing.so")
+    assert "pip install" not in str(error.value)
 
 
-def test_a_name_declared_twice_names_both_distributions(good):
+def test_a_name_declared_twice_names_both_distributions(good, names):
     good("fake_one", "mine")
     good("fake_two", "mine")
     good("fake_three", "other")
-    problem = "selector 'mine' is declared by fake-one and fake-two; uninstall all but one of them"
     with pytest.raises(PluginError) as error:
         registry().find("selector", "mine")
-    assert str(error.value) == problem
-    assert registry().problems() == [problem]
+    names(str(error.value), "selector 'mine'", "fake-one", "fake-two", "uninstall all but one")
+    assert registry().problems() == [str(error.value)]
     assert "mine" not in [component.name for component in registry().of("selector")]
     assert registry().find("selector", "other").distribution == "fake-three"
 
@@ -139,7 +135,7 @@ def hacore_declare():
 """
 
 
-def test_data_tools_are_found_and_two_of_one_name_are_an_error(install):
+def test_data_tools_are_found_and_two_of_one_name_are_an_error(install, names):
     for module in ("fake_one", "fake_two"):
         part = "def it(config, tell): return 7\n"
         source = (GOOD + TOOL).format(name=module.replace("_", "-"), module=module)
@@ -147,11 +143,10 @@ def test_data_tools_are_found_and_two_of_one_name_are_an_error(install):
     assert "fake-one" in [component.name for component in registry().of("verify")]
     assert registry().find_tool("verify", "fake-two").load()(None, None) == 7
     install("fake_three", (GOOD + TOOL).format(name="fake-one", module="x"))
-    problem = "'data verify fake-one' is declared by fake-one and fake-three; uninstall all but one of them"
     with pytest.raises(PluginError) as error:
         registry().find_tool("verify", "fake-one")
-    assert str(error.value) == problem
-    assert registry().problems() == [problem]
+    names(str(error.value), "'data verify fake-one'", "fake-one", "fake-three", "uninstall all but one")
+    assert registry().problems() == [str(error.value)]
 
 
 EARLIER = """
@@ -226,30 +221,28 @@ def test_a_class_of_another_kind_is_refused_when_it_is_loaded(install, kind, bas
         ("class Other: pass", "AttributeError: module 'fake_one_part' has no attribute 'It'"),
     ],
 )
-def test_a_component_that_does_not_load_is_an_error_when_it_is_used(good, part, cause):
+def test_a_component_that_does_not_load_is_an_error_when_it_is_used(good, names, part, cause):
     good("fake_one", "mine", part)
     component = registry().find("selector", "mine")
     assert registry().problems() == []
     with pytest.raises(PluginError) as error:
         component.load()
-    assert str(error.value) == (
-        f"selector 'mine' of fake-one 1.0: cannot load fake_one_part:It: {cause}; "
-        "try 'pip install --force-reinstall fake-one'"
-    )
+    names(str(error.value), "selector 'mine'", "fake-one 1.0", "fake_one_part:It", cause)
+    names(str(error.value), "'pip install --force-reinstall fake-one'")
 
 
-def test_what_is_not_there(uninstall):
+def test_what_is_not_there(uninstall, names):
     uninstall("hacore-l2-topk")
-    for kind, name, message in [
-        ("selector", "l2-topk", "selector 'l2-topk' is not installed; run 'pip install hacore-l2-topk'"),
-        ("selector", "l2-topkk", "unknown selector 'l2-topkk'; did you mean 'l2-topk'?; installed: "),
-        ("image_encoder", "zzz", "unknown image encoder 'zzz'; installed: "),
-        ("aggregator", "l2-topk", "unknown aggregator 'l2-topk'; 'l2-topk' is a selector; installed: "),
-        ("aggregator", "resnet", "unknown aggregator 'resnet'"),
+    for kind, name, *parts in [
+        ("selector", "l2-topk", "selector 'l2-topk'", "not installed", "'pip install hacore-l2-topk'"),
+        ("selector", "l2-topkk", "selector 'l2-topkk'", "'l2-topk'", "installed:"),
+        ("image_encoder", "zzz", "image encoder 'zzz'", "installed:"),
+        ("aggregator", "l2-topk", "aggregator 'l2-topk'", "'l2-topk' is a selector", "installed:"),
+        ("aggregator", "resnet", "aggregator 'resnet'"),
     ]:
         with pytest.raises(PluginError) as error:
             registry().find(kind, name)
-        assert str(error.value).startswith(message)
+        names(str(error.value), *parts)
 
 
 def test_did_you_mean():

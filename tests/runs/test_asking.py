@@ -151,9 +151,7 @@ def test_a_run_of_before_opens_its_data(han):
         trained = hacore.load(han, device="cpu")
         assert trained.ask(np.zeros((75, 75, 3), np.uint8), "is the zebra red?").unknown == ("zebra",)
         han.inputs_file.write_text("{}")
-        with pytest.raises(
-            RunError, match=r"inputs\.json: is not what hacore wrote: .*vocabulary.*; remove it, and the data"
-        ):
+        with pytest.raises(RunError, match=r"inputs\.json: .*vocabulary.*; remove it"):
             hacore.load(han, device="cpu")
     finally:
         han.inputs_file.write_bytes(content)
@@ -177,22 +175,21 @@ def test_a_dataset_with_a_tokenizer_of_its_own_is_asked(han, monkeypatch):
 def test_data_with_other_words_are_refused(han):
     trained = hacore.load(han, device="cpu")
     other = attrs.evolve(trained.summary, vocabulary=(*trained.summary.vocabulary[:-1], "zebra"))
-    with pytest.raises(RunError, match="the words or answers of dataset 'sort-of-clevr' are not"):
+    with pytest.raises(RunError, match="words or answers of dataset 'sort-of-clevr'"):
         _ = attrs.evolve(trained, summary=other).dataset
 
 
-def test_bad_questions_are_all_named(han):
+def test_bad_questions_are_all_named(han, names):
     trained = hacore.load(han, device="cpu")
     image = np.zeros((75, 75, 3), np.uint8)
     with pytest.raises(HacoreError) as caught:
         trained.ask(image, ["is it red?", "", "...", "word " * 10_000, 7])
-    assert str(caught.value).splitlines() == [
-        'question 2: the question is empty; ask one as in "what color is the ball?"',
-        "question 3: the question '...' has no words",
-        "question 4: the question has 10,000 words; at most 1,000 are read, shorten it",
-        "question 5: a question is a text, found int",
-    ]
-    with pytest.raises(HacoreError, match=r"^the question is empty; "):
+    empty, wordless, long, number = str(caught.value).splitlines()
+    names(empty, "question 2:", "empty", '"what color is the ball?"')
+    names(wordless, "question 3:", "'...'", "no words")
+    names(long, "question 4:", "10,000 words", "at most 1,000", "shorten")
+    names(number, "question 5:", "text", "int")
+    with pytest.raises(HacoreError, match=r"^the question is empty"):
         trained.ask(image, "  ")
     with pytest.raises(HacoreError, match=r"^the question has 1,500 words"):
         trained.ask(image, "?" * 1500)
@@ -213,7 +210,7 @@ def test_an_image_of_one_pixel_and_a_thread_of_pixels(han):
 def test_without_pillow_the_way_out_is_named(han, monkeypatch):
     trained = hacore.load(han, device="cpu")
     monkeypatch.setattr(asking.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(HacoreError, match=r"needs Pillow; run 'pip install pillow'$"):
+    with pytest.raises(HacoreError, match=r"Pillow.*'pip install pillow'"):
         trained.ask(np.zeros((75, 75, 3), np.uint8), "is it red?")
 
 

@@ -108,53 +108,36 @@ def test_making_another_selector_draws_no_random_numbers(trained_as):
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "error", "message"),
+    ("kind", "options", "error", "parts"),
     [
-        ("han", {"k": 0}, SpecError, "selector.k: 0 is out of range; it must be at least 1"),
-        ("han", {"k": 2.5}, SpecError, "selector.k: found 2.5; must be an integer"),
-        (
-            "han",
-            {"kk": 4},
-            SpecError,
-            "selector.kk: unknown key; did you mean 'k'?; allowed here: k, fraction",
-        ),
-        ("han", {"use": "adahan"}, SpecError, "selector.use: unknown key; allowed here: k, fraction"),
-        (
-            "han",
-            {"fraction": 0.5},
-            SpecError,
-            "selector: k = 7 and fraction = 0.5: give k or fraction, not both",
-        ),
+        ("han", {"k": 0}, SpecError, ["selector.k:", "0", "at least 1"]),
+        ("han", {"k": 2.5}, SpecError, ["selector.k:", "2.5", "integer"]),
+        ("han", {"kk": 4}, SpecError, ["selector.kk:", "unknown", "'k'", "k, fraction"]),
+        ("han", {"use": "adahan"}, SpecError, ["selector.use:", "unknown", "k, fraction"]),
+        ("han", {"fraction": 0.5}, SpecError, ["selector:", "k = 7", "fraction = 0.5", "not both"]),
         (
             "han",
             {"k": 26},
             RunError,
-            "selector 'l2-topk': k = 26 is more than the 25 cells of a 5x5 grid; lower k or use fraction",
+            ["selector 'l2-topk':", "k = 26", "25 cells", "lower k or use fraction"],
         ),
-        ("adahan", {"threshold": -1.0}, SpecError, "selector.threshold: -1.0 is out of range; "),
-        (
-            "san",
-            {"width": 9},
-            RunError,
-            "selector 'soft-attention': width cannot be changed without training; options that can be "
-            "changed: none",
-        ),
+        ("adahan", {"threshold": -1.0}, SpecError, ["selector.threshold:", "-1.0"]),
+        ("san", {"width": 9}, RunError, ["selector 'soft-attention':", "width", "without training", "none"]),
         (
             "adahan",
             {"presence": "square"},
             RunError,
-            "selector 'adahan': presence cannot be changed without training; options that can be changed: "
-            "threshold, comparison, max_cells",
+            ["selector 'adahan':", "presence", "without training", "threshold, comparison, max_cells"],
         ),
     ],
 )
-def test_options_that_cannot_be(trained_as, image, kind, options, error, message):
+def test_options_that_cannot_be(trained_as, image, names, kind, options, error, parts):
     with pytest.raises(error) as caught:
         trained_as(kind).ask(image, QUESTIONS[0], selector=options)
-    assert str(caught.value).startswith(message)
+    names(str(caught.value), *parts)
 
 
-def test_the_command_line_asks_with_other_options(cli, trained_as, image, tmp_path):
+def test_the_command_line_asks_with_other_options(cli, names, trained_as, image, tmp_path):
     from PIL import Image
 
     run = trained_as("han").folder.path
@@ -163,9 +146,6 @@ def test_the_command_line_asks_with_other_options(cli, trained_as, image, tmp_pa
     assert "3 of 25 cells kept" in cli(*arguments, "selector.k=3").out
     half = cli(*arguments, "selector.k=none", "--set", "selector.fraction=0.5")
     assert "13 of 25 cells kept" in half.out
-    assert cli(*arguments, "selector.k=26").error.startswith("selector 'l2-topk': k = 26 is more than")
+    names(cli(*arguments, "selector.k=26").error, "selector 'l2-topk':", "k = 26", "25 cells")
     for words in ("train.lr=1", "selector=3", "name=x"):
-        assert cli(*arguments, words).error == (
-            f"--set {words}: a trained model can be asked with other options of its selector only, "
-            "as in --set selector.k=4"
-        )
+        names(cli(*arguments, words).error, f"--set {words}:", "selector only", "--set selector.k=4")

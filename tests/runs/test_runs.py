@@ -45,7 +45,7 @@ def test_runs_of_one_second_have_folders_of_their_own(spec, tmp_path):
 
 def test_a_folder_that_cannot_be_made_leaves_nothing(spec, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"cannot be made: Not a directory; give another folder with --runs$"):
+    with pytest.raises(RunError, match=r"cannot be made.*Not a directory.*--runs"):
         RunFolder.create(spec, tmp_path / "file", {})
 
     def full(*_):
@@ -58,18 +58,16 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(spec, tmp_path, monkeypatch
 
 
 def test_what_is_no_run_folder(tmp_path):
-    with pytest.raises(RunError, match=r"none: no such run folder; 'hacore run SPEC' makes one and"):
+    with pytest.raises(RunError, match=r"none: no such run folder.*'hacore run SPEC'"):
         RunFolder.open(tmp_path / "none")
-    with pytest.raises(RunError, match=r": is not a run folder: it has no spec\.toml$"):
+    with pytest.raises(RunError, match=r"not a run folder.*spec\.toml"):
         RunFolder.open(tmp_path)
 
 
-def test_the_best_checkpoint_counts_then_the_last(folder):
+def test_the_best_checkpoint_counts_then_the_last(folder, names):
     with pytest.raises(RunError) as error:
         folder.checkpoint()
-    assert str(error.value) == (
-        f"{folder.path}: has no checkpoint yet; continue it with 'hacore run --resume {folder.path}'"
-    )
+    names(str(error.value), f"{folder.path}:", "no checkpoint", f"'hacore run --resume {folder.path}'")
     save_tensors(folder.last, {"a": torch.ones(1)}, {})
     assert folder.checkpoint() == folder.last
     save_tensors(folder.best, {"a": torch.ones(1)}, {})
@@ -77,11 +75,11 @@ def test_the_best_checkpoint_counts_then_the_last(folder):
 
 
 def test_a_result_that_is_not_there_yet(folder):
-    with pytest.raises(RunError, match=r"result\.json: missing; finish the run with 'hacore run --resume "):
+    with pytest.raises(RunError, match=r"result\.json: missing.*'hacore run --resume "):
         folder.result()
 
 
-def test_another_experiment_is_told_by_its_first_difference(folder, request):
+def test_another_experiment_is_told_by_its_first_difference(folder, names, request):
     path = request.config.rootpath / "experiments" / "han_rn.toml"
     same_experiment(folder, load_spec(path))
     lines = dump_spec(folder.spec()).splitlines()
@@ -91,14 +89,11 @@ def test_another_experiment_is_told_by_its_first_difference(folder, request):
         ("seed=7", "", "seed"),
     ]:
         (line,) = [line for line in lines if line.startswith(f"{key} = ")]
-        difference = f"{table} '{line}' there, '{key} = 7' in the given one"
         with pytest.raises(RunError) as error:
             same_experiment(folder, load_spec(path, [override]))
-        assert str(error.value) == (
-            f"{folder.path}: is a run of another spec: {difference}; "
-            "resume without a spec, or run the given one afresh"
-        )
-    with pytest.raises(RunError, match=r"is a run of another spec: \[train\]"):
+        names(str(error.value), f"{folder.path}:", "another spec", table, f"'{line}'", f"'{key} = 7'")
+        names(str(error.value), "resume without a spec", "run the given one afresh")
+    with pytest.raises(RunError, match=r"another spec.*\[train\]"):
         same_experiment(folder, load_spec(path, ["train.patience=9"]))
 
 
