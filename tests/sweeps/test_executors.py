@@ -143,30 +143,25 @@ def test_workers_are_closed_whatever_happens_and_runs_that_never_began_wait(swee
     assert [entry["status"] for entry in SweepFolder.open("sweeps/small").index()["runs"]] == ["waiting"]
 
 
-def test_mistakes_are_told_with_the_way_out(write, cli, elsewhere):
+def test_mistakes_are_told_with_the_way_out(write, cli, names, elsewhere):
     path = write("[sweep]\nseeds = [0]")
     known = ", ".join(component.name for component in registry().of("executor"))
     assert known.startswith("local")
-    assert cli("sweep", path, "--on", "elsewere").error == (
-        f"unknown executor 'elsewere'; did you mean 'elsewhere'?; installed: {known}"
-    )
+    message = cli("sweep", path, "--on", "elsewere").error
+    names(message, "executor 'elsewere'", "'elsewhere'", f"installed: {known}")
     words = ("sweep", path, "--on", "elsewhere", "--with")
-    assert cli(*words, "loses=1").error == (
-        "elsewhere.loses: unknown key; did you mean 'losses'?; allowed here: losses"
-    )
-    assert cli(*words, "losses=-1").error == "elsewhere.losses: -1 is out of range; it must be at least 0"
-    assert cli(*words, "losses").error == (
-        "--with losses: must be key=value, as in --with address=10.0.0.1:6379"
-    )
-    assert cli("sweep", path, "--with", "losses=1").error == ("local.losses: unknown key; allowed here: none")
+    names(cli(*words, "loses=1").error, "elsewhere.loses:", "unknown", "'losses'", "losses")
+    names(cli(*words, "losses=-1").error, "elsewhere.losses:", "-1", "at least 0")
+    names(cli(*words, "losses").error, "--with losses:", "key=value", "--with address=10.0.0.1:6379")
+    names(cli("sweep", path, "--with", "losses=1").error, "local.losses:", "unknown", "none")
 
 
 def test_an_executor_that_is_not_installed_names_its_package(sweep, uninstall):
     plan = sweep("[sweep]\nseeds = [0]")
     uninstall("hacore-ray")
-    with pytest.raises(PluginError, match=r"^executor 'ray' is not installed; run 'pip install hacore-ray'$"):
+    with pytest.raises(PluginError, match=r"executor 'ray'.*'pip install hacore-ray'"):
         run_sweep(plan, on="ray")
-    with pytest.raises(HacoreError, match=r"^unknown executor 'slurm'; installed: local$"):
+    with pytest.raises(HacoreError, match=r"executor 'slurm'.*installed: local"):
         run_sweep(plan, on="slurm")
 
 
@@ -180,15 +175,12 @@ def test_executors_are_listed_with_their_options(cli, elsewhere):
     assert (option["option"], option["default"]) == ("losses", 0)
 
 
-def test_two_executors_of_one_name_are_an_error(install, elsewhere):
+def test_two_executors_of_one_name_are_an_error(install, names, elsewhere):
     install("fake_other", PLUGIN.format(module="fake_other"))
-    problem = (
-        "executor 'elsewhere' is declared by fake-elsewhere and fake-other; uninstall all but one of them"
-    )
-    assert registry().problems() == [problem]
     with pytest.raises(PluginError) as error:
         registry().find("executor", "elsewhere")
-    assert str(error.value) == problem
+    names(str(error.value), "executor 'elsewhere'", "fake-elsewhere", "fake-other", "uninstall all but one")
+    assert registry().problems() == [str(error.value)]
 
 
 def test_local_is_this_machine_and_no_plugins(install):

@@ -91,8 +91,8 @@ def test_the_state_is_the_last_whole_line_about_training(tmp_path):
 
 
 def test_what_is_no_sweep_folder(tmp_path):
-    with pytest.raises(RunError, match=r"is not a sweep folder: it has no sweep\.json; 'hacore sweep' makes"):
+    with pytest.raises(RunError, match=r"not a sweep folder.*sweep\.json.*'hacore sweep'"):
         SweepFolder.open(tmp_path)
     (tmp_path / "sweep.json").write_text("{")
-    with pytest.raises(RunError, match=r"sweep\.json: cannot be read as JSON: .*run 'hacore sweep' with the"):
+    with pytest.raises(RunError, match=r"sweep\.json: .*JSON.*'hacore sweep'"):
         SweepFolder.open(tmp_path).index()

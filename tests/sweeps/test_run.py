@@ -86,24 +86,20 @@ def test_a_sweep_runs_every_combination_as_hacore_run_would(sweep, tmp_path, mon
     assert len(list(folder.runs.glob("*/*/result.json"))) == 3
 
 
-def test_a_failed_run_does_not_stop_the_rest_and_is_tried_again(write, cli):
+def test_a_failed_run_does_not_stop_the_rest_and_is_tried_again(write, cli, names):
     path = write('[sweep]\nmode = "zip"\ntrain.lr = [1e-3, 1e30, 1e-2]\nselector.k = [26, 4, 4]')
     ran = cli("sweep", path, "--device", "cpu", "--jobs", "2")
     assert ran.status == 1
     lines = [line for line in ran.err.splitlines() if line.startswith("hacore: ")]
-    large = "k = 26 is more than the 25 cells of a 5x5 grid"
-    assert lines[0].startswith("hacore: train.lr = 0.001, selector.k = 26, seed 0: ")
-    assert large in lines[0]
-    assert lines[1].startswith("hacore: train.lr = 1e+30, selector.k = 4, seed 0: step ")
-    assert "not finite" in lines[1]
-    assert lines[2:] == [
-        "hacore: 2 of 3 runs failed; sweeps/small/logs has all that they said",
-        "hacore: resume with: hacore sweep sweeps/small",
-    ]
+    large, infinite, count, way_out = lines
+    names(large, "train.lr = 0.001, selector.k = 26, seed 0:", "k = 26", "25 cells")
+    names(infinite, "train.lr = 1e+30, selector.k = 4, seed 0:", "step", "not finite")
+    names(count, "2 of 3 runs failed", "sweeps/small/logs")
+    names(way_out, "hacore sweep sweeps/small")
     assert "finished" in ran.out
     entries = {entry["name"]: entry for entry in SweepFolder.open("sweeps/small").index()["runs"]}
     assert [entry["status"] for entry in entries.values()] == ["failed", "failed", "finished"]
-    assert large in entries["small-lr0.001-k26-seed0"]["error"]
+    names(entries["small-lr0.001-k26-seed0"]["error"], "k = 26", "25 cells")
 
     ran = cli("sweep", "sweeps/small", "--device", "cpu")
     assert ran.status == 1
@@ -174,7 +170,7 @@ def test_trainings_that_outlive_a_killed_sweep_are_not_begun_again(write, start)
     (metrics,) = wait_for(training(1))
     process.kill()
     process.wait()
-    with pytest.raises(RunError, match=r"another 'hacore sweep', or a training that it left behind, is at"):
+    with pytest.raises(RunError, match=r"another 'hacore sweep'.*left behind"):
         run_sweep(load_sweep(path), device="cpu")
     folder = RunFolder(metrics.parent)
     wait_for(folder.result_file.is_file)
@@ -205,7 +201,7 @@ def test_an_error_in_the_sweep_itself_ends_its_jobs(sweep, monkeypatch):
         pass
 
 
-def test_seeds_choose_what_is_run_and_the_others_stay(write, cli):
+def test_seeds_choose_what_is_run_and_the_others_stay(write, cli, names):
     path = write("[sweep]\nseeds = [0, 1]\nselector.k = [4]")
     assert cli("sweep", path, "--seed", "1", "--device", "cpu").status == 0
     entries = SweepFolder.open("sweeps/small").index()["runs"]
@@ -221,7 +217,7 @@ def test_seeds_choose_what_is_run_and_the_others_stay(write, cli):
     assert [(row["name"], row["status"]) for row in listed] == [("small-seed0", "waiting")]
     for dry in ((), ("--dry-run",)):
         error = cli("sweep", path, "--seed", "2", *dry).error
-        assert error.startswith("seed 2 is not in the sweep, which has 0, 1; add it")
+        names(error, "seed 2", "not in the sweep", "0, 1", "add it")
 
 
 def test_json_names_the_runs(write, cli):
@@ -249,5 +245,5 @@ def test_a_sweep_under_torchrun_is_refused(sweep, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_named(sweep):
     Path("file").write_text("")
-    with pytest.raises(RunError, match=r"^file/x: cannot be made: Not a directory; give another folder with"):
+    with pytest.raises(RunError, match=r"^file/x: cannot be made.*Not a directory.*another folder"):
         run_sweep(sweep("[sweep]\nselector.k = [4]"), output="file/x")

@@ -67,23 +67,23 @@ def test_the_random_state_is_saved_not_changed(tmp_path):
 def test_another_identity_is_refused(tmp_path):
     path = tmp_path / "last.safetensors"
     model, optimizer, sums, _ = saved(path)
-    with pytest.raises(RunError, match="belongs to another spec or other data; resume the run it is from"):
+    with pytest.raises(RunError, match=r"another spec or other data.*resume the run it is from"):
         load_checkpoint(path, "abd", model, optimizer, sums, World())
 
 
-def test_another_number_of_processes_is_refused(tmp_path):
+def test_another_number_of_processes_is_refused(tmp_path, names):
     path = tmp_path / "last.safetensors"
     model, optimizer, sums, _ = saved(path)
     with pytest.raises(RunError) as caught:
         load_checkpoint(path, "abc", model, optimizer, sums, World(processes=4))
-    assert str(caught.value) == f"{path}: was written by 1 process, not 4; resume with as many"
+    names(str(caught.value), f"{path}:", "1 process", "4", "resume with as many")
 
 
 @pytest.mark.parametrize("other", [lambda: a_model(width=4), lambda: a_model()[:1]])
 def test_another_model_is_refused(tmp_path, other):
     path = tmp_path / "last.safetensors"
     saved(path)
-    with pytest.raises(RunError, match=r"does not fit the model of the spec: \S+ and \d+ others differ; use"):
+    with pytest.raises(RunError, match=r"does not fit.*: \S+ and \d+ others.*; use"):
         load_model(path, load_tensors(path)[0], other())
 
 
@@ -115,7 +115,7 @@ def test_tensors_of_every_kind_come_back(tmp_path, tensor):
     assert state == {"step": 1}
 
 
-def test_a_flipped_bit_anywhere_is_found(tmp_path):
+def test_a_flipped_bit_anywhere_is_found(tmp_path, names):
     path = tmp_path / "last.safetensors"
     saved(path)
     whole = path.read_bytes()
@@ -128,8 +128,7 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path):
         path.write_bytes(broken)
         with pytest.raises(RunError) as caught:
             load_tensors(path)
-        assert str(caught.value).startswith(f"{path}: ")
-        assert "\n" not in str(caught.value)
+        names(str(caught.value), f"{path}:")
 
 
 @pytest.mark.parametrize("part", [0, 4, 100, -1])
@@ -137,9 +136,7 @@ def test_a_file_cut_short_is_found(tmp_path, part):
     path = tmp_path / "last.safetensors"
     saved(path)
     path.write_bytes(path.read_bytes()[:part])
-    with pytest.raises(
-        RunError, match=r"damaged checkpoint.*; use the other checkpoint of the folder, or run"
-    ):
+    with pytest.raises(RunError, match=r"damaged checkpoint.*use the other checkpoint.*run the spec again"):
         load_tensors(path)
 
 
@@ -149,7 +146,7 @@ def test_other_files_are_no_checkpoints(tmp_path):
     import safetensors.torch
 
     safetensors.torch.save_file({"x": torch.zeros(2)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(RunError, match="is a safetensors file, but not a checkpoint of hacore"):
+    with pytest.raises(RunError, match="not a checkpoint of hacore"):
         load_tensors(tmp_path / "foreign.safetensors")
 
 
@@ -159,7 +156,9 @@ class Stop(BaseException):
 
 @pytest.mark.parametrize("function", ["replace", "fsync"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), Stop()])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, function, error):
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path, names, monkeypatch, function, error
+):
     path = tmp_path / "last.safetensors"
     model, _, _, at = saved(path)
     before = path.read_bytes()
@@ -173,10 +172,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         with pytest.raises(expected) as caught:
             saved(path, model)
     if expected is RunError:
-        assert str(caught.value) == (
-            f"{path}: cannot be written: No space left on device; "
-            "make room or give another folder with --runs"
-        )
+        names(str(caught.value), f"{path}:", "No space left on device", "make room", "--runs")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
     assert load_tensors(path)[1]["step"] == at.step
@@ -191,7 +187,7 @@ def test_a_leftover_of_a_dead_process_is_in_nobodys_way(tmp_path):
 
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(RunError, match=r"runs/state\.json: cannot be written: .*; make room or give another"):
+    with pytest.raises(RunError, match=r"runs/state\.json: cannot be written.*--runs"):
         write_whole(tmp_path / "runs" / "state.json", b"")
 
 

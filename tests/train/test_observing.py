@@ -90,7 +90,7 @@ def run(tmp_path):
     return start
 
 
-def names(logger):
+def calls_of(logger):
     return [call[0] for call in logger.calls]
 
 
@@ -185,7 +185,7 @@ def test_the_run_is_the_same_with_observers_that_draw_random_numbers(
     make_spec, run, observers, uninterrupted, assert_same
 ):
     folder, _ = run(make_spec(), log=["recording", "other"])
-    assert [names(observer)[-1] for observer in observers] == ["close", "close"]
+    assert [calls_of(observer)[-1] for observer in observers] == ["close", "close"]
     assert_same(folder, uninterrupted())
 
 
@@ -198,11 +198,11 @@ def test_an_observer_that_raises_is_named_once_and_told_no_more(
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warned == ["observer 'recording' is dropped, the run goes on: OSError: the disk is full"]
     failing, other = observers
-    methods = names(failing)
+    methods = calls_of(failing)
     assert methods.count(method) == 1
     # It is closed, unless it never came to be.
     assert methods[methods.index(method) + 1 :] == ([] if method in ("made", "close") else ["close"])
-    assert names(other)[-2:] == ["end", "close"]
+    assert calls_of(other)[-2:] == ["end", "close"]
 
 
 def test_nobody_looks_unless_an_observer_asks(make_spec, run, monkeypatch, uninterrupted, assert_same):
@@ -222,8 +222,8 @@ def test_a_run_that_goes_on_is_logged_from_its_checkpoint(make_spec, run, observ
     monkeypatch.setattr(trainer, "make_batch", stopping)
     folder, result = run(make_spec(), log=["recording"])
     assert result is None
-    assert names(observers[0])[-1] == "close"
-    assert not {"end", "fail"} & set(names(observers[0]))
+    assert calls_of(observers[0])[-1] == "close"
+    assert not {"end", "fail"} & set(calls_of(observers[0]))
     hacore.run(make_spec(), resume=folder, device="cpu", log=["recording"])
     assert observers[1].observed.step == 8
     steps = [[call[1] for call in observer.calls if call[0] == "train"] for observer in observers]
@@ -237,7 +237,7 @@ def test_a_failure_is_told_in_one_line(make_spec, run, observers):
     with pytest.raises(RunError) as error:
         run(make_spec({"train.lr": 1e30, "train.clip_norm": 0.0}), log=["recording"])
     assert observers[0].calls[-2:] == [("fail", str(error.value)), ("close",)]
-    assert "end" not in names(observers[0])
+    assert "end" not in calls_of(observers[0])
 
 
 def test_of_several_processes_one_logs(make_spec, run, observers, tmp_path, monkeypatch):
@@ -252,15 +252,14 @@ def test_of_several_processes_one_logs(make_spec, run, observers, tmp_path, monk
     assert [line[0] for line in notes[4:]] == ["end", "close"]
 
 
-def test_mistakes_are_told_before_a_folder_is_made(make_spec, run, observers, tmp_path):
+def test_mistakes_are_told_before_a_folder_is_made(make_spec, names, run, observers, tmp_path):
     with pytest.raises(HacoreError) as error:
         run(make_spec(), log={"recoding": {}, "other": {"fials": "", "file": 3}})
-    assert str(error.value).splitlines() == [
-        "unknown observer 'recoding'; did you mean 'recording'?; installed: "
-        + ", ".join(component.name for component in hacore.registry.registry().of("observer")),
-        "other.fials: unknown key; did you mean 'fails'?; allowed here: fails, file",
-        "other.file: found 3; must be a string",
-    ]
+    unknown, key, value = str(error.value).splitlines()
+    installed = ", ".join(component.name for component in hacore.registry.registry().of("observer"))
+    names(unknown, "observer 'recoding'", "'recording'", f"installed: {installed}")
+    names(key, "other.fials:", "unknown", "'fails'", "fails, file")
+    names(value, "other.file:", "3", "string")
     assert not (tmp_path / "runs").exists()
 
 
@@ -268,8 +267,6 @@ def test_an_observer_whose_module_does_not_load_stops_the_run_before_it_begins(
     make_spec, run, install, tmp_path
 ):
     install("fake_logger", PLUGIN, fake_logger_part="import not_there_at_all\n")
-    with pytest.raises(
-        PluginError, match=r"^observer 'other' of fake-logger 1\.0: cannot load fake_logger_part:"
-    ):
+    with pytest.raises(PluginError, match=r"observer 'other'.*fake-logger 1\.0.*fake_logger_part"):
         run(make_spec(), log=["other"])
     assert not (tmp_path / "runs").exists()
