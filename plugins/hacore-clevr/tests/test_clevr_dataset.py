@@ -160,7 +160,7 @@ def test_first_images_and_questions(packed, data):
     fingerprints = [dataset.fingerprint for dataset in (data, few, both, limited(train_questions=4))]
     assert len(set(fingerprints)) == 4
     for option, there in (("train_images", 6), ("train_questions", 24)):
-        with pytest.raises(DataError, match=rf"data.{option} = 25; there are {there}, leave it out"):
+        with pytest.raises(DataError, match=rf"data.{option} = 25.*{there}.*leave it out"):
             limited(**{option: 25})
 
 
@@ -182,9 +182,9 @@ def test_dev_is_taken_from_the_end_of_train(official):
     few = opened(dev_images=2, train_images=3)
     assert texts(few, "train") == texts(whole, "train")[:12]
     assert texts(few, "dev") == texts(data, "dev")
-    with pytest.raises(DataError, match=r"data.dev_images = 6; train has 6 images, leave some to train on"):
+    with pytest.raises(DataError, match=r"data.dev_images = 6.*6 images"):
         opened(dev_images=6)
-    with pytest.raises(DataError, match=r"data.train_images = 5; there are 4, leave it out"):
+    with pytest.raises(DataError, match=r"data.train_images = 5.*4.*leave it out"):
         opened(dev_images=2, train_images=5)
 
 
@@ -215,42 +215,42 @@ def test_submission_is_one_answer_a_line(data):
     answers = ["yes", "no", "3", "cyan"] * 2
     assert data.submission("test", answers) == "yes\nno\n3\ncyan\nyes\nno\n3\ncyan\n"
     assert data.submission("val", ["no"] * 12).count("\n") == 12
-    with pytest.raises(ValueError, match="7 answers for the 8 questions of split test"):
+    with pytest.raises(ValueError, match=r"7 answers.*8 questions.*split test"):
         data.submission("test", answers[:-1])
-    with pytest.raises(ValueError, match="'maybe' is not an answer; the answers are 0, 1"):
+    with pytest.raises(ValueError, match=r"'maybe'.*answers are 0, 1"):
         data.submission("test", ["maybe", *answers[1:]])
 
 
 def test_no_data(tmp_path):
-    with pytest.raises(DataError, match=r"data.root is not set; .*'hacore data download clevr' fetches, or"):
+    with pytest.raises(DataError, match=r"data.root is not set.*'hacore data download clevr'"):
         Clevr(Config())
-    with pytest.raises(DataError, match="is not a folder; give the folder that holds questions and images"):
+    with pytest.raises(DataError, match=r"not a folder.*questions and images"):
         Clevr(Config(root=str(tmp_path / "nothing")))
 
 
 def test_size_of_a_pack_is_not_changed_in_silence(packed):
-    with pytest.raises(DataError, match=r"the images are 6x10, size asks for 128x128; set size = \[6, 10\]"):
+    with pytest.raises(DataError, match=r"6x10.*128x128.*size = \[6, 10\]"):
         Clevr(Config(root=str(packed)))
 
 
-def test_problems_of_an_official_folder_are_listed(official):
+def test_problems_of_an_official_folder_are_listed(official, names):
     (official / "images" / "train" / "CLEVR_train_000001.png").write_bytes(b"no picture")
     (official / "images" / "val" / "CLEVR_val_000002.png").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         Clevr(Config(root=str(official), size=SIZE))
     first, second, last = str(caught.value).splitlines()
-    assert "CLEVR_train_000001.png: no image can be read" in first
-    assert "CLEVR_val_000002.png: no image can be read" in second
-    assert last == f"{official}: 2 found; fix the data, and see all by 'hacore data prepare clevr {official}'"
+    names(first, "CLEVR_train_000001.png:", "image")
+    names(second, "CLEVR_val_000002.png:", "image")
+    names(last, f"{official}:", "2", f"'hacore data prepare clevr {official}'")
 
 
-def test_damage_is_named(packed):
+def test_damage_is_named(packed, names):
     def damage(change, message):
         kept = {path: path.read_bytes() for path in packed.iterdir()}
         change()
         with pytest.raises(DataError, match=message) as caught:
             Clevr(Config(root=str(packed), size=SIZE))
-        assert str(caught.value).endswith(f"; delete the folder {packed} and make it again")
+        names(str(caught.value), f"delete the folder {packed}", "make it again")
         for path, content in kept.items():
             path.write_bytes(content)
 
@@ -274,7 +274,7 @@ def test_damage_is_named(packed):
 
 def test_unknown_split_is_named(data):
     for method in (data.questions, data.images):
-        with pytest.raises(ValueError, match="no split 'dev'; the splits are train, val, test"):
+        with pytest.raises(ValueError, match=r"'dev'.*train, val, test"):
             method("dev")
 
 

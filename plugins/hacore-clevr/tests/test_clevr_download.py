@@ -218,9 +218,7 @@ def test_server_that_ignores_ranges(server, official, tmp_path):
 def test_file_that_changes_meanwhile_is_not_mixed(server, official, tmp_path):
     new, server.content = server.content, b"old" * 2000
     server.cuts = [1000] + [0] * 4
-    with pytest.raises(
-        DataError, match=r"the connection was closed, 4 times in a row, after 1,000 bytes; run"
-    ):
+    with pytest.raises(DataError, match=r"closed.*4 times.*1,000 bytes.*run"):
         run(server, tmp_path / "here")
     server.content, server.headers = new, {"ETag": '"two"'}
     assert run(server, tmp_path / "here").problems == ()
@@ -256,26 +254,22 @@ def test_busy_server_is_asked_again(server, tmp_path):
 
 def test_server_that_fails_for_good(server, tmp_path):
     server.statuses = [404]
-    with pytest.raises(DataError, match="the server answers 404 Not Found; give another address with --url"):
+    with pytest.raises(DataError, match=r"404 Not Found.*--url"):
         run(server, tmp_path / "here")
     server.statuses = [503] * 4
-    with pytest.raises(
-        DataError, match=r"503.*4 times in a row, after 0 bytes; run again to go on from there"
-    ):
+    with pytest.raises(DataError, match=r"503.*4 times.*0 bytes.*run again"):
         run(server, tmp_path / "here")
     assert names(tmp_path / "here") == []
 
 
 def test_no_server(server, tmp_path):
     server.close()
-    with pytest.raises(DataError, match="Connection refused, 4 times in a row, after 0 bytes"):
+    with pytest.raises(DataError, match=r"Connection refused.*4 times.*0 bytes"):
         run(server, tmp_path / "here")
 
 
 def test_wrong_md5(server, tmp_path):
-    with pytest.raises(
-        DataError, match=r"MD5 [0-9a-f]{32} found, 0{32} expected; what was fetched is removed"
-    ):
+    with pytest.raises(DataError, match=r"MD5 [0-9a-f]{32} .*0{32} .*removed"):
         run(server, tmp_path / "here", md5="0" * 32)
     assert names(tmp_path / "here") == []
     assert run(server, tmp_path / "here").problems == ()
@@ -285,7 +279,7 @@ def test_archive_put_there_is_compared_but_never_deleted(server, tmp_path):
     path = tmp_path / "here" / "CLEVR_mini.zip"
     path.parent.mkdir()
     path.write_bytes(b"something of the user's")
-    with pytest.raises(DataError, match=r"MD5 .* expected of .*CLEVR_mini.zip; delete it and run again"):
+    with pytest.raises(DataError, match=r"MD5 .*CLEVR_mini.zip.*delete it and run again"):
         run(server, tmp_path / "here")
     assert path.read_bytes() == b"something of the user's"
     assert server.asked == []
@@ -301,7 +295,7 @@ def test_md5_can_be_skipped_and_that_is_said(server, tmp_path):
 def test_no_room_is_said_before_anything_is_fetched(server, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2 * len(server.content) - 1))
-    with pytest.raises(DataError, match=r"needs 0.0 GB, 0.0 GB are free; make room or choose another folder"):
+    with pytest.raises(DataError, match=r"0.0 GB.*0.0 GB.*free.*make room or choose another folder"):
         run(server, tmp_path / "here")
     assert names(tmp_path / "here") == []
 
@@ -318,9 +312,7 @@ def test_full_disk_while_fetching(server, official, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "PIECE", 400)
     release = limited(1000)
     try:
-        with pytest.raises(
-            DataError, match=r"part: cannot be written \(.*\); make room and run again to go on"
-        ):
+        with pytest.raises(DataError, match=r"part: cannot be written.*make room and run again"):
             run(server, tmp_path / "here")
     finally:
         release()
@@ -350,9 +342,7 @@ def test_interrupted_unpacking_starts_again_cleanly(server, official, tmp_path):
 
 def test_truncated_archive(server, tmp_path):
     server.content = server.content[:-100]
-    with pytest.raises(
-        DataError, match=r"CLEVR_mini.zip: is not a whole zip archive \(.*delete it and download"
-    ):
+    with pytest.raises(DataError, match=r"CLEVR_mini.zip: .*zip archive.*delete it and download"):
         run(server, tmp_path / "here", md5="")
     assert names(tmp_path / "here") == ["CLEVR_mini.zip"]
 
@@ -360,7 +350,7 @@ def test_truncated_archive(server, tmp_path):
 def test_archive_of_something_else(server, tmp_path):
     server.content = zipped({"top/readme": b"not CLEVR"})
     for _ in range(2):
-        with pytest.raises(DataError, match=r"CLEVR_mini: is not CLEVR, .*; delete it, and give another"):
+        with pytest.raises(DataError, match=r"CLEVR_mini: .*not CLEVR.*delete it.*give another"):
             run(server, tmp_path / "here")
 
 
@@ -371,7 +361,7 @@ def test_options(tmp_path):
     (tool,) = [entry for entry in hacore_declare() if entry.kind == "download"]
     assert (tool.config, tool.argument) == (DownloadConfig, None)
     for url in ("file:///etc/passwd", "CLEVR.zip"):
-        with pytest.raises(ValueError, match="is not an address; it must begin with https:// or http://"):
+        with pytest.raises(ValueError, match="must begin with https:// or http://"):
             DownloadConfig(url=url)
-    with pytest.raises(ValueError, match="'abc' is not an MD5; it must be 32 digits"):
+    with pytest.raises(ValueError, match=r"'abc'.*MD5.*32 digits"):
         DownloadConfig(md5="abc")

@@ -216,7 +216,7 @@ def test_what_is_there_already_is_kept(some):
     outcome = make(some)
     assert outcome.summary["already generated"] == str(some)
     assert outcome.summary["questions"] == {"train": 140, "val": 30, "test": 30}
-    with pytest.raises(DataError, match=r"was generated with other options \(other: seed, questions\)"):
+    with pytest.raises(DataError, match=r"other options.*seed, questions"):
         make(some, seed=1, questions_per_image=3)
     assert files(some) == before
 
@@ -317,9 +317,9 @@ def test_families_are_chosen_by_their_file(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"images": 3, "val_images": 2}, "images = 3: val takes 2 and test 1, none is left"),
-        ({"min_objects": 5, "max_objects": 4}, "min_objects = 5 is above max_objects = 4"),
-        ({"families": ("zero_hop", "one_hip")}, "has no templates one_hip; it has compare_integer, "),
+        ({"images": 3, "val_images": 2}, r"images = 3.*val takes 2.*test 1"),
+        ({"min_objects": 5, "max_objects": 4}, r"min_objects = 5.*max_objects = 4"),
+        ({"families": ("zero_hop", "one_hip")}, r"one_hip.*compare_integer, "),
         ({"templates": "nowhere"}, "templates cannot be read"),
     ],
 )

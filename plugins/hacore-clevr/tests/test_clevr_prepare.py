@@ -254,21 +254,19 @@ def test_damage_is_named_by_processes_too(official, output):
     assert len(outcome.problems) == 6
 
 
-def test_split_without_images(official, output):
+def test_split_without_images(official, output, names):
     shutil.rmtree(official / "images" / "test")
     outcome = run(official, output)
     (problem,) = outcome.problems
-    assert problem == (
-        f"{official}/images/test: holds no images; unpack them, or leave the split out with --splits"
-    )
+    names(problem, f"{official}/images/test:", "no images", "unpack", "--splits")
     assert run(official, output, splits=("train", "val")).problems == ()
     assert list(open_pack(output).splits) == ["train", "val"]
 
 
 def test_splits_that_cannot_be_prepared(official, output):
-    with pytest.raises(DataError, match="has no split dev, extra; it has train, val, test"):
+    with pytest.raises(DataError, match=r"dev, extra.*train, val, test"):
         run(official, output, splits=("dev", "train", "extra"))
-    with pytest.raises(DataError, match=r"no split train or trainA among val, test; .* add it"):
+    with pytest.raises(DataError, match=r"train or trainA.*val, test.*add it"):
         run(official, output, splits=("val", "test"))
 
 
@@ -276,9 +274,9 @@ def test_other_files_are_never_replaced(official, output):
     output.mkdir(parents=True)
     run(official, output)  # an empty folder is fine
     (output / "pack.json").unlink()
-    with pytest.raises(DataError, match="holds other files than prepared data; choose another"):
+    with pytest.raises(DataError, match=r"other files than prepared data.*choose another"):
         run(official, output)
-    with pytest.raises(DataError, match="root is not set; give the folder of the official data"):
+    with pytest.raises(DataError, match=r"root is not set.*folder of the official data"):
         run("", output)
     with pytest.raises(DataError, match="is not a folder"):
         run(official / "nothing", output)
@@ -286,14 +284,14 @@ def test_other_files_are_never_replaced(official, output):
 
 def test_a_pack_cannot_be_prepared(official, output, tmp_path):
     run(official, output)
-    with pytest.raises(DataError, match="is prepared data already; give it to the dataset as its root"):
+    with pytest.raises(DataError, match=r"prepared data already.*root"):
         run(output, tmp_path / "again")
 
 
 def test_no_room_is_said_first(official, output, monkeypatch):
     usage = shutil.disk_usage(official)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(DataError, match=r"needs 0.0 GB, 0.0 GB are free; make room, choose .* --size"):
+    with pytest.raises(DataError, match=r"0.0 GB.*0.0 GB.*free.*make room.* --size"):
         run(official, output)
     assert not output.exists()
 
@@ -303,7 +301,7 @@ def test_full_disk(official, output):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
     try:
-        with pytest.raises(DataError, match=r"cannot be made \(.*File too large.*run again to resume"):
+        with pytest.raises(DataError, match=r"cannot be made.*File too large.*run again"):
             run(official, output)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -351,20 +349,21 @@ def flip(path):
     path.write_bytes(content)
 
 
-def test_check_reads_everything(official, output):
+def test_check_reads_everything(official, output, names):
     run(official, output)
     flip(output / "train.images.npy")
     flip(output / "val.questions.npz")
     os.truncate(output / "test.images.npy", 100)
     (output / "test.questions.npz").unlink()
     problems = check_pack(output)
-    way_out = f"; delete the folder {output} and make it again"
-    assert all(problem.endswith(way_out) for problem in problems)
-    problem_of = {Path(problem.split(": ")[0]).name: problem.split(": ")[1] for problem in problems}
-    assert problem_of["train.images.npy"].startswith("the content is damaged, SHA-256 ")
-    assert problem_of["val.questions.npz"].startswith("the content is damaged, SHA-256 ")
-    assert problem_of["test.images.npy"].startswith("100 bytes found, 488 expected")
-    assert problem_of["test.questions.npz"].startswith("the file is missing")
+    problem_of = {Path(problem.split(": ")[0]).name: problem for problem in problems}
+    for name, parts in {
+        "train.images.npy": ["damaged", "SHA-256"],
+        "val.questions.npz": ["damaged", "SHA-256"],
+        "test.images.npy": ["100 bytes", "488"],
+        "test.questions.npz": ["missing"],
+    }.items():
+        names(problem_of[name], f"{output / name}:", *parts, f"delete the folder {output}")
     assert len(problems) == 4
 
 

@@ -90,7 +90,7 @@ def test_killed_in_the_middle_of_a_shard(make_table, tmp_path):
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    with pytest.raises(DataError, match="is not finished; resume with 'hacore features SPEC"):
+    with pytest.raises(DataError, match=r"not finished.*'hacore features SPEC"):
         FeatureStore.open(root)
     report = fill(resolved, root, batch_images=1, shard_bytes=make.SHARD_BYTES)
     assert 0 < report.images < 300
@@ -119,7 +119,7 @@ def test_splits_are_added_to_a_store(make_spec, whole, tmp_path):
     root = tmp_path / "parts"
     fill(make_spec(), root, splits=["val", "train"])
     assert FeatureStore.open(root).splits == ("val", "train")
-    with pytest.raises(DataError, match="no features of split 'test', only of val, train; make them with"):
+    with pytest.raises(DataError, match=r"split 'test'.*val, train.*make them with"):
         FeatureStore.open(root).images("test")
     report = fill(make_spec(), root)
     assert report.images == SPLITS["test"]
@@ -139,7 +139,7 @@ def test_splits_with_the_same_images_share_their_features(make_spec, tmp_path, m
     assert store.images("val") is store.images("test")
 
 
-def test_a_cut_shard_is_named_and_made_again(make_spec, whole, tmp_path):
+def test_a_cut_shard_is_named_and_made_again(make_spec, names, whole, tmp_path):
     root = shutil.copytree(whole, tmp_path / "cut")
     before = contents(root)
     with open(root / "train-00001.npy", "r+b") as file:
@@ -147,9 +147,9 @@ def test_a_cut_shard_is_named_and_made_again(make_spec, whole, tmp_path):
     (root / "val-00000.npy").unlink()
     with pytest.raises(DataError) as caught:
         FeatureStore.open(root)
-    assert f"{root}/train-00001.npy: 100,000 bytes found, 409,728 expected" in str(caught.value)
-    assert f"{root}/val-00000.npy: the file is missing" in str(caught.value)
-    assert f"'hacore features SPEC --output {root}'" in str(caught.value)
+    message = " ".join(str(caught.value).splitlines())
+    names(message, f"{root}/train-00001.npy:", "100,000 bytes", "409,728")
+    names(message, f"{root}/val-00000.npy:", "missing", f"'hacore features SPEC --output {root}'")
     assert fill(make_spec(), root).images == 8 + 6
     assert contents(root) == before
 
@@ -180,7 +180,7 @@ def test_verify_finds_an_image_that_changed(make_spec, whole, tmp_path, monkeypa
 
 def test_a_disk_that_is_too_small(make_spec, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_700_000))
-    with pytest.raises(DataError, match=r"needs 0\.0 GB, 0\.0 GB are free; make room"):
+    with pytest.raises(DataError, match=r"0\.0 GB.*0\.0 GB.*free.*make room"):
         fill(make_spec(), tmp_path / "large")
     fill(make_spec({"features.pool": [5, 10]}), tmp_path / "small")
 
@@ -191,7 +191,7 @@ def test_features_that_the_type_cannot_hold(make_spec, tmp_path, weights):
     state["layer2.1.bn2.weight"] *= 1e6
     torch.save(state, path)
     spec = make_spec({"image_encoder.weights": str(path), "selector": {"use": "all-cells"}})
-    with pytest.raises(DataError, match=r"image 0 of split train: .* finite in float16; use --dtype float32"):
+    with pytest.raises(DataError, match=r"image 0 of split train: .*float16.*--dtype float32"):
         fill(spec, tmp_path / "store", dtype="float16")
     assert fill(spec, tmp_path / "other").missing == []
 
@@ -206,13 +206,13 @@ def test_an_encoder_that_is_trained_is_refused(make_spec, tmp_path):
 
 
 def test_a_split_that_is_not_there(make_spec, tmp_path):
-    with pytest.raises(HacoreError, match="no split 'tset'; it has train, val, test"):
+    with pytest.raises(HacoreError, match=r"'tset'.*train, val, test"):
         fill(make_spec(), tmp_path / "store", splits=["tset"])
 
 
 def test_a_folder_with_other_files_is_refused(make_spec, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="holds other files than features"):
+    with pytest.raises(DataError, match="other files than features"):
         fill(make_spec(), tmp_path)
 
 

@@ -81,7 +81,7 @@ def test_pooling_is_that_of_torch(make_spec):
 
 def test_a_pool_larger_than_the_grid(make_spec):
     spec = make_spec({"features.pool": [3, 11]})
-    with pytest.raises(ComposeError, match=r"features.pool = \[3, 11\] is more than the 10x10 grid"):
+    with pytest.raises(ComposeError, match=r"features.pool = \[3, 11\].*10x10 grid"):
         hacore.check(spec)
 
 
@@ -105,7 +105,7 @@ def test_a_run_on_features_gives_what_a_run_on_images_gives(make_spec, tmp_path)
     trained = hacore.load(folder, device="cpu")
     images = trained.dataset.images("val")
     assert logits(trained.model, trained.dataset, images).shape == (120, len(trained.dataset.answers))
-    with pytest.raises(DataError, match="not a feature store; make it with"):
+    with pytest.raises(DataError, match=r"not a feature store.*make it with"):
         hacore.evaluate_run(folder, device="cpu")
 
 
@@ -175,9 +175,10 @@ def test_a_store_of_something_else_is_refused(make_spec, whole, weights, other):
     with pytest.raises(DataError) as caught:
         hacore.check(make_spec(stored(changes, whole)))
     text = str(caught.value)
-    assert text.startswith(f"{whole}: is a feature store of something else: ")
+    assert text.startswith(f"{whole}: ")
+    assert "something else" in text
     assert all(word in text for word in words), text
-    with pytest.raises(DataError, match="is a feature store of something else"):
+    with pytest.raises(DataError, match="feature store of something else"):
         make_features(make_spec(changes), whole, device="cpu", dtype="float32")
 
 

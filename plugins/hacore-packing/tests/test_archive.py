@@ -21,7 +21,7 @@ def zipped(files, base=None):
     return buffer.getvalue()
 
 
-def names(folder):
+def listing(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
@@ -38,11 +38,11 @@ def test_full_disk_while_unpacking(tmp_path):
     path.write_bytes(zipped({"top/a": b"a" * 100, "top/b": b"b" * 5000}))
     release = limited(2000)
     try:
-        with pytest.raises(DataError, match=r"cannot be unpacked \(.*\); make room and run again"):
+        with pytest.raises(DataError, match=r"cannot be unpacked.*make room and run again"):
             unpack(path, tmp_path / "data", lambda done, total: None)
     finally:
         release()
-    assert names(tmp_path) == ["data.zip"]
+    assert listing(tmp_path) == ["data.zip"]
 
 
 def link(name):
@@ -64,7 +64,7 @@ def link(name):
         ("TOP/good", "is there twice"),
     ],
 )
-def test_unsafe_archives_are_refused_whole(tmp_path, name, reason):
+def test_unsafe_archives_are_refused_whole(tmp_path, names, name, reason):
     path = tmp_path / "in" / "data.zip"
     path.parent.mkdir()
     with zipfile.ZipFile(path, "w") as archive:
@@ -73,11 +73,9 @@ def test_unsafe_archives_are_refused_whole(tmp_path, name, reason):
         archive.writestr("../also", "evil")
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "in" / "data", lambda done, total: None)
-    text = str(caught.value)
-    assert text.startswith(f"{path}: 2 members cannot be unpacked safely: ")
-    assert f" {reason}; '../also' leaves the folder; get the archive from another place" in text
-    assert names(tmp_path / "in") == ["data.zip"]
-    assert names(tmp_path) == ["in"]
+    names(str(caught.value), f"{path}:", "2 members", reason, "'../also' leaves the folder", "another place")
+    assert listing(tmp_path / "in") == ["data.zip"]
+    assert listing(tmp_path) == ["in"]
 
 
 def test_encrypted_archives_are_refused(tmp_path):
@@ -96,9 +94,9 @@ def test_damaged_members_are_all_named(tmp_path):
     for name in ("top/b", "top/d"):
         content[content.index(files[name][:20])] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"2 of 4 files are damaged \(top/b: .*; top/d: .*\); delete it and"):
+    with pytest.raises(DataError, match=r"2 of 4 files.*damaged.*top/b: .*top/d: .*delete it"):
         unpack(path, tmp_path / "data", lambda done, total: None)
-    assert names(tmp_path) == ["data.zip"]
+    assert listing(tmp_path) == ["data.zip"]
 
 
 def test_archive_that_unpacks_to_more_than_fits(tmp_path, monkeypatch):
@@ -108,7 +106,7 @@ def test_archive_that_unpacks_to_more_than_fits(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10**6 - 1))
     with pytest.raises(DataError, match=r"needs 0.0 GB, 0.0 GB are free"):
         unpack(path, tmp_path / "data", lambda done, total: None)
-    assert names(tmp_path) == ["data.zip"]
+    assert listing(tmp_path) == ["data.zip"]
 
 
 @pytest.mark.parametrize("files", [{"a": b"1", "b/c": b"2"}, {"a": b"1"}])

@@ -36,12 +36,12 @@ def test_another_process_makes_it_wait(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(DataError, match=r"file/pack: cannot be made \(.*make room or choose another folder"),
+        pytest.raises(DataError, match=r"file/pack: .*make room or choose another folder"),
         only_one(tmp_path / "file" / "pack", Silent()),
     ):
         pass
     with (
-        pytest.raises(DataError, match=r"pack: cannot be made \(.*full.*run again to resume"),
+        pytest.raises(DataError, match=r"pack: .*full.*run again"),
         only_one(tmp_path / "pack", Silent()),
     ):
         raise OSError(28, "the disk is full")

@@ -150,9 +150,9 @@ def test_vocabulary_by_count_and_by_frequency(v2, change):
     assert set(both) & {"red", "green", "blue", "yellow"}
     assert both[0] == "often"
     (v2 / "v2_OpenEnded_mscoco_val2014_questions.json").unlink()
-    with pytest.raises(DataError, match=r"answers_from = 'train\+val': there is no split val; prepare it"):
+    with pytest.raises(DataError, match=r"answers_from = 'train\+val'.*split val.*prepare it"):
         opened(v2, answers_from="train+val")
-    with pytest.raises(DataError, match="min_answer_count = 50: no answer is that frequent; lower it"):
+    with pytest.raises(DataError, match=r"min_answer_count = 50.*lower it"):
         opened(v2, min_answer_count=50)
 
 
@@ -222,7 +222,7 @@ def test_accuracy_is_that_of_the_official_tool(v2):
         truths(annotations(v2, "val")), {record["question_id"]: record["answer"] for record in written}
     )
     assert 100 * float(data.score(logits, batch).double().mean()) == pytest.approx(report.overall, abs=0.005)
-    with pytest.raises(ValueError, match="23 answers for the 24 questions of split val"):
+    with pytest.raises(ValueError, match=r"23 answers.*24 questions.*split val"):
         data.submission("val", answers[:-1])
 
 
@@ -252,7 +252,7 @@ def test_first_images_and_questions(v2):
     assert few.questions("train").image.max() == 3
     assert (few.answers, few.vocabulary) == (whole.answers, whole.vocabulary)
     assert few.fingerprint != whole.fingerprint
-    with pytest.raises(DataError, match=r"data.train_images = 13; there are 12, leave it out"):
+    with pytest.raises(DataError, match=r"data.train_images = 13.*12.*leave it out"):
         opened(v2, train_images=13)
 
 
@@ -273,22 +273,22 @@ def test_word_vectors_of_the_vocabulary(v2, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "line", "parts"),
     [
-        ("the 1 2\ndiscs 1 x\n", ":2: must be a word and 2 finite numbers; get the file again"),
-        ("the 1 2\ndiscs 1\n", ":2: must be a word and 2 finite numbers; get the file again"),
-        ("the 1 nan\n", ":1: must be a word and 2 finite numbers; get the file again"),
-        ("unseen 1 2\n", ": has none of the 16 words; give word_vectors a text file of vectors, as GloVe"),
-        (None, ": cannot be read (No such file or directory); give word_vectors a text file of vectors"),
+        ("the 1 2\ndiscs 1 x\n", ":2:", ["a word and 2 finite numbers", "get the file again"]),
+        ("the 1 2\ndiscs 1\n", ":2:", ["a word and 2 finite numbers", "get the file again"]),
+        ("the 1 nan\n", ":1:", ["a word and 2 finite numbers", "get the file again"]),
+        ("unseen 1 2\n", ":", ["none of the 16 words", "word_vectors", "text file of vectors"]),
+        (None, ":", ["No such file", "word_vectors", "text file of vectors"]),
     ],
 )
-def test_word_vectors_that_are_wrong(v2, tmp_path, text, message):
+def test_word_vectors_that_are_wrong(v2, tmp_path, names, text, line, parts):
     path = tmp_path / "vectors.txt"
     if text:
         path.write_text(text)
     with pytest.raises(DataError) as caught:
         opened(v2, word_vectors=str(path)).sizes()
-    assert str(caught.value).startswith(f"{path}{message}")
+    names(str(caught.value), f"{path}{line}", *parts)
 
 
 def test_a_first_line_of_counts_is_skipped(v2, tmp_path):
@@ -310,17 +310,15 @@ def test_official_folder_is_prepared_once_and_again_when_files_change(v2, caplog
     assert f"the files of {v2} have changed" in caplog.text
 
 
-def test_no_data_and_other_data(v2, cp, tmp_path):
-    with pytest.raises(DataError, match=r"data.root is not set; .*'hacore data download vqa-v2'"):
+def test_no_data_and_other_data(v2, cp, names, tmp_path):
+    with pytest.raises(DataError, match=r"data.root is not set.*'hacore data download vqa-v2'"):
         VqaV2(Config())
-    with pytest.raises(DataError, match=r"data.root is not set; .*'hacore data download vqa-cp-v2' says"):
+    with pytest.raises(DataError, match=r"data.root is not set.*'hacore data download vqa-cp-v2'"):
         VqaCpV2(CpConfig())
     (v2 / "val2014" / "COCO_val2014_000000000101.jpg").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         opened(v2)
-    assert str(caught.value).splitlines()[-1] == (
-        f"{v2}: 1 found; fix the data, and see all by 'hacore data prepare vqa-v2 {v2}'"
-    )
+    names(str(caught.value).splitlines()[-1], f"{v2}:", "1", f"'hacore data prepare vqa-v2 {v2}'")
 
 
 def test_damage_of_a_pack_is_named(v2):
@@ -330,12 +328,12 @@ def test_damage_of_a_pack_is_named(v2):
         path = pack / name
         kept = path.read_bytes()
         path.write_bytes(kept[:-3])
-        with pytest.raises(DataError, match=rf"{name}: .*; delete the folder {pack} and make it again"):
+        with pytest.raises(DataError, match=rf"{name}: .*delete the folder {pack}"):
             opened(pack)
         path.write_bytes(kept)
-    with pytest.raises(DataError, match=r"the images are 8x12, size asks for 224x224; set size = \[8, 12\]"):
+    with pytest.raises(DataError, match=r"8x12.*224x224.*size = \[8, 12\]"):
         VqaV2(Config(root=str(pack)))
-    with pytest.raises(DataError, match=r"is prepared from vqa-v2; set data.use = 'vqa-v2'"):
+    with pytest.raises(DataError, match=r"vqa-v2.*data.use = 'vqa-v2'"):
         VqaCpV2(CpConfig(root=str(pack), size=SIZE))
     opened(pack)
 

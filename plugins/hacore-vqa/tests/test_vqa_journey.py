@@ -139,7 +139,7 @@ def test_cp_on_stored_features(journey, official, hacore, v2, cp, tmp_path):
     assert hacore("check", spec, *stored, "--set", "data.answers=4")[0] == 0
 
 
-def test_word_vectors_start_the_embedding(journey, hacore, v2, tmp_path):
+def test_word_vectors_start_the_embedding(journey, hacore, names, v2, tmp_path):
     path = tmp_path / "vectors.txt"
     path.write_text("discs 1 2 3 4\nthe 4 3 2 1\n")
     more = f'word_vectors = "{path}"'
@@ -147,4 +147,4 @@ def test_word_vectors_start_the_embedding(journey, hacore, v2, tmp_path):
     spec = tmp_path / "spec.toml"
     status, _, err = hacore("check", spec, "--set", "question_encoder.embedding=8")
     assert status == 1
-    assert err[-1].endswith("the data's word vectors have 4 channels, embedding = 8; set embedding = 4")
+    names(err[-1], "word vectors", "4 channels", "embedding = 8", "set embedding = 4")

@@ -220,38 +220,32 @@ def test_counts_are_compared_with_the_published_ones(v2, output, tmp_path):
 def test_splits_can_be_chosen(v2, output):
     assert run(v2, output, splits=("train", "val")).summary["questions"] == {"train": 36, "val": 24}
     assert set(run(v2, output).summary["questions"]) == {"train", "val", "test", "test-dev"}
-    with pytest.raises(DataError, match="has no split dev; it has train, val, test, test-dev"):
+    with pytest.raises(DataError, match=r"split dev.*train, val, test, test-dev"):
         run(v2, output, splits=("train", "dev"))
-    with pytest.raises(DataError, match=r"no split train among val; .*add it"):
+    with pytest.raises(DataError, match=r"split train.*val.*add it"):
         run(v2, output, splits=("val",))
 
 
-def test_what_is_missing_is_said(v2, output, tmp_path):
-    with pytest.raises(DataError, match=r"root is not set; give the folder of the official files of vqa-v2"):
+def test_what_is_missing_is_said(v2, output, tmp_path, names):
+    with pytest.raises(DataError, match=r"root is not set.*official files of vqa-v2"):
         prepare_v2(PrepareConfig(), Silent())
-    with pytest.raises(
-        DataError, match=r"is not a folder; give the .*; get them by 'hacore data download vqa-v2'"
-    ):
+    with pytest.raises(DataError, match=r"not a folder.*'hacore data download vqa-v2'"):
         run(tmp_path / "none", output)
-    with pytest.raises(DataError, match=rf"has no v2_OpenEnded.*did you mean {v2}\?"):
+    with pytest.raises(DataError, match=rf"no v2_OpenEnded.*{v2}"):
         run(v2.parent, output)
     with pytest.raises(
-        DataError, match=r"has no vqacp_v2_train_questions.json; .*'hacore data download vqa-cp-v2' says"
+        DataError, match=r"no vqacp_v2_train_questions.json.*'hacore data download vqa-cp-v2'"
     ):
         run(v2, output, tool=prepare_cp)
     files(v2)["val annotations"].unlink()
     (problem,) = run(v2, output).problems
-    assert problem.endswith(
-        "is missing, the answers of val are in it; unpack it, or leave the split out with --splits"
-    )
+    names(problem, f"{files(v2)['val annotations']}", "missing", "answers of val", "unpack", "--splits")
     shutil.rmtree(v2 / "test2015")
     _, problem = run(v2, output).problems
-    assert problem == (
-        f"{v2 / 'test2015'}: the folder is missing; unpack it, or say with --images where it is"
-    )
+    names(problem, f"{v2 / 'test2015'}:", "missing", "unpack", "--images")
 
 
-def test_coco_split_of_cp_must_be_one(cp, v2, output, change):
+def test_coco_split_of_cp_must_be_one(cp, v2, output, names, change):
     path = cp / "vqacp_v2_train_questions.json"
 
     def spoil(content):
@@ -260,10 +254,9 @@ def test_coco_split_of_cp_must_be_one(cp, v2, output, change):
 
     change(path, spoil)
     problems = run(cp, output, tool=prepare_cp, images=str(v2)).problems
-    assert problems == (
-        f"{path}: question 1000: coco_split is 'train'; must be train2014 or val2014",
-        f"{path}: question 1001: coco_split is ''; must be train2014 or val2014",
-    )
+    first, second = problems
+    names(first, f"{path}:", "question 1000:", "coco_split", "'train'", "train2014 or val2014")
+    names(second, f"{path}:", "question 1001:", "coco_split", "''", "train2014 or val2014")
 
 
 def test_checksums_of_the_files_are_remembered(v2, output):
@@ -298,6 +291,6 @@ def test_a_changed_image_is_packed_again(v2, output):
 def test_other_files_are_never_replaced(v2, output):
     output.mkdir()
     (output / "thesis.txt").write_text("all of it")
-    with pytest.raises(DataError, match="holds other files than prepared data"):
+    with pytest.raises(DataError, match="other files than prepared data"):
         run(v2, output)
     assert (output / "thesis.txt").read_text() == "all of it"
