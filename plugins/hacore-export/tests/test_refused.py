@@ -65,21 +65,19 @@ def refusal(trained, **options):
     return str(caught.value)
 
 
-def test_a_component_that_looks_at_the_data_is_named(trained, capfd):
+def test_a_component_that_looks_at_the_data_is_named(trained, names, capfd):
     def spoil(cells):
         if cells.features.max() > 0:
             cells.features = cells.features * 2
 
     trained.model.selector = Wrapped(trained.model.selector, spoil)
     message = refusal(trained, format="torch")
-    assert message.startswith(
-        "selector 'l2-topk' cannot be exported: torch.export says: Could not guard on data"
-    )
-    assert message.endswith("without what depends on the data, under torch.compiler.is_exporting()")
+    names(message, "selector 'l2-topk'", "exported", "Could not guard on data")
+    names(message, "depends on the data", "torch.compiler.is_exporting()")
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_component_that_fixes_a_size_is_refused(trained):
+def test_a_component_that_fixes_a_size_is_refused(trained, names):
     encoder = trained.model.question_encoder
     forward = encoder.forward
 
@@ -89,28 +87,23 @@ def test_a_component_that_fixes_a_size_is_refused(trained):
 
     encoder.forward = fixed
     message = refusal(trained, format="torch")
-    assert "cannot be exported: torch.export says: " in message
-    assert "specialized" in message
+    names(message, "cannot be exported", "specialized")
 
 
-def test_a_component_that_fails_is_named(trained):
+def test_a_component_that_fails_is_named(trained, names):
     def fail(features):
         if torch.compiler.is_exporting():
             raise KeyError("no such thing")
         return features
 
     trained.model.aggregator = Spoiled(fail)
-    assert "aggregator 'rn' cannot be exported: torch.export says: 'no such thing'" in refusal(
-        trained, format="torch"
-    )
+    names(refusal(trained, format="torch"), "aggregator 'rn'", "exported", "'no such thing'")
 
 
-def test_an_operation_without_onnx_is_named_and_torch_takes_it(trained):
+def test_an_operation_without_onnx_is_named_and_torch_takes_it(trained, names):
     trained.model.aggregator = Spoiled(torch.special.bessel_j0)
     message = refusal(trained)
-    assert message.startswith(
-        "aggregator 'rn' cannot be exported to ONNX: there is no ONNX form of prims.bessel_j0; "
-    )
+    names(message, "aggregator 'rn'", "ONNX", "prims.bessel_j0")
     assert hacore.export(trained, format="torch").file.is_file()
 
 
@@ -122,13 +115,13 @@ def test_a_program_that_disagrees_is_refused_and_the_old_file_stays(trained, tmp
     hacore.export(trained, file, format="torch")
     before = file.read_bytes()
     trained.model.aggregator = Spoiled(other)
-    with pytest.raises(ExportError, match="disagrees with the model: logits differs by up to"):
+    with pytest.raises(ExportError, match=r"disagrees with the model.*logits"):
         hacore.export(trained, file, format="torch")
     assert file.read_bytes() == before
     assert {file.name for file in tmp_path.iterdir()} == {"model.pt2", "model.pt2.json"}
 
 
-def test_a_program_that_keeps_other_cells_is_refused(trained):
+def test_a_program_that_keeps_other_cells_is_refused(trained, names):
     class Other(Selector):
         def __init__(self, inner):
             super().__init__(inner.config, inner.sizes)
@@ -142,14 +135,14 @@ def test_a_program_that_keeps_other_cells_is_refused(trained):
 
     trained.model.selector = Other(trained.model.selector)
     message = refusal(trained, format="torch")
-    assert "it keeps other cells for 112 of 112 random questions; at most 2% is allowed" in message
+    names(message, "other cells", "112 of 112", "at most 2%")
 
 
-def test_wrong_arguments_are_named_before_any_work(trained, tmp_path):
-    assert "no format 'tflite'; choose one of onnx, torch" in refusal(trained, format="tflite")
-    assert "opset = 18 is for ONNX" in refusal(trained, format="torch", opset=18)
+def test_wrong_arguments_are_named_before_any_work(trained, names, tmp_path):
+    names(refusal(trained, format="tflite"), "'tflite'", "onnx, torch")
+    names(refusal(trained, format="torch", opset=18), "opset = 18", "ONNX")
     message = refusal(trained, output=tmp_path / "model.onnx", format="torch")
-    assert message.endswith("model.onnx: the name of a file in the format 'torch' must end in .pt2")
+    names(message, "model.onnx:", "'torch'", ".pt2")
     with pytest.raises(RunError, match="no such run folder"):
         hacore.export(tmp_path / "none", format="torch")
 

@@ -114,11 +114,11 @@ def test_what_else_differs_is_noted(write_run, tmp_path):
 
 
 def test_what_cannot_be_drawn(runs, write_run, tmp_path):
-    with pytest.raises(HacoreError, match="no run has a number for 'accuracy', so there is nothing to draw"):
+    with pytest.raises(HacoreError, match=r"no run.*'accuracy'"):
         plot(read_runs([write_run(accuracy=None, baselines={})]), tmp_path / "a.png")
-    with pytest.raises(HacoreError, match=r"a\.gif: the name of a picture ends in \.svg, \.png, \.pdf"):
+    with pytest.raises(HacoreError, match=r"a\.gif: .*\.svg, \.png, \.pdf"):
         plot(runs, tmp_path / "a.gif")
     with pytest.raises(HacoreError, match=r"no run has a value 'x\.y'"):
         plot(runs, tmp_path / "a.png", series=["x.y"])
-    with pytest.raises(HacoreError, match=r"none/a\.png: cannot be written: No such file or directory"):
+    with pytest.raises(HacoreError, match=r"none/a\.png: .*No such file or directory"):
         plot(runs, tmp_path / "none" / "a.png")

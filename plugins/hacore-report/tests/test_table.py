@@ -93,7 +93,7 @@ def test_rows_are_by_default_what_tells_the_runs_apart(write_run):
     assert tabulate(read_runs(paths[:1])).row_keys == ("name",)
 
 
-def test_runs_that_differ_in_anything_else_are_not_averaged(write_run):
+def test_runs_that_differ_in_anything_else_are_not_averaged(write_run, names):
     paths = [
         write_run("train.epochs=10"),
         write_run("train.epochs=12", seed=1),
@@ -102,13 +102,11 @@ def test_runs_that_differ_in_anything_else_are_not_averaged(write_run):
     runs = read_runs(paths)
     with pytest.raises(HacoreError) as error:
         tabulate(runs, rows=["selector.k"])
-    assert str(error.value) == (
-        "runs of one cell (the first has selector.k = 10) differ in more than the seed: fuser.layers: 1, 2; "
-        "train.epochs: 10.0, 12.0; data.fingerprint: f, other; make it a row or column "
-        "(--rows fuser.layers), choose (--where fuser.layers=...), "
-        "or say that it may be averaged (--over fuser.layers)"
-    )
-    with pytest.raises(HacoreError, match=r"differ in more than the seed: train\.epochs: 10\.0, 12\.0; make"):
+    message = str(error.value)
+    names(message, "selector.k = 10", "more than the seed", "fuser.layers: 1, 2", "train.epochs: 10.0, 12.0")
+    names(message, "data.fingerprint: f, other", "--rows fuser.layers", "--where fuser.layers=")
+    names(message, "--over fuser.layers")
+    with pytest.raises(HacoreError, match=r"more than the seed: train\.epochs: 10\.0, 12\.0;"):
         tabulate(runs.where([("fuser.layers", 1)]), rows=["selector.k"])
     assert len(cell(tabulate(runs.where([("train.epochs", 12), ("fuser.layers", 1)])), ["made"]).runs) == 1
     every = ["train.epochs", "fuser.layers", "data.fingerprint"]
@@ -136,7 +134,7 @@ def test_baselines_are_means_over_seeds_and_never_over_data(write_run):
 
 def test_options_of_a_component_follow_from_the_component(write_run):
     paths = [write_run(f"aggregator.use={use}") for use in ("rn", "sum-pool")]
-    with pytest.raises(HacoreError, match=r"seed: aggregator\.use: rn, sum-pool; make it a row"):
+    with pytest.raises(HacoreError, match=r"aggregator\.use: rn, sum-pool;"):
         tabulate(read_runs(paths), rows=["selector.k"])
     assert tabulate(read_runs(paths), rows=["aggregator.use"]).notes == ()
     assert len(cell(tabulate(read_runs(paths), rows=["selector.k"], over=["aggregator.use"]), [10]).runs) == 2
@@ -149,7 +147,7 @@ def test_times_of_different_machines_are_not_averaged(write_run):
         write_run("selector.k=4", training__threads=2),
     ]
     assert tabulate(read_runs(paths), rows=["selector.k"]).notes == ()
-    with pytest.raises(HacoreError, match=r"seed: training\.device: a CPU, 2 cores, another; make it"):
+    with pytest.raises(HacoreError, match=r"training\.device: a CPU, 2 cores, another;"):
         tabulate(read_runs(paths), rows=["selector.k"], values=["seconds"])
     table = tabulate(read_runs([paths[0], paths[2]]), rows=["selector.k"], values=["seconds"])
     assert table.notes == ("between cells the runs also differ in training.threads: 1, 2",)
@@ -196,22 +194,22 @@ def test_folders_that_hold_runs_and_sweeps(write_run, tmp_path):
     runs = read_runs([sweep])
     assert [run.get("selector.k") for run in runs.runs] == [5]
     assert runs.notes == (f"{sweep}: 1 of 2 runs have not begun, the first b",)
-    with pytest.raises(RunError, match=r"none: is neither a run folder \(it has no spec\.toml\) nor a sweep"):
+    with pytest.raises(RunError, match=r"none: .*neither a run folder.*spec\.toml.*nor a sweep"):
         read_runs([tmp_path.parent / "none"])
 
 
-def test_names_that_no_run_has(write_run):
+def test_names_that_no_run_has(write_run, names):
     runs = read_runs([write_run()])
-    for asked, message in [
-        ({"rows": ["selector.kk"]}, "no run has a value 'selector.kk'; did you mean 'selector.k'?; keys are"),
-        ({"rows": ["selector.k"], "columns": ["selector.k"]}, "'selector.k' is given for both rows and col"),
-        ({"values": ["accurac"]}, "no run has a value 'accurac'; did you mean 'accuracy'?; values are the"),
-        ({"values": ["selector.use"]}, "selector.use: is 'l2-topk' in "),
+    for asked, parts in [
+        ({"rows": ["selector.kk"]}, ["'selector.kk'", "'selector.k'"]),
+        ({"rows": ["selector.k"], "columns": ["selector.k"]}, ["'selector.k'", "both rows and columns"]),
+        ({"values": ["accurac"]}, ["'accurac'", "'accuracy'"]),
+        ({"values": ["selector.use"]}, ["selector.use:", "'l2-topk'"]),
     ]:
         with pytest.raises(HacoreError) as error:
             tabulate(runs, **asked)
-        assert str(error.value).startswith(message)
-    with pytest.raises(HacoreError, match=r"^no run has selector\.k = 3; selector\.k has 10$"):
+        names(str(error.value), *parts)
+    with pytest.raises(HacoreError, match=r"selector\.k = 3.*selector\.k has 10"):
         runs.where([("selector.k", 3)])
 
 
