@@ -116,14 +116,57 @@ class WordsOfOthers(Changed):
         return {"words_QTC": torch.where(question.words_QTC != 0, question.words_QTC - mean_1TC, 0.0)}
 
 
+class ReadsPadding(Encoder):
+    def forward(self, words_QT, lengths_Q):
+        question = super().forward(words_QT, lengths_Q)
+        return attrs.evolve(question, vector_QC=self.lstm(self.embedding(words_QT))[1][0][0])
+
+
+class Cut(Encoder):
+    def forward(self, words_QT, lengths_Q):
+        cut = super().forward(words_QT[:, :5], lengths_Q.clamp(max=5))
+        return attrs.evolve(super().forward(words_QT, lengths_Q), vector_QC=cut.vector_QC)
+
+
+class DropsLast(Encoder):
+    def forward(self, words_QT, lengths_Q):
+        shorter = super().forward(words_QT, (lengths_Q - 1).clamp(min=1))
+        return attrs.evolve(super().forward(words_QT, lengths_Q), vector_QC=shorter.vector_QC)
+
+
+class SortsAway(Encoder):
+    def forward(self, words_QT, lengths_Q):
+        order = lengths_Q.argsort(descending=True)
+        return attrs.evolve(super().forward(words_QT[order], lengths_Q[order]), lengths_Q=lengths_Q)
+
+
+class MeanOfAll(Encoder):
+    def forward(self, words_QT, lengths_Q):
+        mean_QC = self.lstm(self.embedding(words_QT))[0].sum(1) / words_QT.shape[1]
+        return attrs.evolve(super().forward(words_QT, lengths_Q), vector_QC=mean_QC)
+
+
+class SmallVocabulary(Encoder):
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.embedding = nn.Embedding(sizes.words - 1, 4, padding_idx=0)
+
+
 @pytest.mark.parametrize("cls", [Encoder, NoWords, Padded])
-def test_right_encoders_pass(failures, cls):
+def test_right_question_encoders_pass(failures, cls):
     assert failures("question_encoder", cls) == {}
 
 
 @pytest.mark.parametrize(
     ("cls", "test", "words"),
     [
+        (ReadsPadding, "test_padding_has_no_influence", "read only lengths_Q words"),
+        (ReadsPadding, "test_questions_do_not_meet", "a question of 5 words gives something else alone"),
+        (Cut, "test_every_word_is_read", "word 6 of a question has no influence"),
+        (DropsLast, "test_every_word_is_read", "are words cut off?"),
+        (SortsAway, "test_order_of_questions_does_not_matter", "does not follow the order"),
+        (MeanOfAll, "test_padding_has_no_influence", "four more columns of padding change"),
+        (SmallVocabulary, "test_result", "IndexError"),
         (WordsUntold, "test_result", "word_channels is 0 and words_QTC given; set both or neither"),
         (WordsPromised, "test_result", "word_channels is 6 and words_QTC None; set both or neither"),
         (OtherChannels, "test_result", "words_QTC has shape (5, 7, 6); must be (Q, T, word_channels)"),
@@ -137,7 +180,7 @@ def test_right_encoders_pass(failures, cls):
         (WordsOfOthers, "test_questions_do_not_meet", "(words_QTC)"),
     ],
 )
-def test_wrong_encoders_fail(failures, cls, test, words):
+def test_wrong_question_encoders_fail(failures, cls, test, words):
     problems = failures("question_encoder", cls)
     assert test in problems, problems
     assert words in problems[test]

@@ -1,12 +1,11 @@
-"""The contracts of both encoders pass right encoders and name what is wrong with others."""
+"""The contract of image encoders passes right encoders and names what is wrong with others."""
 
 import attrs
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from hacore.interfaces import Cells, ImageEncoder, Question, QuestionEncoder, grid_positions
+from hacore.interfaces import Cells, ImageEncoder, grid_positions
 
 
 class GoodCNN(ImageEncoder):
@@ -93,80 +92,6 @@ def test_a_right_image_encoder_passes(failures):
 )
 def test_wrong_image_encoders_fail(failures, cls, test, words):
     reports = failures("image_encoder", cls)
-    assert test in reports, reports
-    assert words in reports[test]
-
-
-class GoodLSTM(QuestionEncoder):
-    def __init__(self, config, sizes):
-        super().__init__(config, sizes)
-        self.out_channels = self.word_channels = 6
-        self.embedding = nn.Embedding(sizes.words, 4, padding_idx=0)
-        self.lstm = nn.LSTM(4, 6, batch_first=True)
-
-    def forward(self, words_QT, lengths_Q):
-        packed = pack_padded_sequence(
-            self.embedding(words_QT), lengths_Q, batch_first=True, enforce_sorted=False
-        )
-        output, (last_1QC, _) = self.lstm(packed)
-        words_QTC, _ = pad_packed_sequence(output, batch_first=True)
-        return Question(last_1QC[0], words_QTC, lengths_Q)
-
-
-class ReadsPadding(GoodLSTM):
-    def forward(self, words_QT, lengths_Q):
-        question = super().forward(words_QT, lengths_Q)
-        return attrs.evolve(question, vector_QC=self.lstm(self.embedding(words_QT))[1][0][0])
-
-
-class Cut(GoodLSTM):
-    def forward(self, words_QT, lengths_Q):
-        cut = super().forward(words_QT[:, :5], lengths_Q.clamp(max=5))
-        return attrs.evolve(super().forward(words_QT, lengths_Q), vector_QC=cut.vector_QC)
-
-
-class DropsLast(GoodLSTM):
-    def forward(self, words_QT, lengths_Q):
-        shorter = super().forward(words_QT, (lengths_Q - 1).clamp(min=1))
-        return attrs.evolve(super().forward(words_QT, lengths_Q), vector_QC=shorter.vector_QC)
-
-
-class SortsAway(GoodLSTM):
-    def forward(self, words_QT, lengths_Q):
-        order = lengths_Q.argsort(descending=True)
-        return attrs.evolve(super().forward(words_QT[order], lengths_Q[order]), lengths_Q=lengths_Q)
-
-
-class MeanOfAll(GoodLSTM):
-    def forward(self, words_QT, lengths_Q):
-        mean_QC = self.lstm(self.embedding(words_QT))[0].sum(1) / words_QT.shape[1]
-        return attrs.evolve(super().forward(words_QT, lengths_Q), vector_QC=mean_QC)
-
-
-class SmallVocabulary(GoodLSTM):
-    def __init__(self, config, sizes):
-        super().__init__(config, sizes)
-        self.embedding = nn.Embedding(sizes.words - 1, 4, padding_idx=0)
-
-
-def test_a_right_question_encoder_passes(failures):
-    assert failures("question_encoder", GoodLSTM) == {}
-
-
-@pytest.mark.parametrize(
-    ("cls", "test", "words"),
-    [
-        (ReadsPadding, "test_padding_has_no_influence", "read only lengths_Q words"),
-        (ReadsPadding, "test_questions_do_not_meet", "a question of 5 words gives something else alone"),
-        (Cut, "test_every_word_is_read", "word 6 of a question has no influence"),
-        (DropsLast, "test_every_word_is_read", "are words cut off?"),
-        (SortsAway, "test_order_of_questions_does_not_matter", "does not follow the order"),
-        (MeanOfAll, "test_padding_has_no_influence", "four more columns of padding change"),
-        (SmallVocabulary, "test_result", "IndexError"),
-    ],
-)
-def test_wrong_question_encoders_fail(failures, cls, test, words):
-    reports = failures("question_encoder", cls)
     assert test in reports, reports
     assert words in reports[test]
 
