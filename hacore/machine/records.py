@@ -23,26 +23,23 @@ class Record(Mapping[str, Any]):
     Keys whose fields ``optional`` made are left out of the file where they are None.
     """
 
-    def __getitem__(self, key: str) -> Any:
-        if key not in self:
-            raise KeyError(key)
-        return _plain(getattr(self, key))
-
-    def __contains__(self, key: object) -> bool:
-        field = attrs.fields_dict(type(self)).get(str(key))
-        if field is None:
-            return False
-        return getattr(self, field.name) is not None or not field.metadata.get("optional")
-
-    def __iter__(self) -> Iterator[str]:
-        return (field.name for field in attrs.fields(type(self)) if field.name in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {key: self[key] for key in self}
+        values = ((field, getattr(self, field.name)) for field in attrs.fields(type(self)))
+        return {
+            field.name: _plain(value)
+            for field, value in values
+            if value is not None or not field.metadata.get("optional")
+        }
+
+    def __getitem__(self, key: str) -> Any:
+        return self.as_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.as_dict())
+
+    def __len__(self) -> int:
+        return len(self.as_dict())
 
     @classmethod
     def from_dict(cls, table: Any, where: str, way_out: str) -> Self:
