@@ -53,7 +53,10 @@ def read_predictions(path: Path) -> list[Prediction]:
         raise RunError(f"{path}: cannot be read: {error}; {way_out}") from None
     if not tables:
         raise RunError(f"{path}: holds no predictions; {way_out}")
-    return [Prediction.from_dict(table, str(path), way_out) for table in tables]
+    return [
+        Prediction.from_dict(table, f"{path}:{number}", way_out)
+        for number, table in enumerate(tables, start=1)
+    ]
 
 
 def state_of(score: float | None) -> str:
