@@ -77,7 +77,8 @@ class Question:
     lengths_Q: words of each, int64, on the CPU where it came from there.
     image_id_Q: int64, the row of the image in its split; None for images that are of no split.
     relevant_QN: bool, the cells on which the objects lie that the question is about; None where nobody
-    knows or nobody may look. Only an ``oracle`` may.
+    knows or nobody may look. Only an ``oracle`` may. words_QT: int64, the words by their number in the
+    vocabulary, 0 is padding: with the image, what tells one question from another.
     """
 
     vector_QC: Tensor
@@ -85,6 +86,7 @@ class Question:
     lengths_Q: Tensor | None = None
     image_id_Q: Tensor | None = None
     relevant_QN: Tensor | None = None
+    words_QT: Tensor | None = None
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -180,6 +182,11 @@ class Module(nn.Module, Generic[ConfigT]):
         """Whether it has parameters that training changes."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
+    def set_progress(self, share: float) -> None:
+        """Called before each training step with the share of the steps done, in [0, 1), for what follows a
+        schedule, such as a temperature. Does nothing here.
+        """
+
 
 class ImageEncoder(Module[ConfigT], ABC):
     """Images (I, 3, H, W) -> Cells (I, N, C). Sets ``out_channels`` and ``grid``.
@@ -239,7 +246,13 @@ class Fuser(Module[ConfigT], ABC):
 
 
 class Selector(Module[ConfigT], ABC):
-    """Cells of Q questions, ``Question`` -> Selection. ``out_channels``: by default those that come in."""
+    """Cells of Q questions, ``Question`` -> Selection. ``out_channels``: by default those that come in.
+
+    dense_training: whether the cost or the gradient of a training step is that of all cells and only
+    evaluation drops cells; results and tables say so.
+    """
+
+    dense_training: ClassVar[bool] = False
 
     def __init__(self, config: ConfigT, sizes: Sizes) -> None:
         super().__init__(config, sizes)

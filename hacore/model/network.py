@@ -84,6 +84,11 @@ class VQAModel(nn.Module):
         """Whether a component looks at ``Question.relevant_QN``."""
         return any(getattr(self, stage).oracle for stage in STAGES)
 
+    def set_progress(self, share: float) -> None:
+        """Tell every component how much of the training is done, see ``hacore.interfaces.Module``."""
+        for stage in STAGES:
+            getattr(self, stage).set_progress(share)
+
     def with_selector(self, selector: Selector[Any]) -> VQAModel:
         """The same model, its parameters shared, with another selector."""
         other = copy.copy(self)
@@ -126,6 +131,7 @@ class VQAModel(nn.Module):
         cells = self.encode(images)
         question: Question = self.question_encoder(words_QT, lengths_Q)
         question.image_id_Q, question.relevant_QN = image_id_Q, relevant_QN
+        question.words_QT = words_QT
         selection: Selection = self.selector(self.fuser(cells, question, image_index_Q), question)
         return Output(self.head(self.aggregator(selection, question)), selection)
 

@@ -58,6 +58,7 @@ class Result(Measured):
 
     checkpoint: ``step`` of its weights and ``SPLIT_accuracy``, by which it was chosen. multiply_adds: of one
     question, in all and by stage. oracle: whether a component was told what the questions are about.
+    dense_training: whether training saw all cells and only evaluation drops some.
     """
 
     data: DataRecord
@@ -65,6 +66,7 @@ class Result(Measured):
     checkpoint: dict[str, Any]
     parameters: int | None = optional()
     oracle: bool = False
+    dense_training: bool = False
     multiply_adds: int | None = optional()
     multiply_adds_by_stage: dict[str, int] | None = optional()
     training: Training | None = optional()

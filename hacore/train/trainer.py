@@ -134,6 +134,7 @@ class Trainer:
         evaluation = done % self._evaluate_every == 0 or done == self._total
         save = evaluation or done % self.config.checkpoint_steps == 0
 
+        self.model.set_progress(self.position.step / self._total)
         lr = self._set_lr()
         norm = self._compute_gradient(interrupts)
         # Reading the flags may wait for the device, so it is done every few steps, and before anything is

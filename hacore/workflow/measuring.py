@@ -47,6 +47,7 @@ def measure(trained: Trained, training: Training) -> Result:
         checkpoint={"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
         parameters=sum(p.numel() for p in model.parameters()),
         oracle=model.oracle,
+        dense_training=model.selector.dense_training,
         multiply_adds=sum(costs.values()),
         multiply_adds_by_stage=costs,
         training=training,

@@ -166,4 +166,5 @@ def test_nobody_else_is_told(tiny, monkeypatch):
     assert question.relevant_QN is None
     assert question.image_id_Q.tolist() == dataset.questions("val").image[:8].tolist()
     assert question.lengths_Q.tolist() == batch.lengths_Q.tolist()
+    assert question.words_QT.tolist() == batch.words_QT.tolist()
     assert re.fullmatch(r"\(8, \d+, \d+\)", str(tuple(question.words_QTC.shape)))

@@ -94,6 +94,8 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     newest = _newest(finished.values(), notes)
     if oracles := sorted({run.name for run in newest if run.result.oracle}):
         notes.append(f"{', '.join(oracles)}: an oracle, which was told the objects of each question")
+    if dense := sorted({run.spec["selector.use"] for run in newest if run.result.dense_training}):
+        notes.append(f"{', '.join(dense)}: sees all cells in training and drops cells only in evaluation")
     return Runs(runs=tuple(newest), notes=tuple(notes))
 
 

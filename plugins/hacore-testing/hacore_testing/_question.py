@@ -20,9 +20,10 @@ LENGTHS = (5, 1, 7, 3)
 def make_question(sizes: Sizes, count: int, seed: int, *, oracle: bool = False) -> Question:
     """Questions in float64; words where the sizes have channels for them, relevant cells for an oracle."""
     lengths_Q = torch.tensor(LENGTHS).repeat(count)[:count]
+    inside_QT = torch.arange(int(lengths_Q.max())) < lengths_Q.unsqueeze(1)
+    word_QT = noise(*inside_QT.shape, seed=seed + 40).abs().mul(100).long() % (sizes.words - 1) + 1
     words_QTC = None
     if sizes.word_channels:
-        inside_QT = torch.arange(int(lengths_Q.max())) < lengths_Q.unsqueeze(1)
         words_QTC = noise(*inside_QT.shape, sizes.word_channels, seed=seed + 20) * inside_QT.unsqueeze(2)
     return Question(
         vector_QC=noise(count, sizes.question_channels, seed=seed + 10),
@@ -30,6 +31,7 @@ def make_question(sizes: Sizes, count: int, seed: int, *, oracle: bool = False) 
         lengths_Q=lengths_Q,
         image_id_Q=torch.arange(count) * 3 % 5,
         relevant_QN=noise(count, sizes.cells, seed=seed + 30) > 0.5 if oracle else None,
+        words_QT=word_QT * inside_QT,
     )
 
 
@@ -40,8 +42,8 @@ def pick(question: Question, rows: Tensor | slice) -> Question:
         for field in attrs.fields(Question)
         if getattr(question, field.name) is not None
     }
-    if "words_QTC" in picked:
-        picked["words_QTC"] = picked["words_QTC"][:, : int(picked["lengths_Q"].max())]
+    for name in {"words_QTC", "words_QT"} & picked.keys():
+        picked[name] = picked[name][:, : int(picked["lengths_Q"].max())]
     return Question(**picked)
 
 
@@ -52,12 +54,15 @@ class QuestionReaderContract(ModuleContract):
         """What stands after a question's last word, and how much of it, does not count."""
         inputs = self.inputs()
         question: Question = inputs["question"]
-        if question.words_QTC is None or question.lengths_Q is None:
-            pytest.skip("the sizes have no channels for words")
-        longer_QTC = torch.nn.functional.pad(question.words_QTC, (0, 0, 0, 3))
-        after_QT = torch.arange(longer_QTC.shape[1]) >= question.lengths_Q.unsqueeze(1)
-        longer_QTC = torch.where(after_QT.unsqueeze(2), GARBAGE * noise(*longer_QTC.shape), longer_QTC)
-        actual = self._result({**inputs, "question": attrs.evolve(question, words_QTC=longer_QTC)})
+        assert question.lengths_Q is not None
+        assert question.words_QT is not None
+        padded = {"words_QT": torch.nn.functional.pad(question.words_QT, (0, 3))}
+        if question.words_QTC is not None:
+            longer_QTC = torch.nn.functional.pad(question.words_QTC, (0, 0, 0, 3))
+            after_QT = torch.arange(longer_QTC.shape[1]) >= question.lengths_Q.unsqueeze(1)
+            garbage_QTC = GARBAGE * noise(*longer_QTC.shape)
+            padded["words_QTC"] = torch.where(after_QT.unsqueeze(2), garbage_QTC, longer_QTC)
+        actual = self._result({**inputs, "question": attrs.evolve(question, **padded)})
         self.same_result(
             actual, self._result(inputs), "what stands after a question's last word counts; mind lengths_Q"
         )

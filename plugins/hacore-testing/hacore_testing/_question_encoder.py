@@ -44,8 +44,8 @@ class QuestionEncoderContract(ModuleContract):
             "lengths_Q must come out as it went in",
         )
         require(
-            result.image_id_Q is None and result.relevant_QN is None,
-            "image_id_Q and relevant_QN are not the question encoder's to set",
+            result.image_id_Q is None and result.relevant_QN is None and result.words_QT is None,
+            "image_id_Q, relevant_QN and words_QT are not the question encoder's to set",
         )
         words_QTC, channels = result.words_QTC, module.word_channels
         require(

@@ -103,6 +103,11 @@ class NamesCells(Changed):
         return {"relevant_QN": torch.zeros(len(question.lengths_Q), 24, dtype=torch.bool)}
 
 
+class NamesWords(Changed):
+    def change(self, question):
+        return {"words_QT": torch.ones(len(question.lengths_Q), 7, dtype=torch.int64)}
+
+
 class Bare(Encoder):
     def forward(self, words_QT, lengths_Q):
         return super().forward(words_QT, lengths_Q).vector_QC
@@ -174,8 +179,21 @@ def test_right_question_encoders_pass(failures, cls):
         (TooFewSteps, "test_result", "words_QTC must have a state for each of 7 words, found 5"),
         (NoLengths, "test_result", "lengths_Q must come out as it went in"),
         (OtherLengths, "test_result", "lengths_Q must come out as it went in"),
-        (NamesImages, "test_result", "image_id_Q and relevant_QN are not the question encoder's to set"),
-        (NamesCells, "test_result", "image_id_Q and relevant_QN are not the question encoder's to set"),
+        (
+            NamesImages,
+            "test_result",
+            "image_id_Q, relevant_QN and words_QT are not the question encoder's to set",
+        ),
+        (
+            NamesCells,
+            "test_result",
+            "image_id_Q, relevant_QN and words_QT are not the question encoder's to set",
+        ),
+        (
+            NamesWords,
+            "test_result",
+            "image_id_Q, relevant_QN and words_QT are not the question encoder's to set",
+        ),
         (Bare, "test_result", "forward must return Question, found Tensor"),
         (WordsOfOthers, "test_questions_do_not_meet", "(words_QTC)"),
     ],
