@@ -207,6 +207,26 @@ def live_options(config: type) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(config) if field.metadata.get("live"))
 
 
+@attrs.frozen(kw_only=True)
+class TopK:
+    """Options of a selector that keeps a fixed number of cells: ``k`` or ``fraction``, not both; with
+    neither, k = 16. A config derives from it; ``hacore.selection.cells_to_keep`` tells the number.
+    """
+
+    k: int | None = option(None, "cells to keep; 16 when neither k nor fraction is given", min=1, live=True)
+    fraction: float | None = option(
+        None,
+        "share of the grid's cells to keep, instead of k; rounded half up, at least one",
+        above=0,
+        max=1,
+        live=True,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.k is not None and self.fraction is not None:
+            raise ValueError(f"k = {self.k} and fraction = {self.fraction}: give k or fraction, not both")
+
+
 class Hooks:
     """The whole contract between the core and its plugins."""
 

@@ -17,10 +17,30 @@ A whole hard selector with them::
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
+
 import torch
 from torch import Tensor
 
 from hacore.errors import NotFiniteError
+from hacore.interfaces import Sizes
+from hacore.plugin import TopK
+
+
+def cells_to_keep(config: TopK, sizes: Sizes) -> int:
+    """How many cells ``k`` or ``fraction`` are of the grid. Raises ValueError for more than it has."""
+    if config.fraction is not None:
+        # In decimal, because 0.145 * 100 is 14.499... in binary and would round to 14.
+        exact = Decimal(repr(config.fraction)) * sizes.cells
+        return max(1, int(exact.quantize(Decimal(1), ROUND_HALF_UP)))
+    k = 16 if config.k is None else config.k
+    if k > sizes.cells:
+        rows, columns = sizes.grid
+        raise ValueError(
+            f"k = {k} is more than the {sizes.cells} cells of a {rows}x{columns} grid; "
+            "lower k or use fraction"
+        )
+    return k
 
 
 def l2_presence(features_QNC: Tensor) -> Tensor:

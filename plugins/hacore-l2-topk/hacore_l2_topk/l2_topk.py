@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
-
 from hacore.interfaces import Cells, Question, Selection, Selector, Sizes
-from hacore.selection import gather_cells, l2_presence, strongest_first
+from hacore.selection import cells_to_keep, gather_cells, l2_presence, strongest_first
 
 from . import Config
 
@@ -26,13 +24,7 @@ class L2TopK(Selector[Config]):
 
     def __init__(self, config: Config, sizes: Sizes) -> None:
         super().__init__(config, sizes)
-        self.k = _cells_to_keep(config, sizes.cells)
-        if self.k > sizes.cells:
-            rows, columns = sizes.grid
-            raise ValueError(
-                f"k = {self.k} is more than the {sizes.cells} cells of a {rows}x{columns} grid; "
-                "lower k or use fraction"
-            )
+        self.k = cells_to_keep(config, sizes)
 
     def forward(self, cells: Cells, question: Question) -> Selection:
         presence_QN = l2_presence(cells.features)
@@ -44,11 +36,3 @@ class L2TopK(Selector[Config]):
             positions_N2=cells.positions,
             grid=cells.grid,
         )
-
-
-def _cells_to_keep(config: Config, cells: int) -> int:
-    if config.fraction is None:
-        return 16 if config.k is None else config.k
-    # In decimal, because 0.145 * 100 is 14.499... in binary and would round to 14.
-    exact = Decimal(repr(config.fraction)) * cells
-    return max(1, int(exact.quantize(Decimal(1), ROUND_HALF_UP)))
