@@ -30,12 +30,24 @@ class Config:
     comparison: Literal[">=", ">"] = option(
         ">=", "whether a probability equal to the threshold is enough (>=) or not (>)", live=True
     )
+    budget: float | None = option(
+        None,
+        "mean share of cells to keep, instead of threshold, which training then adjusts to that",
+        above=0,
+        max=1,
+    )
     max_cells: int | None = option(
         None,
         "keep at most this many cells, the strongest; fixes K, so CUDA needs no synchronisation",
         min=1,
         live=True,
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.budget is not None and self.threshold != 1:
+            raise ValueError(
+                f"budget = {self.budget} and threshold = {self.threshold}: give budget or threshold, not both"
+            )
 
 
 @hookimpl

@@ -175,3 +175,82 @@ def test_permuted_cells_give_the_permuted_selection():
     assert torch.equal(after.valid_QK, before.valid_QK)
     assert torch.equal(order[after.index_QK][after.valid_QK], before.index_QK[before.valid_QK])
     assert torch.equal(after.features_QKC, before.features_QKC)
+
+
+def budgeted(cells, channels=4, **options):
+    grid = (1, cells)
+    sizes = Sizes(image=(3, 8, 8), words=5, answers=3, grid=grid, cell_channels=channels)
+    selector = build(AdaHAN, Config(**options), sizes)
+
+    def keep(x_QNC):
+        question = Question(torch.zeros(len(x_QNC), 7))
+        return selector(Cells(features=x_QNC, positions=grid_positions(grid), grid=grid), question)
+
+    return selector, keep
+
+
+@pytest.mark.parametrize(
+    ("budget", "max_cells", "strength"),
+    [
+        (0.1, None, 0.3),
+        (0.5, None, 1.0),
+        (0.02, None, 3.0),
+        (0.3, 20, 1.0),
+        (0.9, None, 0.1),
+        (0.2, None, 0.0001),
+    ],
+)
+def test_the_mean_share_kept_becomes_the_budget(budget, max_cells, strength):
+    selector, keep = budgeted(50, budget=budget, max_cells=max_cells)
+    generator = torch.Generator().manual_seed(1)
+
+    def batch(questions):
+        # Questions whose cells differ more or less, so that they keep different numbers.
+        spread = strength * (0.5 + torch.rand(questions, 1, 1, generator=generator))
+        return 2 + spread * torch.randn(questions, 50, 4, generator=generator)
+
+    selector.train()
+    for _ in range(200):
+        keep(batch(64))
+    before = selector.log_threshold.clone()
+    selector.eval()
+    counts_Q = keep(batch(2000)).counts_Q.float()
+    assert counts_Q.mean().item() / 50 == pytest.approx(budget, rel=0.1)
+    assert counts_Q.max() <= (max_cells or 50)
+    if 0.02 < budget < 0.9:
+        assert counts_Q.std() > 0.5
+    assert torch.equal(selector.log_threshold, before)  # evaluation does not move it
+
+
+@pytest.mark.parametrize(("budget", "max_cells"), [(0.3, None), (0.02, None), (0.2, 15), (1.0, None)])
+def test_one_batch_over_and_over_is_kept_by_exactly_the_budget(budget, max_cells):
+    _, keep = budgeted(50, budget=budget, max_cells=max_cells)
+    x_QNC = torch.randn(40, 50, 4, generator=torch.Generator().manual_seed(0))
+    for _ in range(500):
+        selection = keep(x_QNC)
+    # The threshold comes to lie on the last cell that is wanted, up to rounding.
+    assert abs(int(selection.counts_Q.sum()) - round(budget * 40 * 50)) <= 1
+
+
+def test_the_threshold_of_a_budget_is_saved_with_the_weights():
+    selector, keep = budgeted(50, budget=0.2)
+    for _ in range(50):
+        keep(torch.randn(8, 50, 4))
+    other, _ = budgeted(50, budget=0.2)
+    other.load_state_dict(selector.state_dict())
+    assert other.log_threshold == selector.log_threshold != 0
+    assert budgeted(50)[0].state_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"budget": 0.01}, ("budget = 0.01", "50 cells")),
+        ({"budget": 0.5, "max_cells": 20}, ("budget = 0.5", "0.4")),
+        ({"budget": 0.5, "threshold": 2.0}, ("budget = 0.5", "threshold = 2.0")),
+    ],
+)
+def test_budgets_that_cannot_be_kept_are_refused(options, parts, names):
+    with pytest.raises(ValueError, match="budget") as error:
+        budgeted(50, **options)
+    names(str(error.value), *parts)
