@@ -62,13 +62,15 @@ def plot(
     value: str = "accuracy",
     time: str = "training.seconds",
     title: str | None = None,
+    only_value: bool = False,
 ) -> tuple[str, ...]:
     """Draw a value, the time and the multiply-adds of runs against their share of kept cells.
 
     output: a file whose ending, .svg, .png or .pdf, says its format. series: dotted keys; one line for
     each combination of their values; by default selector and aggregator, where they differ. Points are
-    means over seeds, with the sample standard deviation as error bars. time: ``training.seconds`` or
-    ``training.questions_per_second``. Returns notes for the reader.
+    means over seeds, with the sample standard deviation as error bars, of a line as a band. time:
+    ``training.seconds`` or ``training.questions_per_second``. only_value: leave out the panels of time and
+    multiply-adds, and draw the value larger. Returns notes for the reader.
     Raises HacoreError for a file of another format, an unknown key, and when there is nothing to draw.
     """
     import matplotlib
@@ -81,8 +83,8 @@ def plot(
     if series is None:
         varied = differing(runs.runs)
         series = [key for key in ("selector.use", "aggregator.use") if key in varied]
-    panels = [value_named(name, runs.runs) for name in (value, time)]
-    if any(run.result.multiply_adds is not None for run in runs.runs):
+    panels = [value_named(name, runs.runs) for name in ((value,) if only_value else (value, time))]
+    if not only_value and any(run.result.multiply_adds is not None for run in runs.runs):
         panels.append(Value(name="multiply-adds", key="multiply_adds"))
     lines = _lines(runs.runs, series, panels)
     if not any(point.cells[0] for points in lines.values() for point in points):
@@ -98,15 +100,16 @@ def _figure(
     """Panels side by side, one legend above them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.35 * len(panels), 2.5), layout="constrained")
+    alone = len(panels) == 1
+    figure = Figure(figsize=(6.6, 3.8) if alone else (2.35 * len(panels), 2.5), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for index, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
         _draw_panel(ax, panel, index, lines, runs)
     if len(lines) > 1 or title:
         figure.legend(
             *axes[0].get_legend_handles_labels(),
-            loc="outside upper center",
-            ncols=min(len(lines), 4),
+            loc="outside right center" if alone else "outside upper center",
+            ncols=1 if alone else min(len(lines), 4),
             frameon=False,
             title=title,
             handlelength=3.2,
@@ -151,17 +154,28 @@ def _lines(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
 def _draw_line(ax: Any, name: str, points: Sequence[Point], panel: int, number: int, factor: float) -> None:
     pairs = [(point.kept, cell) for point in points if (cell := point.cells[panel]) is not None]
     colour = COLOURS[number % len(COLOURS)]
+    # When the colours begin anew, marker and dashes are others than before.
+    cycle = number + number // len(COLOURS)
+    across, heights = [100 * kept.mean for kept, _ in pairs], [factor * cell.mean for _, cell in pairs]
+    deviations = _bars([cell for _, cell in pairs], factor)
+    if deviations and len(pairs) > 1:
+        low, high = (
+            [height + sign * deviation for height, deviation in zip(heights, deviations, strict=True)]
+            for sign in (-1, 1)
+        )
+        ax.fill_between(across, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
+        deviations = None
     ax.errorbar(
-        [100 * kept.mean for kept, _ in pairs],
-        [factor * cell.mean for _, cell in pairs],
+        across,
+        heights,
         xerr=_bars([kept for kept, _ in pairs], 100),
-        yerr=_bars([cell for _, cell in pairs], factor),
+        yerr=deviations,
         label=name or "all runs",
         color=colour,
-        linestyle=DASHES[number % len(DASHES)] if len(pairs) > 1 else "none",
-        marker=MARKERS[number % len(MARKERS)],
+        linestyle=DASHES[cycle % len(DASHES)] if len(pairs) > 1 else "none",
+        marker=MARKERS[cycle % len(MARKERS)],
         markersize=4.2,
-        markerfacecolor="white" if number % 2 else colour,
+        markerfacecolor="white" if cycle % 2 else colour,
         markeredgewidth=1.0,
         elinewidth=0.8,
         capsize=2,

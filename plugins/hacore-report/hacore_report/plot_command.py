@@ -26,6 +26,7 @@ from hacore_report.table_command import condition, where_option
     help="What the second panel shows.",
 )
 @where_option
+@click.option("--only-value", is_flag=True, help="Draw the first panel alone, larger.")
 @click.option("--title", help="Words above the legend.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plot(
@@ -35,13 +36,14 @@ def plot(
     value: str,
     time: str,
     conditions: tuple[str, ...],
+    only_value: bool,
     title: str | None,
     as_json: bool,
 ) -> None:
     """Draw accuracy, time and multiply-adds of RUNS against the share of cells that they keep.
 
-    RUNS are run folders and sweep folders. A point is the mean over seeds, its error bars the sample
-    standard deviation; the best baseline is dotted.
+    RUNS are run folders and sweep folders. A point is the mean over seeds, its error bars, or the band
+    about a line, the sample standard deviation; the best baseline is dotted.
 
     \b
     Examples:
@@ -52,7 +54,14 @@ def plot(
     from hacore_report import read_runs
 
     finished = read_runs(runs).where([condition(words) for words in conditions])
-    notes = draw(finished, output, series=series or None, value=value, time=time, title=title)
+    notes = draw(
+        *(finished, output),
+        series=series or None,
+        value=value,
+        time=time,
+        title=title,
+        only_value=only_value,
+    )
     for note in notes:
         click.echo(f"note: {note}", err=True)
     if as_json:

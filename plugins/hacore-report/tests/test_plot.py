@@ -61,10 +61,9 @@ def test_points_are_means_over_seeds_in_every_panel(runs, drawn, tmp_path):
     assert cost.containers[0].lines[0].get_ydata() == pytest.approx([0.004, 0.1, 2.5])
     assert (accuracy.get_xscale(), time.get_yscale(), cost.get_yscale()) == ("log", "linear", "log")
     # One deviation to each side.
-    (bars,) = accuracy.containers[0].lines[2]
-    low, high = bars.get_segments()[0][:, 1]
-    assert high - low == pytest.approx(2 * 0.5**0.5)
-    assert "majority answer" in [text.get_text() for text in accuracy.texts]
+    heights = {round(float(y), 6) for y in accuracy.collections[0].get_paths()[0].vertices[:, 1]}
+    deviation = 1 / 2**0.5
+    assert heights == {round(mean + sign * deviation, 6) for mean in (52.5, 60.5, 100.5) for sign in (-1, 1)}
 
 
 def test_series_differ_in_more_than_colour(write_run, drawn, tmp_path):
@@ -82,6 +81,42 @@ def test_series_differ_in_more_than_colour(write_run, drawn, tmp_path):
     lines = [container.lines[0] for container in containers]
     assert len({(line.get_marker(), line.get_markerfacecolor() == "white") for line in lines}) == 6
     assert len({line.get_color() for line in lines}) == 6
+
+
+def test_a_line_has_a_band_and_a_point_has_error_bars(write_run, drawn, tmp_path):
+    paths = [
+        write_run(f"selector.k={k}", seed=seed, kept=k / 100, accuracy=0.5 + seed / 10)
+        for k in (5, 10)
+        for seed in (0, 1)
+    ]
+    paths += [
+        write_run("selector={ use = 'all-cells' }", seed=seed, kept=1.0, accuracy=0.6 + seed / 10)
+        for seed in (0, 1)
+    ]
+    plot(read_runs(paths), tmp_path / "a.svg", only_value=True)
+    (ax,) = drawn[0].axes
+    assert ax.get_ylabel() == "accuracy (%)"
+    (band,) = ax.collections[:1]
+    heights = band.get_paths()[0].vertices[:, 1]
+    deviation = 10 / 2**0.5
+    assert {round(height, 6) for height in heights} == {round(55 - deviation, 6), round(55 + deviation, 6)}
+    bars = {container.get_label(): container.has_yerr for container in ax.containers}
+    assert bars == {"l2-topk": False, "all-cells": True}
+
+
+def test_more_series_than_colours_can_be_told_apart(write_run, drawn, tmp_path):
+    paths = [
+        write_run(f"selector.k={k}", f"train.batch_images={size}", kept=k / 100)
+        for size in range(1, 20)
+        for k in (5, 10)
+    ]
+    plot(read_runs(paths), tmp_path / "a.svg", series=["train.batch_images"], only_value=True)
+    looks = set()
+    for container in drawn[0].axes[0].containers:
+        line = container.lines[0]
+        dashes = str(line._unscaled_dash_pattern)
+        looks.add((line.get_color(), line.get_marker(), dashes))
+    assert len(looks) == 19
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG"), ("a.pdf", b"%PDF")])
