@@ -53,3 +53,26 @@ def test_predictions_of_before_have_no_cells():
     trained = hacore.load(Path(__file__).parent / "earlier" / "han", device="cpu")
     with pytest.raises(HacoreError, match="run hacore eval"):
         program("kept_cells").measure(trained)
+
+
+def test_costs_of_selectors_are_those_of_the_runs(tiny, tmp_path, capsys):
+    results = {}
+    for selector in ("{ use = 'l2-topk', k = 5 }", "{ use = 'oracle-k', k = 5 }", "{ use = 'all-cells' }"):
+        spec = hacore.load_spec("experiments/han_sum.toml", [*tiny, f"selector={selector}"])
+        _, result = hacore.run(spec, runs=tmp_path / "runs", device="cpu", report=False)
+        results[spec.selector.use] = result
+    threads = torch.get_num_threads()
+    record = tmp_path / "costs.json"
+    arguments = ["--against", "selector.use=all-cells", "--repeats", "2", "--json", str(record)]
+    assert program("selectors").main([str(tmp_path / "runs" / "han_sum"), *arguments]) == 0
+    torch.set_num_threads(threads)
+    rows = {row["experiment"]["selector.use"]: row for row in json.loads(record.read_text())["rows"]}
+    assert rows.keys() == results.keys()
+    for name, row in rows.items():
+        assert row["multiply_adds"] == results[name].multiply_adds
+        assert row["kept"] == results[name].kept
+        assert min(row["step_ms"], row["answer_us"]) > 0
+        assert row["step_ratio"] == pytest.approx(row["step_ms"] / rows["all-cells"]["step_ms"])
+    assert "oracle-k" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="all-cells"):
+        program("selectors").main([str(tmp_path / "runs" / "han_sum"), "--against", "selector.use=none"])
