@@ -29,6 +29,10 @@ QUICK = {
         "aggregator": {"use": "sum-pool"},
         "fuser": {"use": "add", "width": 10},
     },
+    "scored-topk, sum-pool, multiply": {
+        "selector": {"use": "scored-topk", "k": 6},
+        "aggregator": {"use": "sum-pool"},
+    },
 }
 SELECTORS = (
     {"use": "l2-topk", "fraction": 0.3},
@@ -36,6 +40,9 @@ SELECTORS = (
     {"use": "adahan", "max_cells": 4},
     {"use": "soft-attention"},
     {"use": "all-cells"},
+    {"use": "scored-topk", "fraction": 0.3},
+    {"use": "gumbel-topk", "k": 4},
+    {"use": "perturbed-topk", "k": 4},
 )
 AGGREGATORS = (
     {"use": "rn", "reduce": "mean", "coordinate_scale": 3.0},
@@ -148,7 +155,7 @@ def test_the_description_has_what_one_needs(exported):
             value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
             for value in values
         } == {key: tensor["shape"] for key, tensor in described[name].items()}
-    kept = {"l2-topk": 5, "adahan": "kept", "soft-attention": 25}[trained.spec.selector.use]
+    kept = {"l2-topk": 5, "adahan": "kept", "soft-attention": 25, "scored-topk": 6}[trained.spec.selector.use]
     assert described["outputs"]["kept"] == {"dtype": "int64", "shape": ["questions", kept]}
     assert described["inputs"]["words"] == {"dtype": "int64", "shape": ["questions", "words"]}
 
