@@ -17,13 +17,15 @@ A whole hard selector with them::
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hacore.errors import NotFiniteError
-from hacore.interfaces import Sizes
+from hacore.interfaces import Cells, Selection, Sizes
 from hacore.plugin import TopK
 
 
@@ -41,6 +43,16 @@ def cells_to_keep(config: TopK, sizes: Sizes) -> int:
             "lower k or use fraction"
         )
     return k
+
+
+def check_max_cells(max_cells: int | None, sizes: Sizes) -> None:
+    """Raises ValueError when the limit is more than the grid has."""
+    if max_cells is not None and max_cells > sizes.cells:
+        rows, columns = sizes.grid
+        raise ValueError(
+            f"max_cells = {max_cells} is more than the {sizes.cells} cells of a {rows}x{columns} grid; "
+            "lower it or leave it out"
+        )
 
 
 def l2_presence(features_QNC: Tensor) -> Tensor:
@@ -94,3 +106,47 @@ def gather_cells(features_QNC: Tensor, index_QK: Tensor) -> Tensor:
     first_Q1 = torch.arange(questions, device=index_QK.device).unsqueeze(1) * cells
     rows = features_QNC.reshape(questions * cells, channels)
     return rows.index_select(0, (index_QK + first_Q1).flatten()).view(*index_QK.shape, channels)
+
+
+def keep_leading(
+    cells: Cells, presence_QN: Tensor, order_QN: Tensor, counts_Q: Tensor, max_cells: int | None
+) -> Selection:
+    """Of each question the first ``counts_Q`` cells of its order, at least one and at most ``max_cells``.
+
+    K is ``max_cells``, or without it the largest count, for which the host waits. Vectors of entries that
+    are not valid are zero and get no gradient.
+    """
+    counts_Q = counts_Q.clamp(min=1)
+    width = _widest(counts_Q, order_QN.shape[1]) if max_cells is None else max_cells
+    index_QK = order_QN[:, :width]
+    valid_QK = torch.arange(width, device=counts_Q.device) < counts_Q.unsqueeze(1)
+    features_QKC = gather_cells(cells.features, index_QK)
+    return Selection(
+        # where, not a product: an invalid cell then gets a gradient of zero whatever it holds.
+        features_QKC=torch.where(valid_QK.unsqueeze(2), features_QKC, 0),
+        index_QK=index_QK,
+        presence_QN=presence_QN,
+        positions_N2=cells.positions,
+        grid=cells.grid,
+        valid_QK=valid_QK,
+    )
+
+
+def _widest(counts_Q: Tensor, cells: int) -> int:
+    """The largest count; in an exported graph a size that depends on the data."""
+    if not torch.compiler.is_exporting():
+        return int(counts_Q.max())
+    # At least two, as whatever comes after would else have to be traced for one apart.
+    least = min(2, cells)
+    width: int = counts_Q.max().clamp(min=least).item()  # type: ignore[assignment]
+    torch._check(width >= least)
+    torch._check(width <= cells)
+    return width
+
+
+def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Within it products of matrices on the device of ``x`` keep their precision."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hacore.interfaces import Cells, Question, Selection, Selector, Sizes
-from hacore.selection import check_finite, gather_cells, l2_presence, strongest_first
+from hacore.selection import check_finite, check_max_cells, keep_leading, l2_presence, strongest_first
 
 from . import Config
 
@@ -44,12 +44,7 @@ class AdaHAN(Selector[Config]):
 
     def __init__(self, config: Config, sizes: Sizes) -> None:
         super().__init__(config, sizes)
-        if config.max_cells is not None and config.max_cells > sizes.cells:
-            rows, columns = sizes.grid
-            raise ValueError(
-                f"max_cells = {config.max_cells} is more than the {sizes.cells} cells of a "
-                f"{rows}x{columns} grid; lower it or leave it out"
-            )
+        check_max_cells(config.max_cells, sizes)
         if config.budget is not None:
             most = (config.max_cells or sizes.cells) / sizes.cells
             if not 1 / sizes.cells <= config.budget <= most:
@@ -71,24 +66,8 @@ class AdaHAN(Selector[Config]):
         order_QN = strongest_first(presence_QN)
         if self.config.budget is not None and self.training:
             self._adjust(presence_QN.gather(1, order_QN), self.config.budget)
-        counts_Q = self._passing(presence_QN).sum(1).clamp(min=1)
-        width = self.config.max_cells
-        if width is None:
-            width = _widest(counts_Q, order_QN.shape[1])
-        index_QK = order_QN[:, :width]
-        valid_QK = torch.arange(width, device=counts_Q.device) < counts_Q.unsqueeze(1)
-
-        features_QKC = gather_cells(cells.features, index_QK)
-        # where, not a product: an invalid cell then gets a gradient of zero whatever it holds.
-        features_QKC = torch.where(valid_QK.unsqueeze(2), features_QKC, 0)
-        return Selection(
-            features_QKC=features_QKC,
-            index_QK=index_QK,
-            presence_QN=presence_QN,
-            positions_N2=cells.positions,
-            grid=cells.grid,
-            valid_QK=valid_QK,
-        )
+        counts_Q = self._passing(presence_QN).sum(1)
+        return keep_leading(cells, presence_QN, order_QN, counts_Q, self.config.max_cells)
 
     def _passing(self, presence_QN: Tensor) -> Tensor:
         """(Q, N) bool: probability against threshold / N, as exp(p) * N against threshold * sum(exp(p)).
@@ -117,15 +96,3 @@ class AdaHAN(Selector[Config]):
         else:
             least = log_ratio_QN.max()
         self.log_threshold.lerp_(least.to(self.log_threshold.dtype), _RATE)
-
-
-def _widest(counts_Q: Tensor, cells: int) -> int:
-    """The largest count; in an exported graph a size that depends on the data."""
-    if not torch.compiler.is_exporting():
-        return int(counts_Q.max())
-    # At least two, as whatever comes after would else have to be traced for one apart.
-    least = min(2, cells)
-    width: int = counts_Q.max().clamp(min=least).item()  # type: ignore[assignment]
-    torch._check(width >= least)
-    torch._check(width <= cells)
-    return width

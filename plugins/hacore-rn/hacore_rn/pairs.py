@@ -8,13 +8,13 @@ step over large tensors is bound by page faults and memory traffic, this is also
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hacore.selection import no_autocast
 from hacore_rn.blocks import Block, automatic_pairs, blocks
 
 Recompute = Literal["auto", "always", "never"]
@@ -65,7 +65,7 @@ def pair_sum(
     kept_bytes = pairs * a_TW.shape[1] * a_TW.element_size() * (len(weights) - 1)
     limit = {"auto": CPU_KEPT if device == "cpu" else GPU_KEPT, "always": -1, "never": kept_bytes}[recompute]
     keeps = trains and kept_bytes <= limit
-    with _no_autocast(a_TW):
+    with no_autocast(a_TW):
         out_QW: Tensor = _PairSum.apply(
             a_TW.contiguous(), b_TW.contiguous(), factor_T, questions, pairs, plan, trains, keeps, *layers
         )
@@ -129,7 +129,7 @@ class _PairSum(torch.autograd.Function):
         row_QW = grad_QW.to(a_TW.dtype)
         missing = [layer for layer in range(depth + (mask_PW is None)) if not (kept and 0 < layer < depth)]
         *buffers, last, spare = _buffers(a_TW, ctx.plan, 3 if kept else depth + 2)
-        with _no_autocast(a_TW):
+        with no_autocast(a_TW):
             for block in ctx.plan:
                 h = [buffer[: block.pairs] for buffer in (*buffers, last)]
                 if kept:
@@ -167,12 +167,6 @@ class _PairSum(torch.autograd.Function):
             *(None, None, None, None, None),
             *(grad.to(layer.dtype) for grad, layer in zip(grad_layers, layers, strict=True)),
         )
-
-
-def _no_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    device = x.device.type
-    available = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:
