@@ -43,6 +43,10 @@ SELECTORS = (
     {"use": "scored-topk", "fraction": 0.3},
     {"use": "gumbel-topk", "k": 4},
     {"use": "perturbed-topk", "k": 4},
+    {"use": "sparsemax", "scale": 1000.0},
+    {"use": "entmax15", "max_cells": 4},
+    {"use": "diverse-k", "k": 4},
+    {"use": "diverse-k", "k": 4, "question": True},
 )
 AGGREGATORS = (
     {"use": "rn", "reduce": "mean", "coordinate_scale": 3.0},
