@@ -3,7 +3,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hacore.selection import check_finite, gather_cells, l2_presence, strongest_first
+from hacore.interfaces import Cells, grid_positions
+from hacore.selection import (
+    check_finite,
+    gather_cells,
+    keep_leading,
+    l2_presence,
+    no_autocast,
+    strongest_first,
+)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -68,3 +76,28 @@ def test_a_presence_that_is_not_finite_is_named():
     with pytest.raises(ValueError, match=r"question 2 of the batch \(and 1 more\) has 2 of 6 cells"):
         check_finite(presence_QN)
     check_finite(torch.ones(4, 6))
+
+
+def test_a_question_keeps_the_first_of_its_order_and_what_pads_it_is_zero_without_gradient():
+    features_QNC = torch.randn(3, 4, 2, requires_grad=True)
+    cells = Cells(features=features_QNC, positions=grid_positions((2, 2)), grid=(2, 2))
+    order_QN = torch.tensor([[3, 1, 0, 2], [0, 1, 2, 3], [2, 3, 1, 0]])
+    selection = keep_leading(cells, torch.zeros(3, 4), order_QN, torch.tensor([2, 3, 0]), None)
+    assert selection.valid_QK.tolist() == [[True, True, False], [True, True, True], [True, False, False]]
+    assert torch.equal(selection.index_QK, order_QN[:, :3])
+    assert torch.equal(selection.features_QKC[0, :2], features_QNC[0, [3, 1]])
+    assert not selection.features_QKC[~selection.valid_QK].any()
+    (grad,) = torch.autograd.grad(selection.features_QKC.sum(), features_QNC)
+    assert grad[..., 0].tolist() == [[0, 1, 0, 1], [1, 1, 1, 0], [0, 0, 1, 0]]
+    limited = keep_leading(cells, torch.zeros(3, 4), order_QN, torch.tensor([2, 3, 0]), 2)
+    assert limited.counts_Q.tolist() == [2, 2, 1]
+
+
+def test_products_keep_their_precision_within_no_autocast():
+    x = torch.randn(5, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (x @ x).dtype == torch.bfloat16
+        with no_autocast(x):
+            assert (x @ x).dtype == torch.float32
+    with no_autocast(x.to("meta")):
+        pass
