@@ -16,7 +16,6 @@ _COMMANDS = {
     "needs": ("inspect:needs", "List the pip packages that a spec needs."),
     "data": ("data:data", "Download, prepare, generate or verify a dataset."),
     "score": ("data:score", "Score a results file as the official evaluation does."),
-    "new": ("new:new", "Write a new plugin package with passing tests."),
 }
 """In the order of ``hacore --help``."""
 

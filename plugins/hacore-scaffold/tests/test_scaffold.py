@@ -8,11 +8,11 @@ import sys
 import tomllib
 
 import pytest
+from hacore_scaffold import package
+from hacore_scaffold.package import new_plugin
 
-import hacore.scaffold
 from hacore.errors import HacoreError
 from hacore.plugin import SECTIONS
-from hacore.scaffold import new_plugin
 
 
 def installed(folder):
@@ -158,9 +158,9 @@ def test_output_that_is_a_file(tmp_path):
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
-    right = hacore.scaffold._render
+    right = package._render
     monkeypatch.setattr(
-        hacore.scaffold, "_render", lambda *given: {**right(*given), "README.md/no": "a file is in the way"}
+        package, "_render", lambda *given: {**right(*given), "README.md/no": "a file is in the way"}
     )
     with pytest.raises(HacoreError, match="cannot write"):
         new_plugin("fuser", "mine", tmp_path)
@@ -168,5 +168,5 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
 
 
 def test_importing_imports_no_torch():
-    code = "import sys, hacore.scaffold; assert 'torch' not in sys.modules"
+    code = "import sys, hacore_scaffold.package; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""``hacore new``: a complete plugin package to start from. Imports no torch.
+"""The package that ``hacore new`` writes. Imports no torch.
 
 The templates are ``string.Template`` texts under ``templates/``: ``common/`` for every kind, and a
 folder for each kind with the declaration, the component and its test.
@@ -106,5 +106,5 @@ def _render(kind: str, name: str) -> dict[str, str]:
 
 
 def _text(folder: str, file: str, fields: Mapping[str, str]) -> str:
-    template = files("hacore.scaffold").joinpath("templates", folder, f"{file}.tmpl")
+    template = files("hacore_scaffold").joinpath("templates", folder, f"{file}.tmpl")
     return Template(template.read_text(encoding="utf-8")).substitute(fields)

@@ -21,7 +21,7 @@ def new(kind: str, name: str, output: str) -> None:
       hacore new selector cosine-topk
       hacore new aggregator mean-pool --output plugins
     """
-    from hacore.scaffold import new_plugin
+    from hacore_scaffold.package import new_plugin
 
     folder = new_plugin(kind, name, Path(output))
     click.echo(f"wrote {folder}")
