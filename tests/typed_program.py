@@ -76,6 +76,8 @@ def main() -> None:
     print(answer, [cell.row for cell in reply.kept])
     again = hacore.evaluate_run(RunFolder.open(folder.path), split="val")
     print(again.accuracy)
+    chosen = hacore.evaluate_run(trained.with_selector(use="l2-topk", k=5))
+    print(chosen.kept, chosen.multiply_adds, chosen.predictions)
     dataset = hacore.open_dataset(spec.data)
     model = hacore.compose(spec, dataset.sizes())
     scores = hacore.evaluate(model, dataset, "val", device=torch.device("cpu"))

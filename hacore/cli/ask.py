@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Ask with another option of the selector, as in --set selector.k=4. May be repeated.",
+    help="Ask with another option of the selector, as in --set selector.k=4, or with another selector, "
+    "as in --set selector.use=all-cells. May be repeated.",
 )
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -67,7 +68,7 @@ def ask(
     from hacore.runs.trained import load
 
     needs_pillow()
-    selector = _selector_options(overrides)
+    selector = selector_options(overrides, "--set ")
     trained = load(run, device=device)
     folder = Path(output) if picture else None
     if not questions and sys.stdin.isatty() and not as_json:
@@ -98,20 +99,20 @@ def ask(
         _show(reply, file)
 
 
-def _selector_options(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """The options of ``--set``; none stands for an option's default."""
+def selector_options(overrides: Sequence[str], flag: str = "") -> dict[str, Any]:
+    """What ``Trained.with_selector`` takes, from ``selector.KEY=VALUE``; none stands for a default.
+
+    flag: the words before each, as "--set ". Raises HacoreError for other keys.
+    """
     options: dict[str, Any] = {}
     for words in overrides:
         table: dict[str, Any] = {"selector": {}}
-        ((key, _),) = set_values(table, [words])
+        ((key, _),) = set_values(table, [words], example := f"{flag}selector.k=4")
         section, _, option = key.partition(".")
         if section != "selector" or not option:
-            raise HacoreError(
-                one_line(
-                    f"--set {words}: a trained model can be asked with other options of its selector only, "
-                    "as in --set selector.k=4"
-                )
-            )
+            allowed = "of a trained model, selector.use and options of the selector only can be changed"
+            raise HacoreError(one_line(f"{flag}{words}: {allowed}, as in {example}"))
+        option = option.partition(".")[0]
         options[option] = table["selector"].get(option)
     return options
 

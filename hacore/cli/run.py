@@ -8,6 +8,7 @@ from typing import cast
 
 import click
 
+from hacore.cli.ask import selector_options
 from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.console import Console, show_log
@@ -16,7 +17,7 @@ from hacore.observers import observer_flags
 from hacore.runs import RunFolder
 from hacore.runs.folder import same_experiment
 from hacore.runs.result import Measured
-from hacore.spec import Spec, dump_spec, load_spec
+from hacore.spec import Spec, dump_spec, load_spec, shown
 
 
 @click.command(no_args_is_help=True)
@@ -120,11 +121,16 @@ def _raise_stopped(folder: RunFolder, flags: list[str]) -> None:
 
 @click.command("eval", no_args_is_help=True)
 @click.argument("run", type=click.Path())
+@click.argument("overrides", nargs=-1, metavar="[selector.KEY=VALUE]...")
 @click.option("--split", help="Split of the dataset; default: the spec's eval.final_split.")
 @device_option
 @json_option
-def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
+def evaluate(run: str, overrides: tuple[str, ...], split: str | None, device: str, as_json: bool) -> None:
     """Measure the best model of RUN, a run folder, again; writes RUN/predictions/SPLIT.jsonl.
+
+    selector.KEY=VALUE measures it with another option of its selector, and selector.use=NAME with another
+    selector that has no weights, without training. Predictions are then in SPLIT--DIGEST.jsonl, one file for
+    each choice. What was measured, multiply-adds included, is beside the predictions as .json.
 
     Where the dataset has an official evaluation, the file that it takes is written beside the
     predictions, as SPLIT.submission. A split whose answers are not public gets no accuracy.
@@ -133,19 +139,27 @@ def evaluate(run: str, split: str | None, device: str, as_json: bool) -> None:
     Examples:
       hacore eval runs/han_rn/20260101-120000-abc123
       hacore eval runs/han_rn/20260101-120000-abc123 --split val --json
+      hacore eval runs/han_rn/20260101-120000-abc123 selector.k=5
+      hacore eval runs/rn/20260101-120000-abc123 selector.use=l2-topk selector.k=10
     """
+    options = selector_options(overrides)
+    from hacore.runs.trained import load
     from hacore.workflow import evaluate_run
 
     show_log(Console())
-    result = evaluate_run(RunFolder.open(run), split=split, device=device)
+    trained = load(run, device=device)
+    result = evaluate_run(trained.with_selector(**options) if options else trained, split=split)
     if as_json:
         print_json(result.as_dict())
         return
     print_result(result)
-    predictions = Path(run) / "predictions" / f"{result.split}.jsonl"
-    click.echo(f"\npredictions: {predictions}")
-    if predictions.with_suffix(".submission").is_file():
-        click.echo(f"submission: {predictions.with_suffix('.submission')}")
+    selector = ", ".join(f"{key} = {shown(value)}" for key, value in result.selector.items())
+    click.echo(f"\nselector: {selector}{' (the model has an oracle)' if result.oracle else ''}")
+    click.echo(f"multiply-adds of a question: {result.multiply_adds:,}")
+    click.echo(f"predictions: {result.predictions}")
+    submission = Path(result.predictions).with_suffix(".submission")
+    if submission.is_file():
+        click.echo(f"submission: {submission}")
 
 
 def print_result(result: Measured) -> None:

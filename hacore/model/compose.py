@@ -61,6 +61,30 @@ def compose(spec: Spec, sizes: Sizes) -> VQAModel:
     return model
 
 
+def exchange_selector(model: VQAModel, spec: Spec, sizes: Sizes, *, own: bool) -> VQAModel:
+    """The model, its weights shared, with the selector of ``spec`` in place of its own.
+
+    sizes: as in ``compose``. own: it is its own selector with other ``live`` options, and keeps its weights.
+    Raises ComposeError where another has weights, with which the model was not trained, or does not fit.
+    """
+    before = model.selector
+    with torch.random.fork_rng(devices=[]):
+        selector = _Composer(spec)("selector", before.sizes)
+    if own:
+        # Assigned, not copied: the parameters are those of the model. What is live has no weights.
+        selector.load_state_dict(before.state_dict(), assign=True)
+    elif selector.state_dict() or selector.out_channels != before.out_channels:
+        raise ComposeError(
+            f"{label('selector', spec.selector)}: has weights ({', '.join(selector.state_dict()) or 'none'}) "
+            f"and gives {selector.out_channels} channels; without training, this model takes selectors that "
+            f"have none and give {before.out_channels}; train a spec that chooses it, or choose another"
+        )
+    other = model.with_selector(selector.to(model.positions_N2.device).train(model.training))
+    if not own:
+        _Shapes(other, spec).check(sizes)
+    return other
+
+
 def compose_question_only(spec: Spec, sizes: Sizes) -> QuestionOnly:
     """The question-only baseline with the spec's question encoder and head."""
     encoder = _Composer(spec)("question_encoder", sizes)
@@ -133,15 +157,15 @@ class _Shapes:
         training = model.training
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                example = example_batch(sizes)
-                relevant_QN = torch.zeros(3, self._cells_N, dtype=torch.bool) if model.oracle else None
+                example = example_batch(sizes).to(model.positions_N2.device)
+                relevant_QN = torch.zeros(3, self._cells_N, dtype=torch.bool, device=example.images.device)
                 model.eval()(
                     example.images,
                     example.words_QT,
                     example.lengths_Q,
                     example.image_index_Q,
                     example.image_id_Q,
-                    relevant_QN,
+                    relevant_QN if model.oracle else None,
                 )
         except ComposeError:
             raise

@@ -9,6 +9,8 @@ Reading a folder imports no torch.
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -18,7 +20,7 @@ from typing import Any
 from hacore.errors import RunError
 from hacore.machine.files import read_json, write_json, write_whole
 from hacore.runs.result import Result
-from hacore.spec import Spec, dump_spec, load_spec
+from hacore.spec import Spec, dump_spec, load_spec, spec_table
 
 
 class RunFolder:
@@ -35,9 +37,16 @@ class RunFolder:
         self.last = self.path / "checkpoints" / "last.safetensors"
         self.best = self.path / "checkpoints" / "best.safetensors"
 
-    def predictions_file(self, split: str) -> Path:
-        """Predictions on a split, one JSON object a line."""
-        return self.path / "predictions" / f"{split}.jsonl"
+    def predictions_file(self, split: str, spec: Spec | None = None) -> Path:
+        """Predictions on a split, one JSON object a line.
+
+        spec: of the model; each selector other than the run's own has a file of its own.
+        """
+        name = split
+        if spec is not None and spec.selector != self.spec().selector:
+            text = json.dumps(spec_table(spec)["selector"], sort_keys=True)
+            name = f"{split}--{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return self.path / "predictions" / f"{name}.jsonl"
 
     @classmethod
     def create(cls, spec: Spec, runs: str | Path, environment: dict[str, Any]) -> RunFolder:

@@ -36,9 +36,10 @@ class Training(Record):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Measured(Record):
-    """A model's scores on a split, see ``hacore.measure.scores.Scores``, and its baselines.
+    """A model's scores on a split, see ``hacore.measure.scores.Scores``, its baselines and its costs.
 
-    name: of the run. What needs answers is None, or empty, where they are not public.
+    name: of the run. What needs answers is None, or empty, where they are not public. oracle: whether a
+    component was told what the questions are about. multiply_adds: of one question, in all and by stage.
     """
 
     name: str
@@ -50,14 +51,17 @@ class Measured(Record):
     by_type: dict[str, Part]
     by_group: dict[str, Part]
     baselines: dict[str, Baseline]
+    oracle: bool = False
+    multiply_adds: int | None = optional()
+    multiply_adds_by_stage: dict[str, int] | None = optional()
+    format: int = FORMAT
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Result(Measured):
     """The content of result.json: a run's best model on the final split.
 
-    checkpoint: ``step`` of its weights and ``SPLIT_accuracy``, by which it was chosen. multiply_adds: of one
-    question, in all and by stage. oracle: whether a component was told what the questions are about.
+    checkpoint: ``step`` of its weights and ``SPLIT_accuracy``, by which it was chosen.
     dense_training: whether training saw all cells and only evaluation drops some.
     """
 
@@ -65,17 +69,18 @@ class Result(Measured):
     seed: int
     checkpoint: dict[str, Any]
     parameters: int | None = optional()
-    oracle: bool = False
     dense_training: bool = False
-    multiply_adds: int | None = optional()
-    multiply_adds_by_stage: dict[str, int] | None = optional()
     training: Training | None = optional()
-    format: int = FORMAT
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Evaluated(Measured):
-    """What ``hacore eval`` gives: the model of the run folder ``run``, of training step ``step``."""
+    """What ``hacore eval`` gives: the model of the run folder ``run``, of training step ``step``.
+
+    selector: its resolved table, of the run's own or of another. predictions: the file that has them.
+    """
 
     run: str
     step: int
+    selector: dict[str, Any]
+    predictions: str

@@ -12,11 +12,10 @@ import torch
 
 from hacore.data import UNKNOWN, Dataset
 from hacore.errors import HacoreError, RunError
-from hacore.interfaces import Selector, build
 from hacore.machine.device import choose_device
 from hacore.machine.files import load_tensors
 from hacore.measure.predict import precision_of
-from hacore.model.compose import compose, label
+from hacore.model.compose import compose, exchange_selector, label
 from hacore.model.network import VQAModel
 from hacore.model.opening import dataset_class, open_dataset
 from hacore.model.weights import load_model
@@ -24,7 +23,7 @@ from hacore.plugin import live_options
 from hacore.runs import RunFolder
 from hacore.runs.asking import Reply, ask
 from hacore.runs.data_summary import DataSummary
-from hacore.spec import Spec, structure_config, unstructure_config
+from hacore.spec import Spec, resolve, spec_table
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -69,33 +68,28 @@ class Trained:
         """The class of the dataset, which is not opened."""
         return dataset_class(self.spec.data)
 
-    def selector(self, **options: Any) -> Selector[Any]:
-        """The trained selector with other options, as ``k = 4``; None gives an option its default.
+    def with_selector(self, /, use: str | None = None, **options: Any) -> Trained:
+        """This model with another selector, or its own with other options; what it was stays as it is.
 
-        It shares its parameters with the model's own, which is left as it is. Raises SpecError for options
-        that the selector does not have or allow, RunError for those that need another training.
+        use: name of a selector without weights; options that are not given have their defaults. Without
+        it, or with the name of the model's own, they stay as they are, and only ``live`` ones can be given.
+        None gives an option its default. All weights are shared. Raises SpecError and PluginError for what
+        no spec may say, RunError for an option that needs another training, ComposeError for a selector
+        that has weights or does not fit.
         """
-        own, use = self.model.selector, self.spec.selector
-        names = [field.name for field in attrs.fields(type(use.options))]
-        live = live_options(type(use.options))
-        if fixed := [key for key in options if key in names and key not in live]:
+        table, before = spec_table(self.spec), self.spec.selector
+        own = use in (None, before.use)
+        known, live = attrs.fields_dict(type(before.options)), live_options(type(before.options))
+        if fixed := [key for key in options if own and key in known and key not in live]:
             raise RunError(
-                f"{label('selector', use)}: {fixed[0]} cannot be changed without training; options that can "
-                f"be changed: {', '.join(live) or 'none'}"
+                f"{label('selector', before)}: {fixed[0]} cannot be changed without training; options that "
+                f"can be changed: {', '.join(live) or 'none'}"
             )
-        table = {**unstructure_config(use.options), **options}
-        table = {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
-        config = structure_config(
-            type(use.options), {key: value for key, value in table.items() if value is not None}, "selector"
-        )
-        try:
-            with torch.random.fork_rng(devices=[]):
-                selector: Selector[Any] = build(type(own), config, own.sizes)
-        except ValueError as error:
-            raise RunError(f"{label('selector', use)}: {error}") from error
-        # Assigned, not copied: the parameters are those of the model. What is live has no weights.
-        selector.load_state_dict(own.state_dict(), assign=True)
-        return selector.to(self.device).eval()
+        chosen = {**table["selector"], **options} if own else {"use": use, **options}
+        table["selector"] = {key: value for key, value in chosen.items() if value is not None}
+        spec = resolve(table)
+        model = exchange_selector(self.model, spec, self.summary.sizes(), own=own)
+        return attrs.evolve(self, spec=spec, model=model, opened=self.__dict__.get("dataset", self.opened))
 
     @overload
     def ask(
@@ -117,7 +111,7 @@ class Trained:
 
         image: a path, a Pillow image, or an array, see ``hacore.pictures.open_picture``; of any size, as it
         is resized as the data sets' images are. top: how many answers a reply holds. selector: other
-        options of the selector for this call, as ``{"k": 4}``, see ``selector``; the model is left as it is.
+        options of the selector for this call, as ``{"k": 4}``, or another selector, see ``with_selector``.
         Needs Pillow, not the data. Raises HacoreError for questions without words, DataError for what is
         no image.
         """
@@ -137,12 +131,12 @@ class Trained:
 
         An image that is the same path or object in several pairs of a batch is read and encoded once.
         """
-        if self.model.oracle:
+        model = self.with_selector(**selector).model if selector else self.model
+        if model.oracle:
             raise HacoreError(
                 f"{self.folder.path}: has an oracle, which is told the objects that a question is about; "
                 "they are unknown for other images, so measure it with 'hacore eval'"
             )
-        model = self.model.with_selector(self.selector(**selector)) if selector else self.model
         return ask(
             *(model, pairs),
             summary=self.summary,

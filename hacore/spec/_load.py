@@ -131,20 +131,21 @@ def set_values(
 
     example: how errors show it. Returns (dotted key, the override's words) in order.
     """
-    flag = example.split()[0]
+    flag = example.rpartition(" ")[0]
     applied = []
     for words in overrides:
         if words.encode(errors="replace").decode() != words:
-            raise HacoreError(f"{flag} {words!a}: must be UTF-8")
+            raise HacoreError(f"{flag} {words!a}: must be UTF-8".lstrip())
+        place = f"{flag} {words}".lstrip()
         key, equals, text = (part.strip() for part in words.partition("="))
         if not equals or not all(re.fullmatch(r"[A-Za-z0-9_\-]+", part) for part in key.split(".")):
-            raise HacoreError(one_line(f"{flag} {words}: must be key=value, as in {example}"))
+            raise HacoreError(one_line(f"{place}: must be key=value, as in {example}"))
         *parents, last = key.split(".")
         inner = table
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
-                raise HacoreError(one_line(f"{flag} {words}: '{parent}' is a value, not a table"))
+                raise HacoreError(one_line(f"{place}: '{parent}' is a value, not a table"))
         if text == "none":
             inner.pop(last, None)
         else:

@@ -10,7 +10,7 @@ import torch
 from hacore.data import Dataset
 from hacore.errors import RunError
 from hacore.features.describe import with_features
-from hacore.machine.files import load_tensors
+from hacore.machine.files import load_tensors, write_json
 from hacore.measure.baselines import majority_baseline, question_only_baseline
 from hacore.measure.cost import mean_multiply_adds
 from hacore.measure.evaluation import evaluate
@@ -20,6 +20,8 @@ from hacore.model.weights import load_model
 from hacore.runs import Result, RunFolder
 from hacore.runs.result import DataRecord, Evaluated, Training
 from hacore.runs.trained import Trained, load
+from hacore.spec import spec_table
+from hacore.workflow.setup import require_objects
 
 
 def measure(trained: Trained, training: Training) -> Result:
@@ -33,7 +35,6 @@ def measure(trained: Trained, training: Training) -> Result:
     load_model(path, tensors, model)
     split = spec.eval.final_split
     measured = _measured(trained, dataset, split)
-    costs = mean_multiply_adds(model, dataset, split, precision=trained.precision)
     if spec.eval.baseline_steps and split not in dataset.unanswered:
         measured["baselines"]["question_only"] = _question_only(trained, dataset, split)
     return Result(
@@ -46,37 +47,51 @@ def measure(trained: Trained, training: Training) -> Result:
         seed=spec.seed,
         checkpoint={"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
         parameters=sum(p.numel() for p in model.parameters()),
-        oracle=model.oracle,
         dense_training=model.selector.dense_training,
-        multiply_adds=sum(costs.values()),
-        multiply_adds_by_stage=costs,
         training=training,
     )
 
 
-def evaluate_run(folder: RunFolder, *, split: str | None = None, device: str = "auto") -> Evaluated:
-    """Measure a run's best model on a split (default: the spec's final one); writes the predictions."""
-    trained = load(folder, device=device)
+def evaluate_run(run: RunFolder | Trained, *, split: str | None = None, device: str = "auto") -> Evaluated:
+    """Measure a run's best model on a split (default: the spec's final one).
+
+    Writes the predictions, and what is returned beside them, with the suffix ``.json``. run: also a model
+    that is loaded, as ``load(folder).with_selector(k=10)``; it is measured on the device it is on.
+    """
+    trained = run if isinstance(run, Trained) else load(run, device=device)
     split = split or trained.spec.eval.final_split
     if split not in trained.dataset.splits:
         raise RunError(
-            f"{folder.path}: dataset '{trained.spec.data.use}' has no split '{split}'; "
+            f"{trained.folder.path}: dataset '{trained.spec.data.use}' has no split '{split}'; "
             f"it has {', '.join(trained.dataset.splits)}"
         )
+    require_objects(trained.model, trained.dataset, trained.spec, split)
     dataset = with_features(trained.dataset, trained.spec, trained.model)
-    return Evaluated(**_measured(trained, dataset, split), run=str(folder.path), step=trained.step)
+    predictions = trained.folder.predictions_file(split, trained.spec)
+    result = Evaluated(
+        **_measured(trained, dataset, split),
+        run=str(trained.folder.path),
+        step=trained.step,
+        selector=spec_table(trained.spec)["selector"],
+        predictions=str(predictions),
+    )
+    write_json(predictions.with_suffix(".json"), result.as_dict())
+    return result
 
 
 def _measured(trained: Trained, dataset: Dataset[Any], split: str) -> dict[str, Any]:
     """The values of ``hacore.runs.result.Measured``; writes the predictions."""
+    model = trained.model
     scores = evaluate(
-        *(trained.model, dataset, split),
+        *(model, dataset, split),
         device=trained.device,
         batch_images=trained.spec.eval.batch_images,
         precision=trained.precision,
-        predictions=trained.folder.predictions_file(split),
+        predictions=trained.folder.predictions_file(split, trained.spec),
     )
+    costs = mean_multiply_adds(model, dataset, split, precision=trained.precision)
     values = {"name": trained.spec.name, "split": split, **attrs.asdict(scores, recurse=False)}
+    values |= {"oracle": model.oracle, "multiply_adds": sum(costs.values()), "multiply_adds_by_stage": costs}
     if split in dataset.unanswered:
         return {**values, "loss": None, "accuracy": None, "by_type": {}, "by_group": {}, "baselines": {}}
     return {**values, "baselines": {"majority": majority_baseline(dataset, split)}}

@@ -21,10 +21,15 @@ def set_up(spec: Spec, dataset: Dataset[Any]) -> tuple[VQAModel, Dataset[Any]]:
     """
     torch.manual_seed(spec.seed)
     model = compose(spec, dataset.sizes())
-    if model.oracle and dataset.objects(spec.eval.final_split) is None:
+    require_objects(model, dataset, spec, spec.eval.final_split)
+    return model, with_features(dataset, spec, model)
+
+
+def require_objects(model: VQAModel, dataset: Dataset[Any], spec: Spec, split: str) -> None:
+    """HacoreError for an oracle where the split does not know what its questions are about."""
+    if model.oracle and dataset.objects(split) is None:
         raise HacoreError(
             f"{label('dataset', spec.data)} does not know which objects a question is about, which an oracle "
             f"looks at: {label('selector', spec.selector)}, {label('aggregator', spec.aggregator)}; choose "
             "others, or data that know"
         )
-    return model, with_features(dataset, spec, model)

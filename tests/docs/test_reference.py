@@ -202,13 +202,14 @@ def test_fields_of_the_run_folder_are_documented(finished):
     assert {"weights", *(key for line in asked for key in line)} == documented("predictions/SPLIT.jsonl")
     assert set(json.loads(finished.environment_file.read_text())) == documented("environment.json")
     assert set(finished.result()) == documented("result.json")
+    assert set(hacore.evaluate_run(finished, device="cpu")) == documented("predictions/SPLIT.json")
 
 
 def test_files_of_the_run_folder_are_documented(finished):
     page = (DOCS / "training.md").read_text(encoding="utf-8")
     for path in finished.path.rglob("*"):
         if path.is_file():
-            assert path.name.replace("test.jsonl", "SPLIT.jsonl") in page, path
+            assert path.name.replace("test.json", "SPLIT.json") in page, path
 
 
 # The picture

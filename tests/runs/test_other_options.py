@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hacore
-from hacore.errors import RunError, SpecError
+from hacore.errors import ComposeError, RunError, SpecError
 from hacore.model.compose import compose
 from hacore.spec import load_spec
 
@@ -89,7 +89,7 @@ def test_answers_are_those_of_a_model_composed_with_the_options(
 
 def test_a_selector_with_weights_shares_those_of_the_model(trained_as):
     trained = trained_as("san")
-    other = trained.selector()
+    other = trained.with_selector().model.selector
     assert other is not trained.model.selector
     assert not other.training
     own = dict(trained.model.selector.named_parameters())
@@ -103,7 +103,7 @@ def test_making_another_selector_draws_no_random_numbers(trained_as):
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    trained.selector()
+    trained.with_selector()
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -113,13 +113,14 @@ def test_making_another_selector_draws_no_random_numbers(trained_as):
         ("han", {"k": 0}, SpecError, ["selector.k:", "0", "at least 1"]),
         ("han", {"k": 2.5}, SpecError, ["selector.k:", "2.5", "integer"]),
         ("han", {"kk": 4}, SpecError, ["selector.kk:", "unknown", "'k'", "k, fraction"]),
-        ("han", {"use": "adahan"}, SpecError, ["selector.use:", "unknown", "k, fraction"]),
+        ("han", {"k": (4,)}, SpecError, ["selector.k:", "[4]", "integer"]),
+        ("han", {"self": 4}, SpecError, ["selector.self:", "unknown", "k, fraction"]),
         ("han", {"fraction": 0.5}, SpecError, ["selector:", "k = 7", "fraction = 0.5", "not both"]),
         (
             "han",
             {"k": 26},
-            RunError,
-            ["selector 'l2-topk':", "k = 26", "25 cells", "lower k or use fraction"],
+            ComposeError,
+            ["selector 'l2-topk'", "5x5 cells", "k = 26", "25 cells", "lower k or use fraction"],
         ),
         ("adahan", {"threshold": -1.0}, SpecError, ["selector.threshold:", "-1.0"]),
         ("san", {"width": 9}, RunError, ["selector 'soft-attention':", "width", "without training", "none"]),
@@ -146,6 +147,8 @@ def test_the_command_line_asks_with_other_options(cli, names, trained_as, image,
     assert "3 of 25 cells kept" in cli(*arguments, "selector.k=3").out
     half = cli(*arguments, "selector.k=none", "--set", "selector.fraction=0.5")
     assert "13 of 25 cells kept" in half.out
-    names(cli(*arguments, "selector.k=26").error, "selector 'l2-topk':", "k = 26", "25 cells")
+    names(cli(*arguments, "selector.k=26").error, "selector 'l2-topk'", "k = 26", "25 cells")
+    assert "25 of 25 cells kept" in cli(*arguments, "selector.use=all-cells").out
     for words in ("train.lr=1", "selector=3", "name=x"):
-        names(cli(*arguments, words).error, f"--set {words}:", "selector only", "--set selector.k=4")
+        names(cli(*arguments, words).error, f"--set {words}:", "selector.use", "--set selector.k=4")
+    names(cli(*arguments, "selector.k.b=3").error, "selector.k:", "a table", "an integer")

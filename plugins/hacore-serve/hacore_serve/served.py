@@ -128,7 +128,7 @@ def _allowed(trained: Trained, slider: Slider) -> bool:
     """Whether the selector takes both ends of a slider."""
     try:
         for end in (slider.low, slider.high):
-            trained.selector(**slider.options(end))
+            trained.with_selector(**slider.options(end))
     except HacoreError:
         return False
     return True
