@@ -49,6 +49,26 @@ def test_kept_cells_are_counted_question_by_question(tiny, tmp_path, selector):
     assert measured[0] == pytest.approx(result["kept"], abs=0.01)
 
 
+def test_questions_that_another_rule_answers_otherwise_are_counted(capsys):
+    from hacore_sort_of_clevr import Config
+    from hacore_sort_of_clevr.dataset import SortOfClevr
+
+    config = Config(images=150, held_out=20, validation=30, questions=36)
+    data = SortOfClevr(config)
+    own = changed = 0
+    for split in data.splits:
+        for image in range(len(data.images(split))):
+            scene = data.scene(split, image)
+            for me in scene:
+                far = [((thing.x - me.x) ** 2 + (thing.y - me.y) ** 2, thing.shape) for thing in scene]
+                distance, shape = min(pair for pair in far if pair[0] > 0)
+                own += distance > 999
+                changed += distance > 999 and shape != me.shape
+    assert program("closest").count(config) == (150 * 6, own, changed)
+    program("closest").main(["--images", "500"])
+    assert "questions about the closest object" in capsys.readouterr().out
+
+
 def test_predictions_of_before_have_no_cells():
     trained = hacore.load(Path(__file__).parent / "earlier" / "han", device="cpu")
     with pytest.raises(HacoreError, match="run hacore eval"):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from hacore.plugin import Component, hookimpl, option
 
 hacore_contract = 2
+
+Closest = Literal["other", "popular"]
+"""Which object is closest to an object: see ``hacore_sort_of_clevr.scenes.nearest_and_furthest``."""
 
 
 def _even(value: int) -> str | None:
@@ -22,6 +27,11 @@ class Config:
     validation: int = option(200, "images of the split val; train has what is left", min=1)
     questions: int = option(
         20, "questions an image, half non-relational, half relational; even", min=2, max=36, check=_even
+    )
+    closest: Closest = option(
+        "other",
+        "other: the nearest other object; popular: the object itself if no other is within 31.6 pixels, as "
+        "in the generator that most reimplementations copy",
     )
     data_seed: int = option(0, "seed of images and questions, apart from the run's seed", min=0)
     root: str = option("", 'folder of the files; "" is the cache ($HACORE_CACHE or ~/.cache/hacore)')

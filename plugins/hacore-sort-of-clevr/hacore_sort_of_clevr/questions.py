@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hacore_sort_of_clevr import Closest
 from hacore_sort_of_clevr.scenes import (
     COLOURS,
     SHAPES,
@@ -52,15 +53,16 @@ def word_columns(types: Ints, colours: Ints) -> tuple[Bytes, Ints]:
     return _WORDS[types, colours][inside], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def answer_table(scenes: Ints) -> Ints:
+def answer_table(scenes: Ints, closest: Closest = "other") -> Ints:
     """(I, O, 3) scenes -> (I, 6 types, O): the answer to each type of question about each object.
 
     "left" and "top" ask for the half of the image the centre is in; "count" counts the object too.
+    closest: see ``nearest_and_furthest``.
     """
     yes, no, one = ANSWERS.index("yes"), ANSWERS.index("no"), ANSWERS.index("1")
     shape = scenes[..., 0]
     shape_answer = np.array([ANSWERS.index(name) for name in SHAPES])[shape]
-    nearest, furthest = nearest_and_furthest(scenes)
+    nearest, furthest = nearest_and_furthest(scenes, closest)
     same = (shape[:, :, None] == shape[:, None, :]).sum(-1)
     columns = {
         "shape": shape_answer,
@@ -73,14 +75,14 @@ def answer_table(scenes: Ints) -> Ints:
     return np.stack([columns[name] for name in TYPES], 1)
 
 
-def relevant_table(scenes: Ints) -> npt.NDArray[np.bool_]:
+def relevant_table(scenes: Ints, closest: Closest = "other") -> npt.NDArray[np.bool_]:
     """(I, O, 3) scenes -> (I, 6 types, O, O): which objects each type of question about each object is about.
 
     The object that is named, and those by which the question is answered: the closest or furthest, or all
-    of its shape.
+    of its shape. closest: see ``nearest_and_furthest``.
     """
     shape = scenes[..., 0]
-    nearest, furthest = nearest_and_furthest(scenes)
+    nearest, furthest = nearest_and_furthest(scenes, closest)
     named = np.broadcast_to(np.eye(scenes.shape[1], dtype=bool), nearest.shape)
     tables = {
         "closest": named | nearest,
@@ -90,11 +92,11 @@ def relevant_table(scenes: Ints) -> npt.NDArray[np.bool_]:
     return np.stack([tables.get(name, named) for name in TYPES], 1)
 
 
-def answer(scene: Sequence[SceneObject], question_type: str, colour: str) -> str:
+def answer(scene: Sequence[SceneObject], question_type: str, colour: str, closest: Closest = "other") -> str:
     """The answer to one question about a scene of 2 to 6 objects of different colours.
 
-    ValueError for a type or colour that is not there, and for a scene in which objects of different
-    shapes tie as some object's closest or furthest.
+    closest: as the option of the dataset. ValueError for a type or colour that is not there, and for a scene
+    in which objects of different shapes tie as some object's closest or furthest.
     """
     colours = [thing.colour for thing in scene]
     if question_type not in TYPES:
@@ -104,7 +106,7 @@ def answer(scene: Sequence[SceneObject], question_type: str, colour: str) -> str
     rows = np.array([[[SHAPES.index(thing.shape), thing.x, thing.y] for thing in scene]], np.int64)
     if ambiguous(rows)[0]:
         raise ValueError("objects of different shapes tie for closest or furthest; move one of them")
-    return ANSWERS[answer_table(rows)[0, TYPES.index(question_type), colours.index(colour)]]
+    return ANSWERS[answer_table(rows, closest)[0, TYPES.index(question_type), colours.index(colour)]]
 
 
 def sample_questions(bits: np.random.PCG64, scenes: Ints, count: int) -> Bytes:
@@ -119,5 +121,11 @@ def sample_questions(bits: np.random.PCG64, scenes: Ints, count: int) -> Bytes:
     kind = np.array([0, half])[:, None]
     types = (chosen // len(COLOURS) + kind).reshape(images, count)
     colours = (chosen % len(COLOURS)).reshape(images, count)
-    answers = answer_table(scenes)[np.arange(images)[:, None], types, colours]
+    return with_answers(np.stack([types, colours], -1), scenes)
+
+
+def with_answers(questions: Ints | Bytes, scenes: Ints, closest: Closest = "other") -> Bytes:
+    """(I, Q, 2 or 3) questions, type and colour first, about (I, 6, 3) scenes -> (I, Q, 3) with answers."""
+    types, colours = questions[..., 0], questions[..., 1]
+    answers = answer_table(scenes, closest)[np.arange(len(scenes))[:, None], types, colours]
     return np.stack([types, colours, answers], -1).astype(np.uint8)

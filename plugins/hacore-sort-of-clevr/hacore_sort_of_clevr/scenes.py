@@ -12,6 +12,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from hacore_sort_of_clevr import Closest
+
 SIZE, HALF = 75, 5
 COLOURS = ("red", "green", "blue", "orange", "gray", "yellow")
 RGB = np.array(
@@ -19,6 +21,9 @@ RGB = np.array(
 )
 SHAPES = ("rectangle", "circle")
 WHITE = 255
+
+_SELF = {"other": np.iinfo(np.int64).max, "popular": 999}
+"""Squared distance of an object from itself when the nearest is looked for."""
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -61,14 +66,18 @@ def squared_distances(scenes: Ints) -> Ints:
     return squared
 
 
-def nearest_and_furthest(scenes: Ints) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def nearest_and_furthest(
+    scenes: Ints, closest: Closest = "other"
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """(I, O, 3) scenes -> two (I, O, O): is the second object nearest to, furthest from the first?
 
-    An object is neither to itself. Several are where distances tie.
+    An object is neither to itself, but for ``closest = "popular"``: there it is at the squared distance
+    999 from itself, and so its own nearest where no other object is within 31.6 pixels. Several are where
+    distances tie; none ties with 999, which is no sum of two squares.
     """
     squared = squared_distances(scenes)
     self = np.eye(scenes.shape[1], dtype=bool)
-    others = np.where(self, np.iinfo(np.int64).max, squared)
+    others = np.where(self, _SELF[closest], squared)
     return others == others.min(-1, keepdims=True), ~self & (squared == squared.max(-1, keepdims=True))
 
 
