@@ -70,14 +70,15 @@ def exchange_selector(model: VQAModel, spec: Spec, sizes: Sizes, *, own: bool) -
     before = model.selector
     with torch.random.fork_rng(devices=[]):
         selector = _Composer(spec)("selector", before.sizes)
+    weights = list(selector.state_dict())
     if own:
         # Assigned, not copied: the parameters are those of the model. What is live has no weights.
         selector.load_state_dict(before.state_dict(), assign=True)
-    elif selector.state_dict() or selector.out_channels != before.out_channels:
+    elif weights or selector.out_channels != before.out_channels:
         raise ComposeError(
-            f"{label('selector', spec.selector)}: has weights ({', '.join(selector.state_dict()) or 'none'}) "
-            f"and gives {selector.out_channels} channels; without training, this model takes selectors that "
-            f"have none and give {before.out_channels}; train a spec that chooses it, or choose another"
+            f"{label('selector', spec.selector)}: has weights ({', '.join(weights[:3]) or 'none'}) and gives "
+            f"{selector.out_channels} channels; without training, this model takes selectors that have none "
+            f"and give {before.out_channels}; train a spec that chooses it, or choose another"
         )
     other = model.with_selector(selector.to(model.positions_N2.device).train(model.training))
     if not own:
