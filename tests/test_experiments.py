@@ -172,16 +172,16 @@ def small(tiny, clevr, vqa):
     """Overrides that make a spec run in a second, those of the data apart."""
 
     def overrides(path):
-        spec = tomllib.loads(path.read_text(encoding="utf-8"))
+        spec = load(path, 0 if path in SWEEPS else None)
         data = [override for override in tiny if override.startswith("data.")]
         rest = [override for override in tiny if not override.startswith("data.")]
-        if spec["data"]["use"] in vqa:
-            data = vqa[spec["data"]["use"]]
-        if spec["data"]["use"] == "clevr":
-            data = [f"data.root={clevr(tuple(spec['data'].get('size', (128, 128))))}"]
+        if spec.data.use in vqa:
+            data = vqa[spec.data.use]
+        if spec.data.use == "clevr":
+            data = [f"data.root={clevr(spec.data.options.size)}"]
             # With a split dev the final one is val, and both have five images.
-            data += ["data.dev_images=5"] if "dev_images" in spec["data"] else []
-        if spec["image_encoder"]["use"] != "small-cnn":
+            data += ["data.dev_images=5"] if spec.data.options.dev_images else []
+        if spec.image_encoder.use != "small-cnn":
             rest = [override for override in rest if not override.startswith("image_encoder.")]
             rest += SMALL_RESNET
         return data, rest
@@ -197,6 +197,20 @@ def test_a_spec_resolves_and_says_what_it_is(path):
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "begin with a comment: what it shows and what it costs"
     assert text == text.strip() + "\n"
+
+
+@pytest.mark.parametrize("path", SPECS, ids=named)
+def test_a_spec_that_extends_another_says_only_what_differs(path):
+    """What is said again would stay behind when the other file changes."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    if "extends" not in table:
+        assert path.stem == "han_rn" or named(path) in ITS_OWN
+        return
+    base = sections(load_spec(path.parent / table["extends"], ["sweep=none"]))
+    for section in table.keys() & base.keys() - {"name"}:
+        own, inherited = table[section], base[section]
+        if own.get("use", inherited.get("use")) == inherited.get("use"):
+            assert not [key for key, value in own.items() if inherited.get(key) == value], section
 
 
 def changed(spec, overrides):

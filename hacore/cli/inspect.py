@@ -28,7 +28,7 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     \b
     Examples:
       hacore check experiments/han_rn.toml
-      hacore check experiments/han_rn.toml --set selector.use=all-cells --json
+      hacore check experiments/han_rn.toml --set 'selector={use="all-cells"}' --json
     """
     if is_sweep(spec, overrides):
         _check_sweep(spec, load_sweep(spec, overrides), as_json)

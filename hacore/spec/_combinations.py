@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -63,11 +64,7 @@ def choices(table: dict[str, Any], sections: Sequence[str], problems: list[Probl
 
 def same(one: Any, other: Any) -> bool:
     """Equal in TOML: 1, 1.0 and true are three values."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return type(one) is type(other) and bool(one == other)
+    return json.dumps(one, sort_keys=True, default=repr) == json.dumps(other, sort_keys=True, default=repr)
 
 
 def _blocks(table: dict[str, Any]) -> list[tuple[str, Any]]:

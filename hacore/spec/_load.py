@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from importlib.metadata import distributions
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_
 from hacore.registry import catalogue, registry, required_library
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
-from hacore.spec._structure import shown, structure_table
+from hacore.spec._structure import pairs, shown, structure_table
 
 _TABLES: dict[str, type[Any]] = {
     "features": FeaturesConfig,
@@ -23,8 +25,12 @@ _TABLES: dict[str, type[Any]] = {
 }
 SWEPT = (*SECTIONS, *_TABLES)
 """Tables whose keys a sweep may vary."""
+_INHERITING = {"extends": (str, '"han_rn.toml"'), "without": (list, '["selector.k"]')}
+"""Keys of a file that say what it inherits, and what not; their types, and examples."""
+_OWN = ("name", "sweep")
+"""Keys that no file inherits: what the experiment is called, and which runs it stands for."""
 _AFTER = 2**31
-"""Comes after every line number."""
+"""Comes after every file that is extended."""
 _MANY = (
     "the spec is a sweep, which is many runs; 'hacore sweep' lists (--dry-run) and runs them, "
     "--set sweep=none leaves the sweep out"
@@ -48,34 +54,71 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
 
 
 class Source:
-    """A spec file with the overrides applied, and the way back from a key to its place."""
+    """A spec file on top of what it extends, with overrides, and the way back from a key to its place.
 
-    def __init__(self, path: str | Path, overrides: Sequence[str]) -> None:
+    table: the whole spec. text: the same as TOML, without overrides; as written where it extends nothing.
+    """
+
+    def __init__(self, path: str | Path, overrides: Sequence[str], heirs: tuple[Path, ...] = ()) -> None:
+        """heirs: the files that extend this one, the first one first."""
         self.path = Path(path)
         self.text, self.table = _read(self.path)
-        self._lines = _lines(self.text)
+        if self.path.resolve() in [heir.resolve() for heir in heirs]:
+            circle = " -> ".join(map(str, (*heirs, self.path)))
+            raise HacoreError(f"goes in a circle, {circle}; leave it out of one of them")
+        self._lines = {key: (len(heirs), line, self.path) for key, line in _lines(self.text).items()}
+        self._overridden: list[tuple[str, str]] = []
+        if "extends" in self.table:
+            self._inherit((*heirs, self.path))
         self._overridden = set_values(self.table, overrides)
 
+    def _inherit(self, heirs: tuple[Path, ...]) -> None:
+        """Put the table on top of that of the file it extends, but for the keys of ``without``."""
+        for key, (kind, example) in _INHERITING.items():
+            if not isinstance(self.table.get(key, kind()), kind):
+                what = f"found {shown(self.table[key])}; must be as in {key} = {example}"
+                raise self.placed([Problem(key, what)])
+        base, without = self.table.pop("extends"), self.table.pop("without", [])
+        try:
+            parent = Source(self.path.parent / os.path.expanduser(base), (), heirs)
+        except SpecError:
+            raise
+        except HacoreError as error:
+            raise self.placed([Problem("extends", str(error))]) from None
+        known = _keys(parent.table)
+        if unknown := [key for key in map(str, without) if key not in known]:
+            wrong = [f"'{key}' is not in {parent.path}{did_you_mean(key, known)}" for key in unknown]
+            raise self.placed(Problem("without", what) for what in wrong)
+        # Deeper keys first: removing one makes the tables above it.
+        set_values(parent.table, [f"{key}=none" for key in (*_OWN, *sorted(without, reverse=True))])
+        given = _keys(self.table)
+        self.table = _merged(parent.table, self.table)
+        inherited = _keys(self.table) - given
+        self._lines |= {key: place for key, place in parent._lines.items() if key in inherited}
+        self.text = "\n".join([*pairs(self.table), ""])
+
     def placed(self, problems: Iterable[Problem]) -> SpecError:
-        """The problems with their places: by line of the file, then what is missing, then overrides."""
+        """The problems with their places: by file and line, then what is missing, then overrides."""
         placed = [(*self._place(problem.where), problem.message) for problem in problems]
         placed.sort(key=lambda problem: problem[0])
         return SpecError([Problem(where, message) for _, where, message in placed])
 
-    def _place(self, dotted: str) -> tuple[int, str]:
-        # The override that named the key or a table above it; else the nearest line of the file.
+    def _place(self, dotted: str) -> tuple[tuple[int, int], str]:
+        # The override that named the key or a table above it; else the nearest line of the files.
         for number, (key, words) in reversed(list(enumerate(self._overridden))):
             if dotted == key or dotted.startswith(key + "."):
-                return _AFTER + 1 + number, f"--set {words}" if dotted == key else f"--set {words}: {dotted}"
+                return (_AFTER, number), f"--set {words}" if dotted == key else f"--set {words}: {dotted}"
         at = dotted
         while at not in self._lines and "." in at:
             at = at.rpartition(".")[0]
+        at = at if at in self._lines else at.partition("[")[0]  # sweep[2], of tables on one line
         below = [words for key, words in self._overridden if key.startswith(dotted + ".")]
         if dotted not in self._lines and below:
-            return _AFTER + 1, f"--set {below[-1]}: {dotted}"
+            return (_AFTER, 0), f"--set {below[-1]}: {dotted}"
         if at in self._lines:
-            return self._lines[at], f"{self.path}:{self._lines[at]}: {dotted}"
-        return _AFTER, f"{self.path}: {dotted}"
+            depth, line, path = self._lines[at]
+            return (depth, line), f"{path}:{line}: {dotted}"
+        return (_AFTER, -1), f"{self.path}: {dotted}"
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
@@ -92,8 +135,8 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
             f"{path}:{line}: found the byte {error.object[error.start]:#04x}, which is not UTF-8; "
             "save the file as UTF-8"
         ) from None
-    except OSError as error:
-        raise HacoreError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise HacoreError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -117,11 +160,32 @@ def _lines(text: str) -> dict[str, int]:
             if first in counts:
                 lines.setdefault(first, number)
                 table = f"{first}[{counts[first]}]{dot}{rest}"
-            lines.setdefault(table, number)
+            dotted = table
         elif key := _KEY.match(line):
-            name = key[1].replace('"', "")
-            lines.setdefault(f"{table}.{name}" if table else name, number)
+            dotted = f"{table}.{key[1]}".replace('"', "").lstrip(".")
+        else:
+            continue
+        for at in accumulate(dotted.split("."), "{}.{}".format):
+            lines.setdefault(at, number)
     return lines
+
+
+def _keys(table: dict[str, Any], above: str = "") -> set[str]:
+    """Dotted keys of tables and values."""
+    below = [_keys(value, f"{above}{key}.") for key, value in table.items() if isinstance(value, dict)]
+    return {above + key for key in table}.union(*below)
+
+
+def _merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """The parent's values and on top the child's; a section of another component is the child's alone."""
+    merged = dict(parent)
+    for key, value in child.items():
+        before = merged.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            same = before.get("use", value.get("use")) == value.get("use", before.get("use"))
+            value = _merged(before, value) if same else value
+        merged[key] = value
+    return merged
 
 
 def set_values(
@@ -169,10 +233,11 @@ def resolve(table: dict[str, Any]) -> Spec:
     problems: list[Problem] = []
     allowed = ["name", "seed", *SECTIONS, *_TABLES]
     for key in table:
-        if key not in allowed:
-            problems.append(
-                Problem(key, f"unknown key{did_you_mean(key, allowed)}; allowed here: {', '.join(allowed)}")
-            )
+        if key in _INHERITING:
+            problems.append(Problem(key, "counts only at the top of a spec file that extends another"))
+        elif key not in allowed:
+            near = did_you_mean(key, [*allowed, *_INHERITING])
+            problems.append(Problem(key, f"unknown key{near}; allowed here: {', '.join(allowed)}"))
     values: dict[str, Any] = {"name": _name(table, problems), "seed": _seed(table, problems)}
     for section, kind in SECTIONS.items():
         values[section] = _use(table, section, kind, problems)
@@ -207,7 +272,7 @@ def _moved_features(features: FeaturesConfig | None, train: TrainConfig | None) 
 def _name(table: dict[str, Any], problems: list[Problem]) -> str:
     name = table.get("name")
     if name is None:
-        problems.append(Problem("name", 'missing; give the experiment a name, as in name = "han_rn"'))
+        problems.append(Problem("name", 'missing; give the experiment its own name, as in name = "han_rn"'))
     elif not isinstance(name, str) or not _NAME.fullmatch(name):
         problems.append(
             Problem("name", f"found {shown(name)}; must be a string of letters, digits, '.', '_' and '-'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
 from typing import Any, Literal
@@ -74,17 +75,26 @@ def structure_table(cls: type[Any], table: dict[str, Any], path: str, problems: 
 
 def shown(value: Any) -> str:
     """A value as TOML shows it, cut when long."""
+    text = "a table" if isinstance(value, dict) else inline(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def inline(value: Any) -> str:
+    """A value as TOML on one line, that reads back equal."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
-    elif isinstance(value, dict):
-        text = "a table"
-    elif isinstance(value, (list, tuple)):
-        text = f"[{', '.join(map(shown, value))}]"
-    else:
-        text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        # JSON's escapes are TOML's, except that TOML also wants DEL escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        return f"{{{', '.join(pairs(value))}}}"
+    return f"[{', '.join(map(inline, value))}]" if isinstance(value, (list, tuple)) else str(value)
+
+
+def pairs(table: dict[str, Any]) -> list[str]:
+    """``key = value`` for each key of a table, as TOML."""
+    names = [key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else inline(key) for key in table]
+    return [f"{name} = {inline(value)}" for name, value in zip(names, table.values(), strict=True)]
 
 
 def structure_config(cls: type[Any], table: dict[str, Any], path: str = "") -> Any:

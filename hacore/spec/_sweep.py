@@ -16,7 +16,7 @@ from hacore.errors import HacoreError, Problem, SpecError
 from hacore.spec._combinations import Choice, choices, same
 from hacore.spec._load import SWEPT, Source, resolve
 from hacore.spec._schema import Spec
-from hacore.spec._structure import shown
+from hacore.spec._structure import inline, shown
 from hacore.spec._write import dump_spec
 
 _LONGEST_NAME = 120
@@ -47,7 +47,7 @@ class Combination:
 class Sweep:
     """The runs that a spec with a ``[sweep]`` stands for.
 
-    name: the spec's. text, overrides: the file's content, and what was set on top of it.
+    name: the spec's. text, overrides: the spec with all that it extends, and what was set on top of it.
     """
 
     name: str
@@ -80,7 +80,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     source = Source(path, overrides)
     problems: list[Problem] = []
     if "sweep" not in source.table:
-        what = "missing; add a table [sweep] with lists of values, as in selector.k = [4, 8]"
+        what = "missing; add its own table [sweep] with lists of values, as in selector.k = [4, 8]"
         raise source.placed([Problem("sweep", f"{what}, or use 'hacore run'")])
     chosen = choices(source.table, SWEPT, problems)
     specs = _resolved(source.table, chosen, problems)
@@ -177,13 +177,7 @@ def _twice(chosen: list[Choice], specs: list[Spec]) -> list[Problem]:
 
 def _describe(values: dict[str, Any]) -> str:
     """``selector.k = 4, aggregator.use = "rn"``."""
-    return ", ".join(f"{key} = {_inline(value)}" for key, value in values.items()) or "no values"
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_inline(item)}" for key, item in value.items()) + "}"
-    return shown(value)
+    return ", ".join(f"{key} = {inline(value)}" for key, value in values.items()) or "no values"
 
 
 def _combinations(chosen: list[Choice], specs: list[Spec]) -> list[Combination]:
@@ -228,7 +222,7 @@ def _bare(value: Any) -> str:
     if isinstance(value, dict) and "use" in value:
         options = ", ".join(f"{key} = {_bare(item)}" for key, item in value.items() if key != "use")
         return f"{value['use']} ({options})" if options else str(value["use"])
-    return value if isinstance(value, str) else _inline(value)
+    return value if isinstance(value, str) else inline(value)
 
 
 def _varies(key: str, chosen: list[Choice]) -> bool:

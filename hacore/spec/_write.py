@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import attrs
 import toml
 
 from hacore.spec._schema import SECTIONS, Spec
-from hacore.spec._structure import unstructure_config
-
-
-class _Encoder(toml.TomlEncoder):  # type: ignore[misc]
-    """The toml package's encoder with exact strings and floats.
-
-    Its own string escaping loses some backslash sequences, and it prints some floats as integers.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dump_funcs[str] = _string
-        self.dump_funcs[float] = _float
-
-
-def _string(value: str) -> str:
-    # JSON's escapes are TOML's, except that TOML also wants DEL escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _float(value: float) -> str:
-    text = repr(value)
-    return text if any(mark in text for mark in ".en") else text + ".0"
+from hacore.spec._structure import inline, unstructure_config
 
 
 def spec_table(spec: Spec) -> dict[str, Any]:
@@ -48,5 +25,8 @@ def spec_table(spec: Spec) -> dict[str, Any]:
 
 def dump_spec(spec: Spec) -> str:
     """The spec as TOML text."""
-    text: str = toml.dumps(spec_table(spec), encoder=_Encoder())
+    encoder = toml.TomlEncoder()
+    # Its own strings lose some backslash sequences, and it prints some floats as integers.
+    encoder.dump_funcs.update({str: inline, float: inline})
+    text: str = toml.dumps(spec_table(spec), encoder=encoder)
     return text

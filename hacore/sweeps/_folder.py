@@ -1,7 +1,7 @@
 """The sweep folder: the spec it came from, its runs by name, and what became of each.
 
-``sweeps/<name>/`` holds ``sweep.toml`` (the spec as given), ``sweep.json`` (its runs), ``runs/``
-(their run folders), ``specs/`` (resolved, one for each run) and ``logs/`` (what each run said).
+``sweeps/<name>/`` holds ``sweep.toml`` (the spec with all that it extends), ``sweep.json`` (its runs),
+``runs/`` (their run folders), ``specs/`` (resolved, one for each run) and ``logs/`` (what each run said).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -131,7 +132,11 @@ def test_specs_are_valid(page, tmp_path):
     for text in blocks(page, "toml"):
         table = tomllib.loads(text)
         base = "" if "name" in table else SPEC.read_text(encoding="utf-8")  # a part of a spec
-        if "sweep" in table:
+        if "extends" in table:
+            shutil.copytree(SPEC.parent, tmp_path, dirs_exist_ok=True)
+            (tmp_path / "spec.toml").write_text(text)
+            load_spec(tmp_path / "spec.toml")
+        elif "sweep" in table:
             (tmp_path / "spec.toml").write_text(f"{base}\n{text}")
             load_sweep(tmp_path / "spec.toml")
         else:
