@@ -62,7 +62,8 @@ class Result(Measured):
     """The content of result.json: a run's best model on the final split.
 
     checkpoint: ``step`` of its weights and ``SPLIT_accuracy``, by which it was chosen.
-    dense_training: whether training saw all cells and only evaluation drops some.
+    dense_training: whether training saw all cells and only evaluation drops some. groups: the question types
+    of each group.
     """
 
     data: DataRecord
@@ -71,6 +72,7 @@ class Result(Measured):
     parameters: int | None = optional()
     dense_training: bool = False
     training: Training | None = optional()
+    groups: dict[str, list[str]] | None = optional()
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)

@@ -49,6 +49,7 @@ def measure(trained: Trained, training: Training) -> Result:
         parameters=sum(p.numel() for p in model.parameters()),
         dense_training=model.selector.dense_training,
         training=training,
+        groups={name: list(types) for name, types in dataset.groups.items()},
     )
 
 
