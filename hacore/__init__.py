@@ -46,8 +46,10 @@ _HOMES = {
     "run": "hacore.workflow",
     "run_sweep": "hacore.sweeps",
     # Of packages of their own:
+    "compare": "hacore_report",
     "export": "hacore_export",
     "make_features": "hacore_features",
+    "mark_best": "hacore_report",
     "plot": "hacore_report",
     "read_runs": "hacore_report",
     "tabulate": "hacore_report",

@@ -27,7 +27,7 @@ print(json.dumps(told))
 """
 
 COMMANDS = [
-    *("run", "eval", "ask", "report", "export", "sweep", "table", "plot", "check", "features"),
+    *("run", "eval", "ask", "report", "export", "sweep", "table", "compare", "plot", "check", "features"),
     *("plugins", "needs", "data", "score", "new", "serve"),
 ]
 

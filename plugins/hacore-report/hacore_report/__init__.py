@@ -1,4 +1,10 @@
-"""Tables, plots and pages of finished runs. Importing this imports neither torch nor a plotting library."""
+"""Tables, plots, pages and comparisons of finished runs.
+
+Importing this imports neither torch nor numpy nor a plotting library.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from hacore.plugin import Component, hookimpl
 from hacore_report._formats import FORMATS, write_table
@@ -8,12 +14,18 @@ from hacore_report._runs import Run, Runs, read_runs
 from hacore_report._table import Table, tabulate
 from hacore_report._values import Cell
 
+if TYPE_CHECKING:
+    from hacore_report._compare import compare
+    from hacore_report._marks import mark_best
+
 __all__ = [
     "FORMATS",
     "Cell",
     "Run",
     "Runs",
     "Table",
+    "compare",
+    "mark_best",
     "plot",
     "read_runs",
     "tabulate",
@@ -24,7 +36,10 @@ __all__ = [
 
 hacore_contract = 2
 
+_LATER = {"compare": "hacore_report._compare", "mark_best": "hacore_report._marks"}
+
 _COMMANDS = {
+    "compare": "Compare two experiments: difference, interval and p-value.",
     "report": "Write the page about a run, or one that compares runs.",
     "table": "Make a table of runs: mean and deviation over seeds.",
     "plot": "Draw accuracy, time and cost against the share of kept cells.",
@@ -45,3 +60,9 @@ def hacore_declare() -> list[Component]:
         default=True,
     )
     return [*commands, page]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'hacore_report' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)

@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV, LaTeX or JSON, and the rows from which the command line prints text."""
+"""A table as text, Markdown, CSV, LaTeX or JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import io
 import json
 from typing import Any
+
+import attrs
 
 from hacore.errors import HacoreError
 from hacore_report._runs import label
@@ -19,7 +21,8 @@ def write_table(table: Table, form: str, *, digits: int | None = None) -> str:
     """The table as text in one of ``FORMATS``; digits: after the point, in place of what suits.
 
     Markdown, LaTeX and text show mean ± sample standard deviation, shares in percent. CSV and JSON
-    have the numbers as result.json has them.
+    have the numbers as result.json has them. Marked cells have a star in text and are bold in Markdown and
+    LaTeX; JSON says what the mark is, CSV does not.
     """
     if form not in FORMATS:
         raise HacoreError(f"no format '{form}'; formats: {', '.join(FORMATS)}")
@@ -27,20 +30,28 @@ def write_table(table: Table, form: str, *, digits: int | None = None) -> str:
         return _csv(table)
     if form == "json":
         return json.dumps(as_json(table), indent=2, ensure_ascii=False) + "\n"
-    title, head, rows = as_text(table, digits)
-    if form == "markdown":
-        return _markdown(title, head, rows, len(table.row_keys))
-    if form == "latex":
-        return _latex(title, head, rows, len(table.row_keys))
-    return _aligned(title, head, rows, len(table.row_keys))
+    sheet = _sheet(table, digits)
+    return {"markdown": _markdown, "latex": _latex, "text": _aligned}[form](sheet)
 
 
-def as_text(table: Table, digits: int | None = None) -> tuple[str, list[str], list[list[str]]]:
-    """Title, heads and rows as people read them."""
+@attrs.frozen(kw_only=True)
+class _Sheet:
+    """A table as people read it. keys: how many columns name the row. marked: (row, column) of cells."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    keys: int
+    marked: set[tuple[int, int]]
+    legend: str
+
+
+def _sheet(table: Table, digits: int | None) -> _Sheet:
+    keys = len(table.row_keys)
     pairs = [(column, value) for column in table.columns for value in table.values]
     counts = {len(cell.seeds) for cell in table.cells.values()}
     bodies: list[list[str]] = []
-    extra = {name: [words] + [""] * (len(table.row_keys) - 1) for name, words in BASELINES.items()}
+    extra = {name: [words] + [""] * (keys - 1) for name, words in BASELINES.items()}
     for column, value in pairs:
         cells = [table.cells.get((row, column, value.name)) for row in table.rows]
         number = decimals(value, cells, digits)
@@ -50,12 +61,24 @@ def as_text(table: Table, digits: int | None = None) -> tuple[str, list[str], li
             line.append(_shown(value, cell, number) if cell else "")
     rows = [[label(value) for value in row] for row in table.rows]
     rows = [[*row, *cells] for row, cells in zip(rows, zip(*bodies, strict=True), strict=True)]
-    rows += [line for line in extra.values() if any(line[len(table.row_keys) :])]
-    return _title(table, counts), [*table.row_keys, *(_head(table, *pair) for pair in pairs)], rows
+    rows += [line for line in extra.values() if any(line[keys:])]
+    return _Sheet(
+        title=_title(table, counts),
+        head=[*table.row_keys, *(_head(table, *pair) for pair in pairs)],
+        rows=rows,
+        keys=keys,
+        marked={
+            (row_place, keys + place)
+            for row_place, row in enumerate(table.rows)
+            for place, (column, value) in enumerate(pairs)
+            if (row, column, value.name) in table.marks
+        },
+        legend=table.legend,
+    )
 
 
 def as_json(table: Table) -> dict[str, Any]:
-    """Cells with mean, deviation, seeds and run folders; shares in [0, 1]."""
+    """Cells with mean, deviation, seeds, run folders and mark; shares in [0, 1]."""
 
     def numbers(cell: Cell) -> dict[str, Any]:
         return {
@@ -78,6 +101,7 @@ def as_json(table: Table) -> dict[str, Any]:
                 "column": named(table.column_keys, column),
                 "value": value.name,
                 **numbers(table.cells[row, column, value.name]),
+                "mark": table.marks.get((row, column, value.name)),
             }
             for row in table.rows
             for column in table.columns
@@ -88,6 +112,7 @@ def as_json(table: Table) -> dict[str, Any]:
             {"baseline": name, "column": named(table.column_keys, column), "value": value, **numbers(cell)}
             for (name, column, value), cell in table.baselines.items()
         ],
+        "legend": table.legend,
         "notes": list(table.notes),
     }
 
@@ -121,24 +146,39 @@ def _shown(value: Value, cell: Cell | None, digits: int, counted: bool = False) 
     return f"{text} ({len(cell.seeds)})" if counted else text
 
 
-def _aligned(title: str, head: list[str], rows: list[list[str]], keys: int) -> str:
-    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
+def _aligned(sheet: _Sheet) -> str:
+    starred = {column for _, column in sheet.marked}  # in these all cells have a place for the star
+    head = [name + " " * (column in starred) for column, name in enumerate(sheet.head)]
+    rows = [
+        [
+            cell + ("*" if (place, column) in sheet.marked else " ") * (column in starred)
+            for column, cell in enumerate(row)
+        ]
+        for place, row in enumerate(sheet.rows)
+    ]
+    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if index < keys else cell.rjust(width)
+            cell.ljust(width) if index < sheet.keys else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in (head, *rows)
     ]
-    return "\n".join([title, *lines]) + "\n"
+    return "\n".join([sheet.title, *lines, *([f"* {sheet.legend}"] if sheet.legend else [])]) + "\n"
 
 
-def _markdown(title: str, head: list[str], rows: list[list[str]], keys: int) -> str:
-    rule = ["---" if index < keys else "---:" for index in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (head, rule, *rows)
+def _markdown(sheet: _Sheet) -> str:
+    rule = ["---" if index < sheet.keys else "---:" for index in range(len(sheet.head))]
+    rows = [
+        [f"**{cell}**" if (place, column) in sheet.marked else cell for column, cell in enumerate(row)]
+        for place, row in enumerate(sheet.rows)
     ]
-    return "\n".join([f"{title[:1].upper()}{title[1:]}.", "", *lines]) + "\n"
+    lines = [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        for line in (sheet.head, rule, *rows)
+    ]
+    bold = f" Bold: {sheet.legend}." if sheet.legend else ""
+    return "\n".join([f"{sheet.title[:1].upper()}{sheet.title[1:]}.{bold}", "", *lines]) + "\n"
 
 
 _ESCAPES = {
@@ -152,20 +192,25 @@ _ESCAPES = {
 }
 
 
-def _latex(title: str, head: list[str], rows: list[list[str]], keys: int) -> str:
-    def line(cells: list[str]) -> str:
-        return "  " + " & ".join(_escaped(cell) for cell in cells) + r" \\"
+def _latex(sheet: _Sheet) -> str:
+    def line(cells: list[str], place: int | None = None) -> str:
+        escaped = [
+            rf"\textbf{{{_escaped(cell)}}}" if (place, column) in sheet.marked else _escaped(cell)
+            for column, cell in enumerate(cells)
+        ]
+        return "  " + " & ".join(escaped) + r" \\"
 
-    body = [line(row) for row in rows]
-    names = [row for row in rows if row[0] in BASELINES.values()]
-    if names and len(names) < len(rows):
-        body.insert(len(rows) - len(names), r"  \midrule")
+    body = [line(row, place) for place, row in enumerate(sheet.rows)]
+    names = [row for row in sheet.rows if row[0] in BASELINES.values()]
+    if names and len(names) < len(sheet.rows):
+        body.insert(len(sheet.rows) - len(names), r"  \midrule")
     return "\n".join(
         [
-            f"% {title}; needs the package booktabs",
-            rf"\begin{{tabular}}{{{'l' * keys}{'r' * (len(head) - keys)}}}",
+            f"% {sheet.title}; needs the package booktabs",
+            *([f"% bold: {sheet.legend}"] if sheet.legend else []),
+            rf"\begin{{tabular}}{{{'l' * sheet.keys}{'r' * (len(sheet.head) - sheet.keys)}}}",
             r"  \toprule",
-            line(head),
+            line(sheet.head),
             r"  \midrule",
             *body,
             r"  \bottomrule",

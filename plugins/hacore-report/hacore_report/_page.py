@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,14 @@ import attrs
 
 from hacore.errors import DataError, HacoreError
 from hacore.machine.files import write_whole
-from hacore.measure.predictions import read_predictions
+from hacore.measure.predictions import Prediction, read_predictions
 from hacore.measure.scores import Baseline
 from hacore.runs import Result, RunFolder
 from hacore.runs.metrics import read_metrics
 from hacore.runs.result import Training
 from hacore_report._predictions import Compared, by_type, confusion
 from hacore_report._runs import Run, label, read_runs
-from hacore_report._table import distinguishing
+from hacore_report._table import experiment_names
 from hacore_report._values import BASELINES
 
 if TYPE_CHECKING:
@@ -87,9 +86,12 @@ def write_comparison(
                 f"{folder.path}: its predictions are on other questions than those of {folders[0].path}; "
                 "measure both again with 'hacore eval'"
             )
+    marked, legend = _marked(folders, tables, split)
     compared = [
-        Compared(name=name, result=run.result, types={row.name: row for row in by_type(table)})
-        for name, run, table in zip(_names(finished.runs), finished.runs, tables, strict=True)
+        Compared(name=name, result=run.result, types={row.name: row for row in by_type(table)}, marked=rows)
+        for name, run, table, rows in zip(
+            experiment_names(finished.runs), finished.runs, tables, marked, strict=True
+        )
     ]
     gallery, problem = _gallery(folders, [None] * len(folders), tables, split, device)
     page = _render(
@@ -98,6 +100,7 @@ def write_comparison(
         split=split,
         data=first.data,
         questions=len(tables[0]),
+        legend=legend,
         compared=compared,
         baselines=_baselines(first),
         baseline_of=_baseline_of,
@@ -123,18 +126,29 @@ def _require_same_data(runs: Sequence[Run]) -> None:
                 )
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
-    """The names of the specs; those that are the same get what tells them apart."""
-    names = [run.name for run in runs]
-    for keys in (distinguishing(runs), ("seed",)):
-        repeated = {name for name, count in Counter(names).items() if count > 1}
-        names = [
-            f"{name} ({', '.join(f'{key} = {label(run.get(key))}' for key in keys)})"
-            if name in repeated
-            else name
-            for name, run in zip(names, runs, strict=True)
+def _marked(
+    folders: Sequence[RunFolder], tables: Sequence[Sequence[Prediction]], split: str
+) -> tuple[list[frozenset[str]], str]:
+    """Of each run the types of question, or "all", to mark; and what a mark means. None without answers."""
+    from hacore_report._marks import against_best, legend, marks_of
+    from hacore_report._scores import Scores
+
+    if len(tables) < 2 or all(line.score is None for line in tables[0]):
+        return [frozenset() for _ in tables], ""
+    sides = [
+        [
+            Scores.of(
+                [(line.id, line.image, line.type, line.score) for line in table],
+                folder.predictions_file(split),
+            )
         ]
-    return names
+        for folder, table in zip(folders, tables, strict=True)
+    ]
+    names = sides[0][0].types
+    differences = {name: against_best(sides, [name]) for name in names} | {"all": against_best(sides)}
+    marks = {name: marks_of(each) for name, each in differences.items()}
+    rows = [frozenset(name for name in marks if marks[name][place]) for place in range(len(sides))]
+    return rows, legend([value for each in differences.values() for value in each if value])
 
 
 def _gallery(

@@ -63,11 +63,15 @@ def _row(name: str, predictions: Sequence[Prediction]) -> Row:
 
 @attrs.frozen(kw_only=True)
 class Compared:
-    """A run of a comparison. types: its rows by type of question, the last one of all questions."""
+    """A run of a comparison. types: its rows by type of question, the last one of all questions.
+
+    marked: the rows where it is the best run, or not significantly different from it.
+    """
 
     name: str
     result: Result
     types: dict[str, Row]
+    marked: frozenset[str]
 
     @property
     def all(self) -> Row:

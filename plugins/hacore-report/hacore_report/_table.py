@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -14,6 +14,7 @@ from hacore_report._runs import Run, Runs, known_key, label
 from hacore_report._values import BASELINES, Cell, Value, baseline, sort_key, summary, value_named
 
 Labels = tuple[Any, ...]
+Mark = Literal["best", "not different"]
 _MACHINE = ("training.device", "training.threads", "training.processes")
 """What times depend on besides the spec."""
 
@@ -24,6 +25,7 @@ class Table:
 
     rows, columns: the values of these keys, in order. cells: {(row, column, value's name): cell}.
     baselines: {(baseline, column, value's name): cell}. notes: a line on each thing a reader must know.
+    marks: {(row, column, value's name): why the cell is marked}, see ``mark_best``; legend: what that means.
     """
 
     row_keys: tuple[str, ...]
@@ -35,6 +37,8 @@ class Table:
     baselines: Mapping[tuple[str, Labels, str], Cell]
     splits: tuple[str, ...]
     notes: tuple[str, ...]
+    marks: Mapping[tuple[Labels, Labels, str], Mark] = attrs.field(factory=dict)
+    legend: str = ""
 
 
 def tabulate(
@@ -112,11 +116,35 @@ def distinguishing(runs: Sequence[Run], without: Sequence[str] = ()) -> tuple[st
     return tuple(chosen) or ("name",)
 
 
+def experiment_names(runs: Sequence[Run], *, seeds: bool = True) -> list[str]:
+    """The names of the specs; those that are the same get what tells them apart.
+
+    seeds: whether that may be the seed. If not, the seed at the end of a sweep's names is left out.
+    """
+    names = [run.name if seeds else run.name.removesuffix(f"-seed{run.seed}") for run in runs]
+    for keys in ([key for key in distinguishing(runs) if key != "name"], ["seed"] * seeds):
+        repeated = {name for name, count in Counter(names).items() if count > 1}
+        if len({_text(_labels(run, keys)) for run in runs}) > 1:
+            names = [
+                f"{name} ({', '.join(f'{key} = {label(run.get(key))}' for key in keys)})"
+                if name in repeated
+                else name
+                for name, run in zip(names, runs, strict=True)
+            ]
+    return names
+
+
 def differing(runs: Sequence[Run]) -> list[str]:
     """The options in which runs differ, in the order of the spec."""
     every = [run.options() for run in runs]
     keys = dict.fromkeys(key for options in every for key in options)
     return [key for key in keys if len({_text(options.get(key)) for options in every}) > 1]
+
+
+def more_than_the_seed(runs: Sequence[Run]) -> list[str]:
+    """The options in which runs differ, without those that follow from the choice of a component."""
+    keys = differing(runs)
+    return [key for key in keys if not explained(key, runs, keys)]
 
 
 def explained(key: str, runs: Sequence[Run], by: Sequence[str]) -> bool:

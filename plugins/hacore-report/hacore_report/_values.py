@@ -52,14 +52,43 @@ class Value:
             raise HacoreError(f"{self.key}: is {value!r} in {run.path}; a table shows numbers")
         return float(value)
 
-    def baseline(self, name: str) -> Value | None:
-        """The same of a baseline, where there is such a thing."""
+    @property
+    def part(self) -> tuple[str, str] | None:
+        """Of which questions it is the accuracy: ("by_type" or "by_group", its name), ("", "") for all.
+
+        None where it is no accuracy on the final split.
+        """
         if self.key == "accuracy":
-            return Value(name=name, key=f"baselines.{name}.accuracy")
+            return "", ""
         kind, _, rest = self.key.partition(".")
         if kind in ("by_group", "by_type") and rest.endswith(".accuracy"):
-            return Value(name=name, key=f"baselines.{name}.{kind}.{rest.removesuffix('.accuracy')}")
+            return kind, rest.removesuffix(".accuracy")
         return None
+
+    def types(self, runs: Sequence[Run]) -> list[str] | None:
+        """The question types that it is the accuracy of, None for all; runs: on the same data.
+
+        Raises HacoreError where none of the results says which types a group has.
+        """
+        kind, name = self.part or ("", "")
+        if kind != "by_group":
+            return [name] if kind else None
+        for run in runs:
+            if name in (groups := run.result.groups or {}):
+                return groups[name]
+        raise HacoreError(
+            f"{runs[0].path}: its result.json, of an earlier version, does not say which types are {name}; "
+            f"choose types, as in --value {next(iter(runs[0].result.by_type), 'TYPE')}"
+        )
+
+    def baseline(self, name: str) -> Value | None:
+        """The same of a baseline, where there is such a thing."""
+        if self.part is None:
+            return None
+        kind, part = self.part
+        return Value(
+            name=name, key=f"baselines.{name}.{kind}.{part}" if kind else f"baselines.{name}.accuracy"
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -49,6 +49,12 @@ where_option = click.option(
     show_default=True,
     help="How to write it.",
 )
+@click.option(
+    "--marks/--no-marks",
+    default=True,
+    show_default=True,
+    help="Mark the best accuracy of each column and those not significantly different from it.",
+)
 @click.option("--digits", type=click.IntRange(0, 12), help="Digits after the point.")
 @json_option
 def table(
@@ -59,13 +65,15 @@ def table(
     conditions: tuple[str, ...],
     over: tuple[str, ...],
     form: str,
+    marks: bool,
     digits: int | None,
     as_json: bool,
 ) -> None:
     """Make a table of RUNS: run folders and sweep folders; mean and deviation over seeds.
 
     Keys are dotted, of the spec or of result.json. Runs of one cell may differ in their seed only;
-    whatever else differs is named. Notes go to standard error.
+    whatever else differs is named. The best accuracy of a column is marked, and so is what does not differ
+    from it significantly on the same questions. Notes go to standard error.
 
     \b
     Examples:
@@ -79,6 +87,10 @@ def table(
     content = tabulate(
         finished, rows=rows or None, columns=columns, values=values or ("accuracy",), over=over
     )
+    if marks:
+        from hacore_report import mark_best
+
+        content = mark_best(content, finished)
     click.echo(write_table(content, "json" if as_json else form, digits=digits), nl=False)
     for note in content.notes:
         click.echo(f"note: {note}", err=True)

@@ -74,3 +74,32 @@ def write_run(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_scores():
+    """write_scores(run, [(image, type, score), ...]) writes predictions on a split and returns their path."""
+
+    def write(run, questions, split="test", first=0):
+        lines = [
+            {
+                "id": number,
+                "image": image,
+                "type": name,
+                "answer": "a",
+                "prediction": "b",
+                "score": score,
+                "probability": 0.5,
+                "kept": 2,
+                "cells": [3, 5],
+                "weights": [0.5, 0.25],
+                "format": 1,
+            }
+            for number, (image, name, score) in enumerate(questions, first)
+        ]
+        (run / "predictions").mkdir(exist_ok=True)
+        path = run / "predictions" / f"{split}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return path
+
+    return write

@@ -131,6 +131,9 @@ def test_runs_side_by_side(runs, cli, tmp_path):
         result = folder.result()
         assert f" {name} {100 * result.accuracy:.1f} " in page.text
         assert f"{result.multiply_adds:,} {result.parameters:,}" in page.text
+    best = max(folder.result().accuracy for folder in runs.values())
+    assert f"<td><b>{100 * best:.1f}</b>*" in page.source
+    assert "* the best, or not significantly different from the best" in page.text
     cards = re.findall(r'<li class="card" .*?data-state="([\w ]+)">(.*?)question \d+</p>', page.source, re.S)
     assert {state for state, _ in cards} <= {"all right", "all wrong", "they differ"}
     for state, body in cards:

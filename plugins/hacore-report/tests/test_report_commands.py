@@ -56,7 +56,10 @@ def test_the_default_is_a_row_for_each_experiment(cli, runs):
         "9",
         "majority",
         "question",
+        "*",
     ]
+    ran = cli("table", runs, "--no-marks")
+    assert "*" not in ran.out
     ran = cli("table", runs, "--format", "csv", "--value", "kept", "--where", "selector.k=9")
     (row,) = csv.DictReader(io.StringIO(ran.out))
     assert float(row["kept mean"]) == pytest.approx(9 / 25)
