@@ -95,7 +95,7 @@ def compare(
     groups = next((run.result.groups for side in sides for run in side if run.result.groups), {})
     by_type = _corrected({name: part([name]) for name in first.types})
     return Comparison(
-        names=tuple(experiment_names([side[0] for side in sides], seeds=False)),
+        names=tuple(experiment_names([side[0] for side in sides], seeds=max(map(len, sides)) == 1)),
         folders=tuple(tuple(str(run.path) for run in side) for side in sides),
         seeds=seeds,
         whole=whole,

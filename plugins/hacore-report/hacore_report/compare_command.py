@@ -108,6 +108,7 @@ def _row(name: str, part: Part) -> list[str]:
 def _sentence(comparison: Comparison) -> str:
     """What came out, in a line."""
     gain, p = comparison.whole.difference, _p(comparison.whole.p)
+    p = f"p < {p[1:]}" if p.startswith("<") else f"p = {p}"
     accurate = "as accurate as"
     if gain.value:
         more = "more" if gain.value > 0 else "less"
@@ -116,7 +117,7 @@ def _sentence(comparison: Comparison) -> str:
     over = f"{gain.images:,} images" + (f" and {seeds} seeds" if gain.over_seeds else "")
     return (
         f"{comparison.names[0]} is {accurate} {comparison.names[1]} "
-        f"(95% interval {_range(gain.interval)} over {over}, p {p if p.startswith('<') else f'= {p}'}): "
+        f"(95% interval {_range(gain.interval)} over {over}, {p}): "
         f"{_conclusion(comparison)}."
     )
 
