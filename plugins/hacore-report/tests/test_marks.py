@@ -69,13 +69,22 @@ def test_the_best_and_what_does_not_differ_from_it(cli, write_sweep):
     }
 
 
-def test_a_mark_agrees_with_the_comparison(cli, write_sweep):
-    for number in range(4):
-        paths = write_sweep({10 + number: 0.6, 20 + number: 0.68})
-        cells, *_ = marks(cli, *paths)
-        told = json.loads(cli("compare", paths[1], "--against", paths[0], "--json").out)
+@pytest.mark.parametrize(("seeds", "least", "most"), [((0,), 0.52, 0.7), ((0, 1, 2), 0.52, 0.65)])
+def test_a_mark_agrees_with_the_comparison(cli, write_sweep, seeds, least, most):
+    """Seeds, which are paired, move both alike."""
+    agreed = set()
+    for number, better in enumerate((least, (least + most) / 2, most)):
+        paths = {
+            k: [path for seed in seeds for path in write_sweep({k: right + 0.1 * seed}, seeds=(seed,))]
+            for k, right in ((10 + number, 0.5), (20 + number, better))
+        }
+        ours, theirs = paths[20 + number], paths[10 + number]
+        cells, *_ = marks(cli, *ours, *theirs)
+        told = json.loads(cli("compare", *ours, "--against", *theirs, "--json").out)
         worse = next(mark for mark in cells.values() if mark != "best")
         assert worse == ("not different" if told["low"] <= 0 <= told["high"] else None)
+        agreed.add(worse)
+    assert agreed == {"not different", None}
 
 
 def test_types_and_groups_are_marked_on_their_questions_alone(cli, write_run, write_scores):

@@ -123,9 +123,11 @@ def test_the_interval_holds_those_over_images_and_over_seeds(case):
         assert value.interval.high >= part.high - 1e-12
 
 
-def test_the_bootstrap_of_a_share_is_binomial():
+@pytest.mark.parametrize(
+    ("images", "right", "student"), [(11, 5, 2.228138852), (12, 11, 2.200985160), (40, 24, 2.022690920)]
+)
+def test_the_bootstrap_of_a_share_is_binomial(images, right, student):
     """One question an image: a resample of n images of which n p are right is Binomial(n, p) / n."""
-    images, right = 40, 24
     sums = np.array([1.0] * right + [0.0] * (images - right))
     interval = bootstrap(sums, np.ones(images, int), resamples=100_000)
     below, cumulative = [], 0.0
@@ -133,8 +135,8 @@ def test_the_bootstrap_of_a_share_is_binomial():
         share = right / images
         cumulative += math.comb(images, count) * share**count * (1 - share) ** (images - count)
         below.append(cumulative)
-    # The percentiles are those of Student's t with 39 degrees, moved out by sqrt(40 / 39).
-    tail = statistics.NormalDist().cdf(-2.022690920 * math.sqrt(images / (images - 1)))
+    # The percentiles are those of Student's t with n - 1 degrees, moved out by sqrt(n / (n - 1)).
+    tail = statistics.NormalDist().cdf(-student * math.sqrt(images / (images - 1)))
     low = next(count for count, share in enumerate(below) if share >= tail)
     high = next(count for count, share in enumerate(below) if share >= 1 - tail)
     assert interval.low == pytest.approx(low / images)
@@ -156,7 +158,7 @@ def test_numbers_of_equal_images_are_drawn_as_images_are(monkeypatch):
 def test_the_bootstrap_of_many_images_is_the_normal_interval_of_a_ratio():
     random = np.random.default_rng(6)
     questions = random.integers(1, 9, 3000)
-    sums = random.normal(0.1, 0.3, 3000) * questions
+    sums = random.normal(0.7, 0.1, 3000) * questions
     ratio = sums.sum() / questions.sum()
     error = math.sqrt(sum((sums - ratio * questions) ** 2)) / questions.sum()
     interval = bootstrap(sums, questions)
@@ -208,6 +210,36 @@ def test_a_seed_that_is_better_on_all_images_does_not_make_a_method_better():
     one = p_value(ours.mean(0, keepdims=True), theirs.mean(0, keepdims=True), questions, paired=True)
     assert one < 1e-10
     assert p_value(ours, theirs, questions, paired=True) > 0.2
+
+
+def test_with_several_seeds_each_sum_of_signs_is_moved_by_students_t():
+    random = np.random.default_rng(10)
+    questions = np.full(30, 5)
+    theirs = random.uniform(0, 5, (3, 30))
+    ours = theirs + random.normal(0.1, 0.6, (1, 30)) + np.array([[-0.1], [0.01], [0.09]])
+    spread = seed_spread(ours, theirs, questions, paired=True)
+    sums, draws = (ours - theirs).mean(0), 20_000
+    signs = random.choice([-1, 1], (draws, 30))
+    normal, chi2 = random.normal(0, 1, draws), (random.normal(0, 1, (draws, 2)) ** 2).sum(1)
+    student = 150 * normal / np.sqrt(chi2 / 2)
+
+    def share(values):
+        return (np.abs(values) >= abs(sums.sum())).mean()
+
+    expected = share(signs @ sums + math.sqrt(spread.beyond) * student)
+    assert max(share(signs @ sums), share(math.sqrt(spread.variance) * student)) < expected - 0.1
+    assert p_value(ours, theirs, questions, paired=True) == pytest.approx(expected, abs=0.02)
+
+
+def test_p_is_at_least_that_of_the_paired_t():
+    """Two seeds on few images: what the seeds add happens to be nothing, and signs alone would say 0."""
+    ours = np.tile([[3.0, 1.0, 2.0], [1.0, 3.0, 2.2]], 40)
+    theirs, questions = np.zeros_like(ours), np.full(120, 4)
+    spread = seed_spread(ours, theirs, questions, paired=True)
+    assert spread.beyond == 0
+    t = ours.mean() / 4 / math.sqrt(spread.variance)
+    plain = 1 - 2 * math.atan(t) / math.pi  # Student's t with one degree of freedom
+    assert p_value(ours, theirs, questions, paired=True) == pytest.approx(plain, abs=0.003)
 
 
 @settings(deadline=None, max_examples=30)
