@@ -59,7 +59,7 @@ def _sheet(table: Table, digits: int | None) -> _Sheet:
         for name, line in extra.items():
             cell = table.baselines.get((name, column, value.name))
             line.append(_shown(value, cell, number) if cell else "")
-    rows = [[label(value) for value in row] for row in table.rows]
+    rows = [_row_labels(table, row) for row in table.rows]
     rows = [[*row, *cells] for row, cells in zip(rows, zip(*bodies, strict=True), strict=True)]
     rows += [line for line in extra.values() if any(line[keys:])]
     return _Sheet(
@@ -77,8 +77,16 @@ def _sheet(table: Table, digits: int | None) -> _Sheet:
     )
 
 
+def _row_labels(table: Table, row: Labels) -> list[str]:
+    """The values of the row's keys, the first with its remarks: ``oracle-k (oracle)``."""
+    labels = [label(value) for value in row]
+    if remarks := table.remarks[row]:
+        labels[0] += f" ({', '.join(remarks)})"
+    return labels
+
+
 def as_json(table: Table) -> dict[str, Any]:
-    """Cells with mean, deviation, seeds, run folders and mark; shares in [0, 1]."""
+    """Cells with mean, deviation, seeds, run folders, mark and remarks; shares in [0, 1]."""
 
     def numbers(cell: Cell) -> dict[str, Any]:
         return {
@@ -102,6 +110,7 @@ def as_json(table: Table) -> dict[str, Any]:
                 "value": value.name,
                 **numbers(table.cells[row, column, value.name]),
                 "mark": table.marks.get((row, column, value.name)),
+                "remarks": list(table.remarks[row]),
             }
             for row in table.rows
             for column in table.columns
@@ -233,7 +242,7 @@ def _csv(table: Table) -> str:
     parts = ("mean", "deviation", "runs")
     writer.writerow([*table.row_keys, *(f"{name} {part}" for name in names for part in parts)])
     for row in table.rows:
-        line: list[Any] = [*map(label, row)]
+        line: list[Any] = _row_labels(table, row)
         for column, value in pairs:
             cell = table.cells.get((row, column, value.name))
             numbers = (cell.mean, cell.deviation) if cell else (None, None)

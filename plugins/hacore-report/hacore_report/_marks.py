@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from hacore.errors import HacoreError
-from hacore_report._runs import Run, Runs, label
+from hacore_report._runs import ORACLE, Run, Runs, label
 from hacore_report._scores import Scores, image_sums, read_scores
 from hacore_report._statistics import Difference, difference
 from hacore_report._table import Labels, Mark, Table, more_than_the_seed
@@ -19,8 +19,8 @@ from hacore_report._values import Value
 def mark_best(table: Table, runs: Runs) -> Table:
     """The table with marks on the best accuracy of each column, and on those not different from it.
 
-    runs: those of the table; each predictions file is read once. A column that cannot be marked, as one where
-    predictions are missing, has a note that says why.
+    An oracle is no competitor and is never marked. runs: those of the table; each predictions file is read
+    once. A column that cannot be marked, as one where predictions are missing, has a note that says why.
     """
     by_path, read = {str(run.path): run for run in runs.runs}, functools.cache(read_scores)
     marks: dict[tuple[Labels, Labels, str], Mark] = {}
@@ -28,7 +28,11 @@ def mark_best(table: Table, runs: Runs) -> Table:
     problems: dict[str, list[str]] = {}
     for column in table.columns:
         for value in table.values:
-            keys = [key for row in table.rows if (key := (row, column, value.name)) in table.cells]
+            keys = [
+                key
+                for row in table.rows
+                if (key := (row, column, value.name)) in table.cells and ORACLE not in table.remarks[row]
+            ]
             if len(keys) < 2 or value.part is None:
                 continue
             try:

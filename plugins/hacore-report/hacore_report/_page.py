@@ -86,9 +86,15 @@ def write_comparison(
                 f"{folder.path}: its predictions are on other questions than those of {folders[0].path}; "
                 "measure both again with 'hacore eval'"
             )
-    marked, legend = _marked(folders, tables, split)
+    marked, legend = _marked(finished.runs, folders, tables, split)
     compared = [
-        Compared(name=name, result=run.result, types={row.name: row for row in by_type(table)}, marked=rows)
+        Compared(
+            name=name,
+            result=run.result,
+            types={row.name: row for row in by_type(table)},
+            marked=rows,
+            remarks=run.remarks,
+        )
         for name, run, table, rows in zip(
             experiment_names(finished.runs), finished.runs, tables, marked, strict=True
         )
@@ -127,28 +133,37 @@ def _require_same_data(runs: Sequence[Run]) -> None:
 
 
 def _marked(
-    folders: Sequence[RunFolder], tables: Sequence[Sequence[Prediction]], split: str
+    runs: Sequence[Run],
+    folders: Sequence[RunFolder],
+    tables: Sequence[Sequence[Prediction]],
+    split: str,
 ) -> tuple[list[frozenset[str]], str]:
-    """Of each run the types of question, or "all", to mark; and what a mark means. None without answers."""
+    """Of each run the types of question, or "all", to mark; and what a mark means.
+
+    None without answers, and none of an oracle, which is no competitor.
+    """
     from hacore_report._marks import against_best, legend, marks_of
     from hacore_report._scores import Scores
 
-    if len(tables) < 2 or all(line.score is None for line in tables[0]):
-        return [frozenset() for _ in tables], ""
+    marked: list[frozenset[str]] = [frozenset() for _ in tables]
+    places = [place for place, run in enumerate(runs) if not run.result.oracle]
+    if len(places) < 2 or all(line.score is None for line in tables[0]):
+        return marked, ""
     sides = [
         [
             Scores.of(
-                [(line.id, line.image, line.type, line.score) for line in table],
-                folder.predictions_file(split),
+                [(line.id, line.image, line.type, line.score) for line in tables[place]],
+                folders[place].predictions_file(split),
             )
         ]
-        for folder, table in zip(folders, tables, strict=True)
+        for place in places
     ]
     names = sides[0][0].types
     differences = {name: against_best(sides, [name]) for name in names} | {"all": against_best(sides)}
     marks = {name: marks_of(each) for name, each in differences.items()}
-    rows = [frozenset(name for name in marks if marks[name][place]) for place in range(len(sides))]
-    return rows, legend([value for each in differences.values() for value in each if value])
+    for number, place in enumerate(places):
+        marked[place] = frozenset(name for name in marks if marks[name][number])
+    return marked, legend([value for each in differences.values() for value in each if value])
 
 
 def _gallery(

@@ -65,13 +65,14 @@ def _row(name: str, predictions: Sequence[Prediction]) -> Row:
 class Compared:
     """A run of a comparison. types: its rows by type of question, the last one of all questions.
 
-    marked: the rows where it is the best run, or not significantly different from it.
+    marked: the rows where it is the best run, or not significantly different from it. remarks: see ``Run``.
     """
 
     name: str
     result: Result
     types: dict[str, Row]
     marked: frozenset[str]
+    remarks: tuple[str, ...]
 
     @property
     def all(self) -> Row:

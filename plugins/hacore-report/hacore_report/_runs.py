@@ -16,6 +16,11 @@ from hacore.sweeps import SweepFolder
 
 NOT_AN_OPTION = ("name", "seed")
 """Keys of a spec in which runs of one experiment differ."""
+ORACLE = "oracle"
+REMARKS = {
+    ORACLE: "an oracle, which was told the objects of each question",
+    "all cells in training": "sees all cells in training and drops cells only in evaluation",
+}
 _LONGEST = 60  # characters of a value that is shown
 
 
@@ -44,6 +49,11 @@ class Run:
     def get(self, key: str) -> Any:
         """The value of a dotted key of the spec or of result.json; None where there is none."""
         return self.spec[key] if key in self.spec else self.measured.get(key)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know wherever the run is named: it is not what it seems to be."""
+        return remarks_of(self.result)
 
     def options(self) -> dict[str, Any]:
         """What the experiment is, except for name and seed, and on what data it was measured."""
@@ -92,11 +102,16 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     if not finished:
         raise HacoreError("\n".join([*notes, "no finished run; give run folders or sweep folders"]))
     newest = _newest(finished.values(), notes)
-    if oracles := sorted({run.name for run in newest if run.result.oracle}):
-        notes.append(f"{', '.join(oracles)}: an oracle, which was told the objects of each question")
-    if dense := sorted({run.spec["selector.use"] for run in newest if run.result.dense_training}):
-        notes.append(f"{', '.join(dense)}: sees all cells in training and drops cells only in evaluation")
+    for remark, words in REMARKS.items():
+        if named := sorted({run.spec["selector.use"] for run in newest if remark in run.remarks}):
+            notes.append(f"{', '.join(named)}: {words}")
     return Runs(runs=tuple(newest), notes=tuple(notes))
+
+
+def remarks_of(result: Result) -> tuple[str, ...]:
+    """Those of ``REMARKS`` that hold for a result."""
+    holds = (result.oracle, result.dense_training)
+    return tuple(remark for remark, true in zip(REMARKS, holds, strict=True) if true)
 
 
 def known_key(key: str, runs: Sequence[Run]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from hacore.errors import HacoreError
-from hacore_report._runs import Run, Runs, known_key, label
+from hacore_report._runs import REMARKS, Run, Runs, known_key, label
 from hacore_report._values import BASELINES, Cell, Value, baseline, sort_key, summary, value_named
 
 Labels = tuple[Any, ...]
@@ -25,6 +25,7 @@ class Table:
 
     rows, columns: the values of these keys, in order. cells: {(row, column, value's name): cell}.
     baselines: {(baseline, column, value's name): cell}. notes: a line on each thing a reader must know.
+    remarks: {row: what holds for all its runs}, see ``hacore_report._runs.REMARKS``.
     marks: {(row, column, value's name): why the cell is marked}, see ``mark_best``; legend: what that means.
     """
 
@@ -37,6 +38,7 @@ class Table:
     baselines: Mapping[tuple[str, Labels, str], Cell]
     splits: tuple[str, ...]
     notes: tuple[str, ...]
+    remarks: Mapping[Labels, tuple[str, ...]]
     marks: Mapping[tuple[Labels, Labels, str], Mark] = attrs.field(factory=dict)
     legend: str = ""
 
@@ -96,8 +98,17 @@ def tabulate(
         },
         baselines=baselines,
         splits=tuple(sorted({run.result.split for run in runs.runs})),
+        remarks={
+            row: shared_remarks([run for (other, _), group in cells.items() if other == row for run in group])
+            for row in row_labels
+        },
         notes=(*runs.notes, *_also(runs.runs, (*rows, *columns), over, timed)),
     )
+
+
+def shared_remarks(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The remarks that hold for all of some runs."""
+    return tuple(remark for remark in REMARKS if all(remark in run.remarks for run in runs))
 
 
 def distinguishing(runs: Sequence[Run], without: Sequence[str] = ()) -> tuple[str, ...]:

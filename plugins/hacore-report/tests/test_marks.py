@@ -170,3 +170,25 @@ def test_columns_are_marked_apart(cli, write_run, write_scores):
         if cell["mark"] == "best"
     }
     assert best == {(4, "rn"), (5, "sum-pool")}
+
+
+def test_an_oracle_is_named_and_no_competitor(cli, write_sweep):
+    paths = write_sweep({4: 0.3, 5: 0.7})
+    oracle = write_sweep({6: 0.95}, oracle=True)
+    dense = write_sweep({7: 0.3}, dense_training=True)
+    cells, _, _ = marks(cli, *paths, *oracle, *dense)
+    assert cells == {
+        (4, "accuracy"): None,
+        (5, "accuracy"): "best",
+        (6, "accuracy"): None,
+        (7, "accuracy"): None,
+    }
+    for form in ("text", "markdown", "latex", "csv"):
+        shown = cli("table", *paths, *oracle, *dense, "--rows", "selector.k", "--format", form).out
+        lines = [line for line in shown.splitlines() if "oracle" in line or "in training" in line]
+        assert len(lines) == 2
+        assert re.search(r"6 \(oracle\)", lines[0])
+        assert re.search(r"7 \(all cells in training\)", lines[1])
+    told = json.loads(cli("table", *paths, *oracle, "--rows", "selector.k", "--json").out)
+    remarks = {cell["row"]["selector.k"]: cell["remarks"] for cell in told["cells"]}
+    assert remarks == {4: [], 5: [], 6: ["oracle"]}
