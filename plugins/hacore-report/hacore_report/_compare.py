@@ -80,7 +80,7 @@ def compare(
     notes: list[str] = []
     sides = [_experiment(*each, notes) for each in (("RUNS", runs), ("--against", against))]
     split = _shared_split(sides[0], sides[1], split)
-    scores = [[read_scores(run.path, split) for run in side] for side in sides]
+    scores = [[read_scores(run.predictions(split)) for run in side] for side in sides]
     first = scores[0][0]
     for other in (*scores[0], *scores[1]):
         first.require_same_questions(other)

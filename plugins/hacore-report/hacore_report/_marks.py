@@ -22,7 +22,7 @@ def mark_best(table: Table, runs: Runs) -> Table:
     An oracle is no competitor and is never marked. runs: those of the table; each predictions file is read
     once. A column that cannot be marked, as one where predictions are missing, has a note that says why.
     """
-    by_path, read = {str(run.path): run for run in runs.runs}, functools.cache(read_scores)
+    by_path, read = {run.place: run for run in runs.runs}, functools.cache(read_scores)
     marks: dict[tuple[Labels, Labels, str], Mark] = {}
     decisive: list[Difference] = []
     problems: dict[str, list[str]] = {}
@@ -90,7 +90,7 @@ def legend(differences: Sequence[Difference]) -> str:
 
 
 def _of_column(
-    cells: Sequence[Sequence[Run]], value: Value, read: Callable[[Path, str], Scores]
+    cells: Sequence[Sequence[Run]], value: Value, read: Callable[[Path], Scores]
 ) -> list[Difference | None]:
     """Raises HacoreError where the cells cannot be compared on the same questions."""
     runs = [run for cell in cells for run in cell]
@@ -101,7 +101,7 @@ def _of_column(
         raise HacoreError(f"a mean is over {keys[0]} too, which has no interval")
     ordered = [sorted(cell, key=lambda run: run.seed) for cell in cells]
     seeds = [[run.seed for run in cell] for cell in ordered]
-    sides = [[read(run.path, run.result.split) for run in cell] for cell in ordered]
+    sides = [[read(run.predictions(run.result.split)) for run in cell] for cell in ordered]
     for side in sides:
         for scores in side:
             sides[0][0].require_same_questions(scores)

@@ -11,30 +11,37 @@ from typing import Any
 import attrs
 
 from hacore.errors import HacoreError, RunError, did_you_mean
+from hacore.machine.files import read_json
 from hacore.runs import Result, RunFolder
+from hacore.runs.result import Evaluated, Measured
 from hacore.sweeps import SweepFolder
 
 NOT_AN_OPTION = ("name", "seed")
 """Keys of a spec in which runs of one experiment differ."""
 ORACLE = "oracle"
+CHOSEN = "chosen after training"
 REMARKS = {
     ORACLE: "an oracle, which was told the objects of each question",
     "all cells in training": "sees all cells in training and drops cells only in evaluation",
+    CHOSEN: "put into a model that was trained with another selector, see trained.selector.use",
 }
 _LONGEST = 60  # characters of a value that is shown
 
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """A finished run.
+    """A finished run, or its model measured with another selector.
 
-    spec: its resolved spec, {dotted key: value}. measured: its result, {dotted key: value}.
+    spec: its resolved spec, {dotted key: value}; with another selector the keys of the one it was trained
+    with begin with ``trained.``. measured: its result, {dotted key: value}. choice: what the names of the
+    predictions with another selector have after the split.
     """
 
     path: Path
     spec: dict[str, Any]
     result: Result
     measured: dict[str, Any] = attrs.field(repr=False)
+    choice: str = ""
 
     @property
     def name(self) -> str:
@@ -52,8 +59,18 @@ class Run:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know wherever the run is named: it is not what it seems to be."""
-        return remarks_of(self.result)
+        """Those of ``REMARKS`` that a reader must know wherever the run is named."""
+        holds = (self.result.oracle, self.result.dense_training, bool(self.choice))
+        return tuple(remark for remark, true in zip(REMARKS, holds, strict=True) if true)
+
+    def predictions(self, split: str) -> Path:
+        """The file of its predictions on a split."""
+        return RunFolder(self.path).predictions_file(f"{split}{self.choice}")
+
+    @property
+    def place(self) -> str:
+        """Its folder; with another selector the file of its predictions."""
+        return str(self.predictions(self.result.split) if self.choice else self.path)
 
     def options(self) -> dict[str, Any]:
         """What the experiment is, except for name and seed, and on what data it was measured."""
@@ -85,11 +102,12 @@ class Runs:
         return Runs(runs=tuple(kept), notes=self.notes)
 
 
-def read_runs(paths: Iterable[str | Path]) -> Runs:
+def read_runs(paths: Iterable[str | Path], *, choices: bool = False) -> Runs:
     """The finished runs in run folders, sweep folders, and folders that hold run folders.
 
-    Runs without a result, and all but the newest of runs of one spec, are left out and noted.
-    Raises HacoreError when a path is none of these, or when no run is finished.
+    choices: also each model with the other selectors that ``hacore eval RUN selector.KEY=VALUE`` put into it,
+    on the split of its result. Runs without a result, and all but the newest of runs of one spec, are left
+    out and noted. Raises HacoreError when a path is none of these, or when no run is finished.
     """
     notes: list[str] = []
     finished: dict[Path, Run] = {}
@@ -102,16 +120,12 @@ def read_runs(paths: Iterable[str | Path]) -> Runs:
     if not finished:
         raise HacoreError("\n".join([*notes, "no finished run; give run folders or sweep folders"]))
     newest = _newest(finished.values(), notes)
+    if choices:
+        newest += [choice for run in newest for choice in _choices(run)]
     for remark, words in REMARKS.items():
         if named := sorted({run.spec["selector.use"] for run in newest if remark in run.remarks}):
             notes.append(f"{', '.join(named)}: {words}")
     return Runs(runs=tuple(newest), notes=tuple(notes))
-
-
-def remarks_of(result: Result) -> tuple[str, ...]:
-    """Those of ``REMARKS`` that hold for a result."""
-    holds = (result.oracle, result.dense_training)
-    return tuple(remark for remark, true in zip(REMARKS, holds, strict=True) if true)
 
 
 def known_key(key: str, runs: Sequence[Run]) -> None:
@@ -174,6 +188,27 @@ def _read(folder: RunFolder) -> Run:
         raise RunError(f"{folder.path}: is not a run folder of hacore: its spec.toml has no seed")
     result = folder.result()
     return Run(path=folder.path, spec=_flat(spec), result=result, measured=_flat(result.as_dict()))
+
+
+def _choices(run: Run) -> Iterator[Run]:
+    """A run's model with each of the other selectors that it was measured with."""
+    own = {key: value for key, value in run.spec.items() if key.startswith("selector.")}
+    others = {key: value for key, value in run.spec.items() if key not in own}
+    others |= {f"trained.{key}": value for key, value in own.items()}
+    shared = [field.name for field in attrs.fields(Measured)]
+    for file in sorted(run.path.glob(f"predictions/{run.result.split}--*.json")):
+        way_out = "write it again with 'hacore eval'"
+        measured = Evaluated.from_dict(read_json(file, way_out), str(file), way_out)
+        result = attrs.evolve(
+            run.result, dense_training=False, **{name: getattr(measured, name) for name in shared}
+        )
+        yield Run(
+            path=run.path,
+            spec={**others, **_flat({"selector": measured.selector})},
+            result=result,
+            measured=_flat(result.as_dict()),
+            choice=file.stem.removeprefix(run.result.split),
+        )
 
 
 def _newest(runs: Iterable[Run], notes: list[str]) -> list[Run]:

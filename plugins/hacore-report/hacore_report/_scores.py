@@ -16,7 +16,6 @@ import numpy.typing as npt
 from hacore.errors import HacoreError, RunError
 from hacore.machine.records import FORMAT
 from hacore.measure.predictions import read_predictions
-from hacore.runs import RunFolder
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -88,18 +87,18 @@ class Scores:
         raise HacoreError(f"{what}; only runs on the same questions are compared: measure with 'hacore eval'")
 
 
-def read_scores(run: Path, split: str) -> Scores:
-    """Those of a run folder on a split. Raises RunError where its predictions are missing or damaged.
+def read_scores(path: Path) -> Scores:
+    """Those of a file of predictions. Raises RunError where its predictions are missing or damaged.
 
     Of each line only what is needed is parsed, which takes a fifth of the time of ``read_predictions`` for
     ten kept cells a question, and an eighth for thirty with weights.
     """
-    path = RunFolder(run).predictions_file(split)
     try:
         with open(path, encoding="utf-8") as file:
             lines = [_line(text) for text in file]
     except FileNotFoundError:
-        raise RunError(f"{path}: missing; write it with 'hacore eval {run} --split {split}'") from None
+        run = path.parent.parent
+        raise RunError(f"{path}: missing; write it with 'hacore eval {run} --split {path.stem}'") from None
     except (OSError, ValueError, LookupError, TypeError):
         lines = []
     if not lines:  # empty or damaged: this says what is wrong with it

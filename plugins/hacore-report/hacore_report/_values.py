@@ -134,7 +134,7 @@ def summary(value: Value, runs: Sequence[Run]) -> Cell | None:
         mean=statistics.fmean(numbers),
         deviation=statistics.stdev(numbers) if len(numbers) > 1 else None,
         seeds=tuple(run.seed for run, _ in pairs),
-        runs=tuple(str(run.path) for run, _ in pairs),
+        runs=tuple(run.place for run, _ in pairs),
     )
 
 

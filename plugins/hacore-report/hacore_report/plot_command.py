@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hacore.cli.tables import print_json
-from hacore_report.table_command import condition, where_option
+from hacore_report.table_command import choices_option, condition, where_option
 
 
 @click.command(no_args_is_help=True)
@@ -26,6 +26,7 @@ from hacore_report.table_command import condition, where_option
     help="What the second panel shows.",
 )
 @where_option
+@choices_option
 @click.option("--only-value", is_flag=True, help="Draw the first panel alone, larger.")
 @click.option("--title", help="Words above the legend.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -36,6 +37,7 @@ def plot(
     value: str,
     time: str,
     conditions: tuple[str, ...],
+    choices: bool,
     only_value: bool,
     title: str | None,
     as_json: bool,
@@ -53,7 +55,7 @@ def plot(
     from hacore_report import plot as draw
     from hacore_report import read_runs
 
-    finished = read_runs(runs).where([condition(words) for words in conditions])
+    finished = read_runs(runs, choices=choices).where([condition(words) for words in conditions])
     notes = draw(
         *(finished, output),
         series=series or None,

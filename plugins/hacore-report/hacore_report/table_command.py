@@ -17,6 +17,12 @@ where_option = click.option(
     help="Only runs with this value, as in --where selector.use=l2-topk. May be repeated.",
 )
 
+choices_option = click.option(
+    "--choices",
+    is_flag=True,
+    help="Also the models with other selectors, as 'hacore eval RUN selector.KEY=VALUE' measured them.",
+)
+
 
 @click.command(no_args_is_help=True)
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
@@ -55,6 +61,7 @@ where_option = click.option(
     show_default=True,
     help="Mark the best accuracy of each column and those not significantly different from it.",
 )
+@choices_option
 @click.option("--digits", type=click.IntRange(0, 12), help="Digits after the point.")
 @json_option
 def table(
@@ -66,6 +73,7 @@ def table(
     over: tuple[str, ...],
     form: str,
     marks: bool,
+    choices: bool,
     digits: int | None,
     as_json: bool,
 ) -> None:
@@ -83,7 +91,7 @@ def table(
     """
     from hacore_report import read_runs, tabulate, write_table
 
-    finished = read_runs(runs).where([condition(words) for words in conditions])
+    finished = read_runs(runs, choices=choices).where([condition(words) for words in conditions])
     content = tabulate(
         finished, rows=rows or None, columns=columns, values=values or ("accuracy",), over=over
     )
