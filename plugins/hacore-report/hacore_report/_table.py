@@ -67,16 +67,14 @@ def tabulate(
         rows = distinguishing(runs.runs, without=(*columns, *over))
     shown = [value_named(name, runs.runs) for name in values]
     cells: dict[tuple[Labels, Labels], list[Run]] = defaultdict(list)
+    by_row: dict[Labels, list[Run]] = defaultdict(list)
+    by_column: dict[Labels, list[Run]] = defaultdict(list)
     for run in runs.runs:
-        cells[_labels(run, rows), _labels(run, columns)].append(run)
+        row, column = _labels(run, rows), _labels(run, columns)
+        for group in (cells[row, column], by_row[row], by_column[column]):
+            group.append(run)
     timed = any(value.timed for value in shown)
     _require_one_experiment_a_cell(cells, rows, columns, over, timed)
-    row_labels = _sorted([row for row, _ in cells])
-    column_labels = _sorted([column for _, column in cells])
-    by_column = {
-        column: [run for (_, other), group in cells.items() if other == column for run in group]
-        for column in column_labels
-    }
     baselines = {
         (name, column, value.name): cell
         for name in BASELINES
@@ -88,8 +86,8 @@ def tabulate(
         row_keys=tuple(rows),
         column_keys=tuple(columns),
         values=tuple(shown),
-        rows=tuple(row_labels),
-        columns=tuple(column_labels),
+        rows=tuple(_sorted([*by_row])),
+        columns=tuple(_sorted([*by_column])),
         cells={
             (*where, value.name): cell
             for where, group in cells.items()
@@ -98,10 +96,7 @@ def tabulate(
         },
         baselines=baselines,
         splits=tuple(sorted({run.result.split for run in runs.runs})),
-        remarks={
-            row: shared_remarks([run for (other, _), group in cells.items() if other == row for run in group])
-            for row in row_labels
-        },
+        remarks={row: shared_remarks(group) for row, group in by_row.items()},
         notes=(*runs.notes, *_also(runs.runs, (*rows, *columns), over, timed)),
     )
 
