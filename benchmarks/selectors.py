@@ -1,14 +1,15 @@
-"""What selectors cost: a training step and an answer of trained models, against one of them.
+"""What selectors reach and what they cost: accuracy over seeds, a training step, an answer.
 
-    python benchmarks/selectors.py sweeps/sum_10                       # every experiment, its first seed
-    python benchmarks/selectors.py sweeps/sum_10 --against selector.use=all-cells --json costs.json
+    python benchmarks/selectors.py sweeps/sum_10 --rows selector.use --rows features.pool
+    python benchmarks/selectors.py sweeps/sum_10 --against all-cells --json costs.json
     python benchmarks/selectors.py runs/a/* runs/b/* --repeats 1       # does the program work?
 
-The models are those of finished runs, as what adaptive selectors keep depends on their training. A step is
-forward and backward of the questions of ``train.batch_images`` training images, the optimiser left out; an
-answer is one question's share of a forward pass over ``eval.batch_images`` images of the final split. The
-models take turns; times are the CPU's, of all threads of this process, so that other work on the machine
-tells less, and medians over the turns. Ratios, of one run, are what to compare.
+Prints the table of ``hacore table`` in Markdown with two more columns. They are of the finished runs' models,
+the lowest seed of each row, as what adaptive selectors keep depends on their training. A step is forward and
+backward of the questions of ``train.batch_images`` training images, the optimiser left out; an answer is one
+question's share of a forward pass over ``eval.batch_images`` images of the final split. The models take
+turns; times are the CPU's, of all threads of this process, and medians over the turns. Ratios, of one run,
+are what to compare.
 """
 
 from __future__ import annotations
@@ -21,15 +22,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
 import torch
-from hacore_report import read_runs
-from hacore_report._table import distinguishing
-from rich.console import Console
-from rich.table import Table
+from hacore_report import Table, mark_best, read_runs, tabulate, write_table
 
 import hacore
 from hacore.data import Batch, make_batch
@@ -42,11 +39,7 @@ from hacore.runs.trained import Trained
 class Subject:
     """A trained model, the batches it is measured with, and the seconds it took."""
 
-    name: str
-    options: dict[str, Any]
     trained: Trained
-    kept: float
-    multiply_adds: int | None
     train: Batch
     test: Batch
     step_seconds: list[float] = attrs.Factory(list)
@@ -68,36 +61,16 @@ class Subject:
             predict(self.trained.model, self.test, self.trained.precision)
 
 
-def subjects(paths: list[str]) -> list[Subject]:
-    """The experiments among finished runs, each with its lowest seed."""
-    runs = sorted(read_runs(paths).runs, key=lambda run: run.seed)
-    keys = distinguishing(runs)
-    chosen = {json.dumps(run.options(), sort_keys=True): run for run in reversed(runs)}
-    return [subject(run, keys) for run in reversed(chosen.values())]
-
-
-def subject(run: Any, keys: tuple[str, ...]) -> Subject:
-    """A run with its batches; the same for all runs of one data set and batch size."""
-    trained = hacore.load(run.path, device="cpu")
+def subject(path: str) -> Subject:
+    """A run's model with its batches; the same for all runs of one data set and batch size."""
+    trained = hacore.load(path, device="cpu")
     dataset, spec = trained.dataset, trained.spec
-    objects = trained.model.oracle
+    oracle = trained.model.oracle
     questions = dataset.questions("train")
     rows = np.flatnonzero(questions.image < spec.train.batch_images)
-    train = make_batch(
-        *(questions, dataset.inputs("train"), rows), dataset.objects("train") if objects else None
-    )
-    test = next(iter(batches(dataset, spec.eval.final_split, spec.eval.batch_images, oracle=objects)))
-    options = {key: run.get(key) for key in keys if run.get(key) is not None}
-    name = ", ".join(f"{key.rpartition('.')[2]} = {value}" for key, value in options.items())
-    return Subject(
-        name=name.replace("use = ", ""),
-        options=options,
-        trained=trained,
-        kept=run.result.kept,
-        multiply_adds=run.result.multiply_adds,
-        train=train,
-        test=test,
-    )
+    train = make_batch(questions, dataset.inputs("train"), rows, dataset.objects("train") if oracle else None)
+    test = next(iter(batches(dataset, spec.eval.final_split, spec.eval.batch_images, oracle=oracle)))
+    return Subject(trained=trained, train=train, test=test)
 
 
 def spent(work: Callable[[], None]) -> float:
@@ -117,74 +90,72 @@ def measure(every: list[Subject], repeats: int) -> None:
                 one.answer_seconds.append(seconds[1])
 
 
-def rows_of(every: list[Subject], against: Subject) -> list[dict[str, Any]]:
-    """The numbers of each subject, times as ratios to one of them."""
-
-    def median(values: list[float]) -> float:
-        return statistics.median(values)
-
+def costs(every: list[Subject], against: Subject) -> list[dict[str, float]]:
+    """The medians of each subject, and their ratios to those of one."""
+    step, answer = (statistics.median(seconds) for seconds in (against.step_seconds, against.answer_seconds))
     return [
         {
-            "experiment": one.options,
-            "kept": one.kept,
-            "multiply_adds": one.multiply_adds,
-            "step_ms": 1e3 * median(one.step_seconds),
-            "answer_us": 1e6 * median(one.answer_seconds) / len(one.test),
-            "step_ratio": median(one.step_seconds) / median(against.step_seconds),
-            "answer_ratio": median(one.answer_seconds) / median(against.answer_seconds),
+            "step_ms": 1e3 * statistics.median(one.step_seconds),
+            "answer_us": 1e6 * statistics.median(one.answer_seconds) / len(one.test),
+            "step_ratio": statistics.median(one.step_seconds) / step,
+            "answer_ratio": statistics.median(one.answer_seconds) / answer,
         }
         for one in every
     ]
 
 
-def chosen_subject(every: list[Subject], condition: str | None) -> Subject:
-    """The one that fulfils KEY=VALUE, the first without a condition."""
-    if condition is None:
-        return every[0]
-    key, _, value = condition.partition("=")
-    fitting = [one for one in every if str(one.options.get(key)) == value]
-    if not fitting:
-        known = sorted({f"{key}={one.options.get(key)}" for one in every})
-        raise SystemExit(f"no experiment has {condition}; there are {', '.join(known)}")
-    return fitting[0]
+def reference(table: Table, label: str | None) -> int:
+    """The place of the row whose first key has this value; the first row without one."""
+    labels = [str(row[0]) for row in table.rows]
+    if label is None:
+        return 0
+    if label not in labels:
+        raise SystemExit(f"no row begins with {label}; there are {', '.join(dict.fromkeys(labels))}")
+    return labels.index(label)
+
+
+def with_costs(markdown: str, measured: list[dict[str, float]]) -> str:
+    """The table with two more columns; rows past those measured, the baselines, have none."""
+    title, blank, head, rule, *rows = markdown.splitlines()
+    cells = [f" {row['step_ratio']:.2f} | {row['answer_ratio']:.2f} |" for row in measured]
+    cells += ["  |  |"] * (len(rows) - len(cells))
+    head, rule = f"{head} training step | answer |", f"{rule} ---: | ---: |"
+    lines = [row + more for row, more in zip(rows, cells, strict=True)]
+    return "\n".join([title, blank, head, rule, *lines])
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("runs", nargs="+", help="run folders and sweep folders")
+    parser.add_argument("--rows", action="append", metavar="KEY", help="as hacore table takes it")
     parser.add_argument(
-        "--against", metavar="KEY=VALUE", help="the experiment that is 1 (default: the first)"
+        "--against", metavar="VALUE", help="the row that is 1, by its first key (the first row)"
     )
     parser.add_argument("--repeats", type=int, default=30, help="turns (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there, too")
     chosen = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     torch.set_num_threads(chosen.threads)
-    every = subjects(chosen.runs)
-    against = chosen_subject(every, chosen.against)
+    runs = read_runs(chosen.runs)
+    table = mark_best(tabulate(runs, rows=chosen.rows, values=("accuracy", "kept", "multiply_adds")), runs)
+    (column,) = table.columns
+    firsts = [table.cells[row, column, "accuracy"] for row in table.rows]
+    every = [subject(min(zip(cell.seeds, cell.runs, strict=True))[1]) for cell in firsts]
+    against = reference(table, chosen.against)
     measure(every, chosen.repeats)
-    rows = rows_of(every, against)
+    measured = costs(every, every[against])
 
     device = f"{device_name(torch.device('cpu'))}, torch {torch.__version__}, {chosen.threads} thread(s)"
-    print(f"{device}, {os.cpu_count()} cores in all; ratios to {against.name}")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("experiment")
-    for head in ("kept %", "multiply-adds", "step ms", "ratio", "answer us", "ratio"):
-        table.add_column(head, justify="right")
-    for one, row in zip(every, rows, strict=True):
-        table.add_row(
-            one.name,
-            f"{100 * row['kept']:.1f}",
-            f"{row['multiply_adds'] or 0:,}",
-            f"{row['step_ms']:.1f}",
-            f"{row['step_ratio']:.2f}",
-            f"{row['answer_us']:.0f}",
-            f"{row['answer_ratio']:.2f}",
-        )
-    Console(highlight=False, soft_wrap=True).print(table)
+    print(with_costs(write_table(table, "markdown"), measured))
+    one = f"{measured[against]['step_ms']:.1f} ms a step, {measured[against]['answer_us']:.0f} us an answer"
+    print(f"\n1 is {table.rows[against][0]}: {one}; {device}, {os.cpu_count()} cores in all.")
     if chosen.json:
-        record = {"what": "cost of selectors", "device": device, "against": against.options, "rows": rows}
+        named = [
+            {"row": dict(zip(table.row_keys, row, strict=True)), **numbers}
+            for row, numbers in zip(table.rows, measured, strict=True)
+        ]
+        record = {"what": "cost of selectors", "device": device, "against": against, "rows": named}
         Path(chosen.json).write_text(json.dumps(record, indent=1) + "\n")
     return 0
 
