@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,11 @@ def test_questions_that_another_rule_answers_otherwise_are_counted(capsys):
     assert "questions about the closest object" in capsys.readouterr().out
 
 
+def test_no_program_has_the_name_of_a_standard_module():
+    """Its folder is searched first when it runs, by itself and by all that it starts."""
+    assert not {path.stem for path in BENCHMARKS.glob("*.py")} & sys.stdlib_module_names
+
+
 def test_predictions_of_before_have_no_cells():
     trained = hacore.load(Path(__file__).parent / "earlier" / "han", device="cpu")
     with pytest.raises(HacoreError, match="run hacore eval"):
@@ -85,7 +91,7 @@ def test_costs_of_selectors_are_those_of_the_runs(tiny, tmp_path, capsys):
     record = tmp_path / "costs.json"
     arguments = ["--rows", "selector.use", "--repeats", "2", "--json", str(record)]
     folder = str(tmp_path / "runs" / "han_sum")
-    assert program("selectors").main([folder, *arguments, "--against", "all-cells"]) == 0
+    assert program("selector_costs").main([folder, *arguments, "--against", "all-cells"]) == 0
     torch.set_num_threads(threads)
     rows = {row["row"]["selector.use"]: row for row in json.loads(record.read_text())["rows"]}
     assert rows.keys() == results.keys()
@@ -100,4 +106,4 @@ def test_costs_of_selectors_are_those_of_the_runs(tiny, tmp_path, capsys):
         assert shown[2].replace(",", "") == str(results[name].multiply_adds)
         assert shown[3:] == [f"{row['step_ratio']:.2f}", f"{row['answer_ratio']:.2f}"]
     with pytest.raises(SystemExit, match="all-cells"):
-        program("selectors").main([folder, "--rows", "selector.use", "--against", "none"])
+        program("selector_costs").main([folder, "--rows", "selector.use", "--against", "none"])

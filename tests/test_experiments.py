@@ -1,5 +1,6 @@
 """Every spec under experiments/, a sweep in each combination, is valid, trains, and leaves its folder."""
 
+import functools
 import json
 import tomllib
 from pathlib import Path
@@ -54,6 +55,9 @@ SWEPT = {
     "tables/table1": ("han_rn", {"selector", "aggregator", "fuser"}),
     "tables/table2": ("han_rn", {"selector", "aggregator", "fuser"}),
     "tables/table3": ("han_rn", {"selector", "image_encoder"}),
+    "selectors/sum_10": ("han_sum", {"selector", "features", "train", "eval"}),
+    "selectors/sum_5_20": ("han_sum", {"selector", "features", "train", "eval"}),
+    "selectors/rn_10": ("han_rn", {"selector", "features", "train", "eval"}),
     "clevr/small/k": ("clevr/small/han_rn", {"selector"}),
     "vqa_cp/table1": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
     "vqa_cp/table2": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
@@ -78,41 +82,46 @@ def named(path):
     return path.relative_to(EXPERIMENTS).with_suffix("").as_posix()
 
 
-def single_runs():
-    """(path, None) of each spec, (path, number) of each combination of a sweep, for its first seed."""
-    for path in SPECS:
+combinations_of = functools.cache(lambda path: load_sweep(path).combinations)
+
+
+def load(path, number):
+    return load_spec(path) if number is None else combinations_of(path)[number].spec
+
+
+def network(spec):
+    """What a model is made of, but for the options of the selector and of the training."""
+    table = sections(spec)
+    rest = {key: value for key, value in table.items() if key not in ("name", "seed", "train", "eval")}
+    return {json.dumps({**rest, "selector": spec.selector.use}, sort_keys=True)}
+
+
+def components(spec):
+    """The components, each with the data set."""
+    return {(spec.data.use, section, spec.section(section).use) for section in SECTIONS}
+
+
+def chosen_runs(parts):
+    """(path, None) of each spec, and (path, number) of each combination that has a part no other had."""
+    known = set()
+    for path in sorted(SPECS, key=lambda path: path in SWEEPS):
         if path not in SWEEPS:
+            known |= parts(load_spec(path))
             yield pytest.param(path, None, id=named(path))
             continue
-        known = []
-        for number, combination in enumerate(load_sweep(path).combinations):
-            if combination.values not in known:
-                known.append(combination.values)
+        for number, combination in enumerate(combinations_of(path)):
+            if new := parts(combination.spec) - known:
+                known |= new
                 yield pytest.param(path, number, id=f"{named(path)}: {combination.spec.name}")
 
 
-def trained_runs():
-    """Those of ``single_runs`` that are trained here: of a sweep, one for each choice of components."""
-    chosen = set()
-    for run_of in single_runs():
-        path, number = run_of.values
-        if number is not None:
-            spec = load_sweep(path).combinations[number].spec
-            components = (path, *(spec.section(section).use for section in SECTIONS))
-            if components in chosen:
-                continue
-            chosen.add(components)
-        yield run_of
+def sections(spec):
+    """The spec as its file has it, by section."""
+    return tomllib.loads(dump_spec(spec))
 
 
-each_run = pytest.mark.parametrize(("path", "number"), list(single_runs()))
-each_trained = pytest.mark.parametrize(("path", "number"), list(trained_runs()))
-
-
-def load(path, number, overrides=()):
-    if number is None:
-        return load_spec(path, overrides)
-    return load_sweep(path, overrides).combinations[number].spec
+each_network = pytest.mark.parametrize(("path", "number"), list(chosen_runs(network)))
+each_component = pytest.mark.parametrize(("path", "number"), list(chosen_runs(components)))
 
 
 def test_there_are_specs():
@@ -229,9 +238,9 @@ def asked(spec):
     return len(official["questions"] if isinstance(official, dict) else official)
 
 
-@each_run
+@each_network
 def test_a_spec_composes_at_its_own_size(path, number, small):
-    spec = load(path, number, small(path)[0])
+    spec = changed(load(path, number), small(path)[0])
     if spec.image_encoder.use == "resnet":
         # Without the weights, which the test does not have; only one combination with all layers.
         depth = () if number in (None, 0) else ("image_encoder.depth=18",)
@@ -241,10 +250,10 @@ def test_a_spec_composes_at_its_own_size(path, number, small):
     assert report.questions[spec.eval.final_split] == asked(spec)
 
 
-@each_trained
+@each_component
 def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, stores, tmp_path):
     data, rest = small(path)
-    spec = changed(load(path, number, data), rest)
+    spec = changed(load(path, number), [*data, *rest])
     if spec.features.root:
         spec = changed(spec, [f"features.root={stores / spec.features.root}"])
         make_features(spec, spec.features.root, device="cpu")
@@ -276,11 +285,6 @@ def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, stores, tmp_
     assert not list(folder.path.rglob("*.tmp"))
 
 
-def sections(spec):
-    """The spec as its file has it, by section."""
-    return tomllib.loads(dump_spec(spec))
-
-
 @pytest.mark.parametrize("name", ABOUT)
 def test_specs_differ_from_han_rn_only_in_what_they_are_about(name):
     """So that a difference in accuracy is that of selector and aggregator, and recipes do not drift."""
@@ -299,7 +303,7 @@ def test_sweeps_are_han_rn_but_for_what_they_vary(name):
     """Except for its number of epochs, a shortened sweep has the recipe of its han_rn.toml."""
     of, about = SWEPT[name]
     base = sections(load_spec(EXPERIMENTS / f"{of}.toml"))
-    combinations = load_sweep(EXPERIMENTS / f"{name}.toml").combinations
+    combinations = combinations_of(EXPERIMENTS / f"{name}.toml")
     different = set()
     for combination in combinations:
         spec = sections(combination.spec)
@@ -309,4 +313,4 @@ def test_sweeps_are_han_rn_but_for_what_they_vary(name):
         assert data <= {"use", "root", "images"}
     seeds = {combination.seed for combination in combinations}
     assert different == {"name"} | ({"seed"} if len(seeds) > 1 else set()) | about
-    assert len(seeds) == (1 if name == "clevr/small/k" else 3)
+    assert len(seeds) == {"clevr/small/k": 1, "selectors/sum_10": 5}.get(name, 3)

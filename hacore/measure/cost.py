@@ -51,7 +51,7 @@ def stage_costs(model: VQAModel, spec: Spec, sizes: Sizes, words: int) -> list[S
         hooks.append(getattr(model, stage).register_forward_hook(note))
     try:
         with torch.random.fork_rng(devices=[]):
-            counts = _count(model, example_batch(sizes, 1, 1, words))
+            counts = _count(model, example_batch(sizes, 1, 1, words, oracle=model.oracle))
     finally:
         for hook in hooks:
             hook.remove()

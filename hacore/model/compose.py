@@ -158,15 +158,14 @@ class _Shapes:
         training = model.training
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                example = example_batch(sizes).to(model.positions_N2.device)
-                relevant_QN = torch.zeros(3, self._cells_N, dtype=torch.bool, device=example.images.device)
+                example = example_batch(sizes, oracle=model.oracle).to(model.positions_N2.device)
                 model.eval()(
                     example.images,
                     example.words_QT,
                     example.lengths_Q,
                     example.image_index_Q,
                     example.image_id_Q,
-                    relevant_QN if model.oracle else None,
+                    example.relevant_QN(model.grid),
                 )
         except ComposeError:
             raise
@@ -210,8 +209,10 @@ class _Shapes:
         return label(stage, self._spec.section(stage))
 
 
-def example_batch(sizes: Sizes, images: int = 2, questions: int = 3, words: int = 5) -> Batch:
-    """Random input of the right shapes."""
+def example_batch(
+    sizes: Sizes, images: int = 2, questions: int = 3, words: int = 5, *, oracle: bool = False
+) -> Batch:
+    """Random input of the right shapes; for an oracle each question is about one object in the middle."""
     image_index_Q = torch.arange(questions) % images
     return Batch(
         images=torch.rand(images, *sizes.image),
@@ -222,4 +223,6 @@ def example_batch(sizes: Sizes, images: int = 2, questions: int = 3, words: int 
         type_Q=torch.zeros_like(image_index_Q),
         row_Q=np.arange(questions),
         image_id_Q=image_index_Q,
+        boxes_IO4=torch.tensor([0.25, 0.25, 0.75, 0.75]).expand(images, 1, 4) if oracle else None,
+        relevant_QO=torch.ones(questions, 1, dtype=torch.bool) if oracle else None,
     )

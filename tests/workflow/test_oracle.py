@@ -168,3 +168,9 @@ def test_nobody_else_is_told(tiny, monkeypatch):
     assert question.lengths_Q.tolist() == batch.lengths_Q.tolist()
     assert question.words_QT.tolist() == batch.words_QT.tolist()
     assert re.fullmatch(r"\(8, \d+, \d+\)", str(tuple(question.words_QTC.shape)))
+
+
+def test_a_spec_with_an_oracle_can_be_checked(oracle, tiny):
+    spec = hacore.load_spec("experiments/han_sum.toml", [*tiny, "selector={ use = 'told', k = 6 }"])
+    (stage,) = [stage for stage in hacore.check(spec).stages if stage.stage == "selector"]
+    assert stage.output.startswith("6x")

@@ -1,8 +1,8 @@
 """What selectors reach and what they cost: accuracy over seeds, a training step, an answer.
 
-    python benchmarks/selectors.py sweeps/sum_10 --rows selector.use --rows features.pool
-    python benchmarks/selectors.py sweeps/sum_10 --against all-cells --json costs.json
-    python benchmarks/selectors.py runs/a/* runs/b/* --repeats 1       # does the program work?
+    python benchmarks/selector_costs.py sweeps/sum_10 --rows selector.use --rows features.pool
+    python benchmarks/selector_costs.py sweeps/sum_10 --against all-cells --json costs.json
+    python benchmarks/selector_costs.py runs/a/* runs/b/* --repeats 1       # does the program work?
 
 Prints the table of ``hacore table`` in Markdown with two more columns. They are of the finished runs' models,
 the lowest seed of each row, as what adaptive selectors keep depends on their training. A step is forward and
