@@ -140,7 +140,9 @@ def _lines(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
     """The points of each series, by their share of kept cells."""
     experiments: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: [sort_key(run.get(key)) for key in series]):
-        name = ", ".join(label(run.get(key)) for key in series)
+        name = ", ".join(label(value) for key in series if (value := run.get(key)) is not None)
+        if run.remarks:
+            name += f" ({', '.join(run.remarks)})"
         experiments[name, json.dumps(run.options(), sort_keys=True)].append(run)
     lines: dict[str, list[Point]] = defaultdict(list)
     kept = Value(name="kept", key="kept")

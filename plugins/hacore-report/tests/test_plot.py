@@ -104,6 +104,17 @@ def test_a_line_has_a_band_and_a_point_has_error_bars(write_run, drawn, tmp_path
     assert bars == {"l2-topk": False, "all-cells": True}
 
 
+def test_a_line_says_what_it_is_not_and_leaves_out_what_it_has_not(write_run, drawn, tmp_path):
+    paths = [
+        write_run("selector.k=5", kept=0.05),
+        write_run("selector={ use = 'oracle-k', k = 5 }", kept=0.05, oracle=True),
+        write_run("selector={ use = 'diverse-k', k = 5 }", kept=0.05),
+    ]
+    plot(read_runs(paths), tmp_path / "a.svg", series=["selector.use", "selector.question"])
+    names = {container.get_label() for container in drawn[0].axes[0].containers}
+    assert names == {"l2-topk", "oracle-k (oracle)", "diverse-k, false"}
+
+
 def test_more_series_than_colours_can_be_told_apart(write_run, drawn, tmp_path):
     paths = [
         write_run(f"selector.k={k}", f"train.batch_images={size}", kept=k / 100)
