@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import entmax
 import torch
 from torch import Tensor, nn
@@ -50,9 +52,9 @@ class SparseAttention(Selector[Config]):
         self.score = nn.Linear(sizes.cell_channels, 1, bias=False)
         nn.init.normal_(self.score.weight, std=START)
 
+    @abstractmethod
     def mapping(self, scores_QN: Tensor) -> Tensor:
         """(Q, N) scores -> (Q, N) probabilities, zero for low scores; never decreasing in the score."""
-        raise NotImplementedError
 
     def forward(self, cells: Cells, question: Question) -> Selection:
         wide = torch.promote_types(cells.features.dtype, torch.float32)
