@@ -6,13 +6,7 @@ A whole hard selector with them::
         def forward(self, cells, question):
             presence_QN = l2_presence(cells.features)
             index_QK = strongest_first(presence_QN)[:, : self.sizes.cells // 2]
-            return Selection(
-                features_QKC=gather_cells(cells.features, index_QK),
-                index_QK=index_QK,
-                presence_QN=presence_QN,
-                positions_N2=cells.positions,
-                grid=cells.grid,
-            )
+            return keep_cells(cells, index_QK, presence_QN)
 """
 
 from __future__ import annotations
@@ -106,6 +100,20 @@ def gather_cells(features_QNC: Tensor, index_QK: Tensor) -> Tensor:
     first_Q1 = torch.arange(questions, device=index_QK.device).unsqueeze(1) * cells
     rows = features_QNC.reshape(questions * cells, channels)
     return rows.index_select(0, (index_QK + first_Q1).flatten()).view(*index_QK.shape, channels)
+
+
+def keep_cells(
+    cells: Cells, index_QK: Tensor, presence_QN: Tensor, weight_QK: Tensor | None = None
+) -> Selection:
+    """The same number of cells of each question: those named by index (Q, K), gathered."""
+    return Selection(
+        features_QKC=gather_cells(cells.features, index_QK),
+        index_QK=index_QK,
+        presence_QN=presence_QN,
+        positions_N2=cells.positions,
+        grid=cells.grid,
+        weight_QK=weight_QK,
+    )
 
 
 def keep_leading(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hacore.interfaces import Cells, Question, Selection, Selector, Sizes
 from hacore.plugin import TopK
-from hacore.selection import cells_to_keep, gather_cells
+from hacore.selection import cells_to_keep, keep_cells
 
 ConfigT = TypeVar("ConfigT", bound=TopK)
 
@@ -27,14 +27,7 @@ class FixedNumber(Selector[ConfigT]):
 
     def forward(self, cells: Cells, question: Question) -> Selection:
         presence_QN, order_QN = self.order(cells, question)
-        index_QK = order_QN[:, : self.k]
-        return Selection(
-            features_QKC=gather_cells(cells.features, index_QK),
-            index_QK=index_QK,
-            presence_QN=presence_QN,
-            positions_N2=cells.positions,
-            grid=cells.grid,
-        )
+        return keep_cells(cells, order_QN[:, : self.k], presence_QN)
 
     @abstractmethod
     def order(self, cells: Cells, question: Question) -> tuple[Tensor, Tensor]:

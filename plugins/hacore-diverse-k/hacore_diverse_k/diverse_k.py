@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hacore.interfaces import Cells, Question, Selection, Selector, Sizes
-from hacore.selection import cells_to_keep, gather_cells, l2_presence, no_autocast
+from hacore.selection import cells_to_keep, keep_cells, l2_presence, no_autocast
 
 from . import Config
 
@@ -62,14 +62,8 @@ class DiverseK(Selector[Config]):
         index_QK, presence_QN = farthest_first(
             _distances(unit_QNC, norm_QN1 == 0), None if match_QN is None else match_QN.detach(), self.k
         )
-        return Selection(
-            features_QKC=gather_cells(cells.features, index_QK),
-            index_QK=index_QK,
-            presence_QN=presence_QN,
-            positions_N2=cells.positions,
-            grid=cells.grid,
-            weight_QK=None if match_QN is None else match_QN.gather(1, index_QK),
-        )
+        weight_QK = None if match_QN is None else match_QN.gather(1, index_QK)
+        return keep_cells(cells, index_QK, presence_QN, weight_QK)
 
     @staticmethod
     def _match(unit_QNC: Tensor, direction_QC: Tensor) -> Tensor:

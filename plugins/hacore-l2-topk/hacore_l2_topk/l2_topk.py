@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hacore.interfaces import Cells, Question, Selection, Selector, Sizes
-from hacore.selection import cells_to_keep, gather_cells, l2_presence, strongest_first
+from hacore.selection import cells_to_keep, keep_cells, l2_presence, strongest_first
 
 from . import Config
 
@@ -28,11 +28,4 @@ class L2TopK(Selector[Config]):
 
     def forward(self, cells: Cells, question: Question) -> Selection:
         presence_QN = l2_presence(cells.features)
-        index_QK = strongest_first(presence_QN)[:, : self.k]
-        return Selection(
-            features_QKC=gather_cells(cells.features, index_QK),
-            index_QK=index_QK,
-            presence_QN=presence_QN,
-            positions_N2=cells.positions,
-            grid=cells.grid,
-        )
+        return keep_cells(cells, strongest_first(presence_QN)[:, : self.k], presence_QN)
