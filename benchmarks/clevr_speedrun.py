@@ -42,7 +42,7 @@ from hacore.measure.predict import precision_of, predict
 from hacore.model.compose import compose
 from hacore.model.opening import open_dataset
 from hacore.runs import RunFolder
-from hacore.runs.folder import same_experiment
+from hacore.runs.places import same_experiment
 from hacore.spec import Spec, load_spec
 from hacore.train.augment import augment
 from hacore.train.reporting import Speed

@@ -171,12 +171,14 @@ def option(
     below: float | None = None,
     check: Callable[[Any], str | None] | None = None,
     live: bool = False,
+    place: bool = False,
 ) -> Any:
     """An attrs field of a config with its one-line documentation and its range.
 
     min, max: inclusive; above, below: exclusive; they hold for each item of a tuple, and None
     passes. Numbers must be finite. check: returns what is wrong with the value, or None. live: whether a
     trained model may be given another value, as the k of a top-k selector; no weight depends on it then.
+    place: whether it is the path of files or folders; a run's are looked for where they are now.
     Lists in TOML are tuples here; fixed choices are a ``typing.Literal``.
     """
 
@@ -198,13 +200,18 @@ def option(
         if problem:
             raise ValueError(problem)
 
-    metadata = {"help": help, "live": live, "max": max}
+    metadata = {"help": help, "live": live, "place": place, "max": max}
     return attrs.field(default=default, validator=validate, metadata=metadata)
 
 
 def live_options(config: type) -> tuple[str, ...]:
     """Names of a config's options that can be changed without training."""
     return tuple(field.name for field in attrs.fields(config) if field.metadata.get("live"))
+
+
+def place_options(config: type) -> tuple[str, ...]:
+    """Names of a config's options that are paths."""
+    return tuple(field.name for field in attrs.fields(config) if field.metadata.get("place"))
 
 
 @attrs.frozen(kw_only=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from hacore.cli.changes import change_option, changed, read_changes, split_changes
 from hacore.cli.tables import device_option, percent, print_json
-from hacore.errors import HacoreError, one_line
+from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
-from hacore.spec import set_values
 
 if TYPE_CHECKING:
     from hacore.runs.asking import Reply
@@ -24,20 +24,13 @@ if TYPE_CHECKING:
 @click.command(no_args_is_help=True)
 @click.argument("run", type=click.Path())
 @click.argument("image", type=click.Path())
-@click.argument("questions", nargs=-1, metavar="[QUESTION]...")
+@click.argument("questions", nargs=-1, metavar="[QUESTION | KEY=VALUE]...")
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="Answers to show.")
 @click.option(
     "--output", default=".", show_default=True, metavar="FOLDER", help="Where the pictures are written."
 )
 @click.option("--picture/--no-picture", default=True, help="Draw the kept cells; on by default.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Ask with another option of the selector, as in --set selector.k=4, or with another selector, "
-    "as in --set selector.use=all-cells. May be repeated.",
-)
+@change_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ask(
@@ -55,31 +48,33 @@ def ask(
 
     Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION.png with the kept cells bright and
     the rest darkened. Without a QUESTION, it prompts for one after another, or reads them from standard
-    input, one a line. The data that the model was trained on are not needed. Needs Pillow.
+    input, one a line. KEY=VALUE changes the selector or the place of the data, as for 'hacore eval'; the data
+    that the model was trained on are not needed. Needs Pillow.
 
     \b
     Examples:
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png "is the red object on the left?"
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png
       hacore ask runs/han_rn/20260101-120000-abc123 scene.png --json < questions.txt
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png "how many?" --set selector.k=4
+      hacore ask runs/han_rn/20260101-120000-abc123 scene.png "how many?" selector.k=4
     """
+    words, questions = split_changes(questions)
+    changes = read_changes((*overrides, *words))
     from hacore.runs.asking import needs_pillow
     from hacore.runs.trained import load
 
     needs_pillow()
-    selector = selector_options(overrides, "--set ")
-    trained = load(run, device=device)
+    trained = changed(load(run, device=device), changes)
     folder = Path(output) if picture else None
     if not questions and sys.stdin.isatty() and not as_json:
-        _converse(trained, image, top, selector, folder)
+        _converse(trained, image, top, folder)
         return
     texts = list(questions) or [line for line in _lines(sys.stdin) if line.strip()]
     if not texts:
         raise HacoreError("no question was given; give one after the image, or one a line on standard input")
     from hacore.pictures import open_picture
 
-    replies = trained.ask(open_picture(image), texts, top=top, selector=selector)
+    replies = trained.ask(open_picture(image), texts, top=top)
     files = [_draw(reply, image, folder) for reply in replies]
     if as_json:
         print_json(
@@ -99,25 +94,7 @@ def ask(
         _show(reply, file)
 
 
-def selector_options(overrides: Sequence[str], flag: str = "") -> dict[str, Any]:
-    """What ``Trained.with_selector`` takes, from ``selector.KEY=VALUE``; none stands for a default.
-
-    flag: the words before each, as "--set ". Raises HacoreError for other keys.
-    """
-    options: dict[str, Any] = {}
-    for words in overrides:
-        table: dict[str, Any] = {"selector": {}}
-        ((key, _),) = set_values(table, [words], example := f"{flag}selector.k=4")
-        section, _, option = key.partition(".")
-        if section != "selector" or not option:
-            allowed = "of a trained model, selector.use and options of the selector only can be changed"
-            raise HacoreError(one_line(f"{flag}{words}: {allowed}, as in {example}"))
-        option = option.partition(".")[0]
-        options[option] = table["selector"].get(option)
-    return options
-
-
-def _converse(trained: Trained, image: str, top: int, selector: dict[str, Any], folder: Path | None) -> None:
+def _converse(trained: Trained, image: str, top: int, folder: Path | None) -> None:
     """Question after question at a terminal; a mistake does not end it."""
     from hacore.pictures import open_picture
 
@@ -132,7 +109,7 @@ def _converse(trained: Trained, image: str, top: int, selector: dict[str, Any], 
         if not question.strip():
             return
         try:
-            reply = trained.ask(picture, question, top=top, selector=selector)
+            reply = trained.ask(picture, question, top=top)
             _show(reply, _draw(reply, image, folder), title=False)
         except HacoreError as error:
             click.echo(f"hacore: {error}", err=True)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
-from typing import cast
 
 import click
 
-from hacore.cli.ask import selector_options
+from hacore.cli.changes import change_option, changed, read_changes
 from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.observers import observer_flags
 from hacore.runs import RunFolder
-from hacore.runs.folder import same_experiment
+from hacore.runs.places import moved_flags, placed, same_experiment
 from hacore.runs.result import Measured
 from hacore.spec import Spec, dump_spec, load_spec, shown
 
@@ -49,6 +49,7 @@ def run(
 
     Leaves a folder RUNS/NAME/TIME-ID with the resolved spec, metrics, checkpoints, predictions,
     result.json and a page to look at, report/index.html (which the package hacore-report makes).
+    With --resume only the places of the data can be changed, as data.root=DIR.
     Ctrl-C or SIGTERM save the state and leave; --resume continues from there.
     Several processes: torchrun --nproc-per-node 2 -m hacore run SPEC.
 
@@ -82,7 +83,7 @@ def run(
         created=lambda folder: console.message(f"run folder: {folder.path}"),
     )
     if result is None:
-        _raise_stopped(folder, observer_flags(log, without))
+        _raise_stopped(folder, [*moved_flags(folder, resolved), *observer_flags(log, without)])
     elif as_json:
         print_json({"run": str(folder.path), **result})
     else:
@@ -96,16 +97,14 @@ def _what_to_run(
     path: str | None, overrides: tuple[str, ...], resume: str | None
 ) -> tuple[Spec, RunFolder | None]:
     """The resolved spec, and the run folder to resume. Raises RunError for a folder of another spec."""
-    if path is None and resume is None:
-        raise click.UsageError("give a SPEC, or --resume RUN")
-    if path is None and overrides:
-        raise click.UsageError("--set with --resume needs the SPEC it changes; a run resumes as it began")
-    spec = None if path is None else load_spec(path, overrides)
-    folder = None if resume is None else RunFolder.open(resume)
-    if folder is None:
-        return cast(Spec, spec), None
-    if spec is None:
-        return folder.spec(), folder
+    if resume is None:
+        if path is None:
+            raise click.UsageError("give a SPEC, or --resume RUN")
+        return load_spec(path, overrides), None
+    folder = RunFolder.open(resume)
+    if path and "=" in path and not os.path.exists(path):  # SPEC was left out before KEY=VALUE
+        overrides, path = (*overrides, path), None
+    spec = placed(load_spec(path or folder.spec_file, overrides), folder)
     same_experiment(folder, spec)
     return spec, folder
 
@@ -121,16 +120,27 @@ def _raise_stopped(folder: RunFolder, flags: list[str]) -> None:
 
 @click.command("eval", no_args_is_help=True)
 @click.argument("run", type=click.Path())
-@click.argument("overrides", nargs=-1, metavar="[selector.KEY=VALUE]...")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@change_option
 @click.option("--split", help="Split of the dataset; default: the spec's eval.final_split.")
 @device_option
 @json_option
-def evaluate(run: str, overrides: tuple[str, ...], split: str | None, device: str, as_json: bool) -> None:
+def evaluate(
+    run: str,
+    changes: tuple[str, ...],
+    overrides: tuple[str, ...],
+    split: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
     """Measure the best model of RUN, a run folder, again; writes RUN/predictions/SPLIT.jsonl.
 
     selector.KEY=VALUE measures it with another option of its selector, and selector.use=NAME with another
-    selector that has no weights, without training. Predictions are then in SPLIT--DIGEST.jsonl, one file for
-    each choice. What was measured, multiply-adds included, is beside the predictions as .json.
+    selector that has no weights, without training. data.root=DIR says where the data are now, and
+    features.root=DIR where the stored features are; other data, as data.use=NAME, are matched by the names of
+    words and answers, and answers that the model does not know count as wrong. Predictions of another
+    selector or other data are in SPLIT--DIGEST.jsonl, one file for each choice. What was measured,
+    multiply-adds included, is beside the predictions as .json.
 
     Where the dataset has an official evaluation, the file that it takes is written beside the
     predictions, as SPLIT.submission. A split whose answers are not public gets no accuracy.
@@ -141,18 +151,21 @@ def evaluate(run: str, overrides: tuple[str, ...], split: str | None, device: st
       hacore eval runs/han_rn/20260101-120000-abc123 --split val --json
       hacore eval runs/han_rn/20260101-120000-abc123 selector.k=5
       hacore eval runs/rn/20260101-120000-abc123 selector.use=l2-topk selector.k=10
+      hacore eval runs/vqa/20260101-120000-abc123 data.root=/data/vqa
     """
-    options = selector_options(overrides)
+    wanted = read_changes((*overrides, *changes))
     from hacore.runs.trained import load
     from hacore.workflow import evaluate_run
 
     show_log(Console())
-    trained = load(run, device=device)
-    result = evaluate_run(trained.with_selector(**options) if options else trained, split=split)
+    trained = changed(load(run, device=device), wanted)
+    result = evaluate_run(trained, split=split)
     if as_json:
         print_json(result.as_dict())
         return
     print_result(result)
+    if trained.other_data:
+        click.echo(f"\ndata: others than it was trained on; {trained.unknown_names()}")
     selector = ", ".join(f"{key} = {shown(value)}" for key, value in result.selector.items())
     click.echo(f"\nselector: {selector}{' (the model has an oracle)' if result.oracle else ''}")
     click.echo(f"multiply-adds of a question: {result.multiply_adds:,}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -11,16 +12,32 @@ from rich.console import Console
 from rich.table import Table
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-set_option = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a value of the spec, as in --set selector.k=8. May be repeated.",
-)
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:INDEX or mps."
 )
+
+
+def set_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Options ``--set KEY=VALUE`` and words KEY=VALUE after the others, together as ``overrides``."""
+
+    @functools.wraps(command)
+    def with_changes(*, overrides: tuple[str, ...], changes: tuple[str, ...], **others: Any) -> None:
+        if wrong := [words for words in changes if "=" not in words]:
+            raise click.UsageError(
+                f"unexpected '{wrong[0]}'; after the SPEC come only KEY=VALUE, as --set has"
+            )
+        command(overrides=(*overrides, *changes), **others)
+
+    argument = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+    option = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a value of the spec, as in --set selector.k=8; also without --set after SPEC. May be "
+        "repeated.",
+    )
+    return option(argument(with_changes))
 
 
 def print_json(value: Any) -> None:

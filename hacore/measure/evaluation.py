@@ -70,8 +70,7 @@ def evaluate(
 def _prediction_lines(
     output: Output, batch: Batch, dataset: Dataset[Any], questions: Questions, answered: bool
 ) -> list[str]:
-    """answered: whether scores mean something; a question with several answers may have none of the set."""
-    several = batch.accepted_QS is not None
+    """answered: whether scores mean something; an answer that is not in the set is worth nothing."""
     probability_Q1, prediction_Q1 = likeliest(output.logits_QA)
     columns = zip(
         batch.row_Q.tolist(),
@@ -91,7 +90,7 @@ def _prediction_lines(
             type=dataset.question_types[int(questions.type[row])],
             answer=dataset.answers[answer] if answer >= 0 else None,
             prediction=dataset.answers[prediction],
-            score=score if answered and (several or answer >= 0) else None,
+            score=score if answered else None,
             probability=round(probability, 6),
             kept=kept,
             cells=cells,

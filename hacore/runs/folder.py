@@ -37,15 +37,17 @@ class RunFolder:
         self.last = self.path / "checkpoints" / "last.safetensors"
         self.best = self.path / "checkpoints" / "best.safetensors"
 
-    def predictions_file(self, split: str, spec: Spec | None = None) -> Path:
+    def predictions_file(self, split: str, spec: Spec | None = None, other_data: str = "") -> Path:
         """Predictions on a split, one JSON object a line.
 
-        spec: of the model; each selector other than the run's own has a file of its own.
+        spec: of the model. other_data: the fingerprint of data that the model was not trained on. Each
+        selector other than the run's own, and all other data, have a file of their own.
         """
-        name = split
+        name, choice = split, other_data
         if spec is not None and spec.selector != self.spec().selector:
-            text = json.dumps(spec_table(spec)["selector"], sort_keys=True)
-            name = f"{split}--{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+            choice = json.dumps(spec_table(spec)["selector"], sort_keys=True) + other_data
+        if choice:
+            name = f"{split}--{hashlib.sha256(choice.encode()).hexdigest()[:8]}"
         return self.path / "predictions" / f"{name}.jsonl"
 
     @classmethod
@@ -104,16 +106,3 @@ class RunFolder:
         """What result.json says. Raises RunError where the run is not finished."""
         way_out = f"finish the run with 'hacore run --resume {self.path}'"
         return Result.from_dict(read_json(self.result_file, way_out), str(self.result_file), way_out)
-
-
-def same_experiment(folder: RunFolder, spec: Spec) -> None:
-    """Raise RunError unless the spec is the run's own, naming the first difference."""
-    own, given = dump_spec(folder.spec()).splitlines(), dump_spec(spec).splitlines()
-    table = ""
-    for mine, other in zip([*own, ""], [*given, ""], strict=False):
-        table = mine if mine.startswith("[") else table
-        if mine != other:
-            raise RunError(
-                f"{folder.path}: is a run of another spec: {table} {mine!r} there, "
-                f"{other!r} in the given one; resume without a spec, or run the given one afresh"
-            )

@@ -79,10 +79,12 @@ class Result(Measured):
 class Evaluated(Measured):
     """What ``hacore eval`` gives: the model of the run folder ``run``, of training step ``step``.
 
-    selector: its resolved table, of the run's own or of another. predictions: the file that has them.
+    selector: its resolved table, of the run's own or of another. data: what it was measured on, which earlier
+    versions did not say. predictions: the file that has them.
     """
 
     run: str
     step: int
     selector: dict[str, Any]
+    data: DataRecord | None = optional()
     predictions: str

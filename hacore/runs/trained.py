@@ -23,14 +23,17 @@ from hacore.plugin import live_options
 from hacore.runs import RunFolder
 from hacore.runs.asking import Reply, ask
 from hacore.runs.data_summary import DataSummary
-from hacore.spec import Spec, resolve, spec_table
+from hacore.runs.places import placed, says_where
+from hacore.runs.renaming import renamed, require_size, same_names, unknown_names
+from hacore.spec import Spec, Use, resolve, spec_table
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class Trained:
     """A model with everything it came with; ``model`` is in evaluation mode.
 
-    step: the training step of the weights. opened: the dataset, where it is open already.
+    trained_on: the data of its training; ``spec.data`` may name others, see ``with_data``. step: the training
+    step of the weights. opened: the dataset, where it is open already.
     """
 
     folder: RunFolder
@@ -38,6 +41,7 @@ class Trained:
     summary: DataSummary
     model: VQAModel
     device: torch.device
+    trained_on: Use
     step: int = 0
     opened: Dataset[Any] | None = None
 
@@ -50,23 +54,68 @@ class Trained:
     def dataset(self) -> Dataset[Any]:
         """The dataset of the spec, opened when it is first asked for, which may prepare or generate it.
 
-        Raises RunError when its words or answers are no longer those of the training.
+        Its words and answers have the model's numbers. Raises RunError where they are not those of the
+        training, unless ``with_data`` chose other data: these are matched by name, see
+        ``hacore.runs.renaming``.
         """
-        dataset = self.opened or open_dataset(self.spec.data)
-        if (tuple(dataset.vocabulary), tuple(dataset.answers)) != (
-            self.summary.vocabulary,
-            self.summary.answers,
-        ):
+        dataset = self._source
+        require_size(dataset, self.summary)
+        if same_names(dataset, self.summary):
+            return dataset
+        if self.spec.data == self.trained_on:
             raise RunError(
                 f"{self.folder.path}: the words or answers of dataset '{self.spec.data.use}' are not those "
-                "of the training; give back the data it was trained on"
+                "of the training; give back the data it was trained on, or say where they are with --set "
+                "data.KEY=VALUE"
             )
-        return dataset
+        return renamed(dataset, self.summary)
 
     @cached_property
+    def _source(self) -> Dataset[Any]:
+        """The dataset with its own numbers of words and answers."""
+        with says_where(self.folder, self.spec):
+            return self.opened or open_dataset(self.spec.data)
+
+    def unknown_names(self) -> str:
+        """How many of the data's words and answers the model does not know, in words."""
+        return unknown_names(self._source, self.summary)
+
+    @property
+    def other_data(self) -> str:
+        """The fingerprint of the dataset where it is not that of the training, else ""."""
+        fingerprint = self.dataset.fingerprint
+        return "" if fingerprint == self.summary.fingerprint else fingerprint
+
+    @property
     def dataset_class(self) -> type[Dataset[Any]]:
-        """The class of the dataset, which is not opened."""
-        return dataset_class(self.spec.data)
+        """The class of the dataset of its training, which is not opened."""
+        return dataset_class(self.trained_on)
+
+    def with_data(self, /, use: str | None = None, **options: Any) -> Trained:
+        """This model to be measured on data that are elsewhere, or on others.
+
+        use: name of a data set; options that are not given have their defaults. Without it, or with the name
+        of its own, they stay as they are. None gives an option its default. Raises SpecError and PluginError
+        for what no spec may say.
+        """
+        return attrs.evolve(self, spec=self._with_table("data", use, options), opened=None)
+
+    def with_features(self, root: str | None) -> Trained:
+        """This model to be measured on the feature store in a folder; None: it encodes images itself."""
+        features = attrs.evolve(self.spec.features, root=root)
+        return attrs.evolve(self, spec=attrs.evolve(self.spec, features=features), opened=self._opened)
+
+    @property
+    def _opened(self) -> Dataset[Any] | None:
+        return self.__dict__.get("_source", self.opened)
+
+    def _with_table(self, section: str, use: str | None, options: Mapping[str, Any]) -> Spec:
+        """The spec with other options of a section, or another component in it."""
+        table = spec_table(self.spec)
+        own = use in (None, self.spec.section(section).use)
+        chosen = {**table[section], **options} if own else {"use": use, **options}
+        table[section] = {key: value for key, value in chosen.items() if value is not None}
+        return resolve(table)
 
     def with_selector(self, /, use: str | None = None, **options: Any) -> Trained:
         """This model with another selector, or its own with other options; what it was stays as it is.
@@ -77,7 +126,7 @@ class Trained:
         no spec may say, RunError for an option that needs another training, ComposeError for a selector
         that has weights or does not fit.
         """
-        table, before = spec_table(self.spec), self.spec.selector
+        before = self.spec.selector
         own = use in (None, before.use)
         known, live = attrs.fields_dict(type(before.options)), live_options(type(before.options))
         if fixed := [key for key in options if own and key in known and key not in live]:
@@ -85,11 +134,9 @@ class Trained:
                 f"{label('selector', before)}: {fixed[0]} cannot be changed without training; options that "
                 f"can be changed: {', '.join(live) or 'none'}"
             )
-        chosen = {**table["selector"], **options} if own else {"use": use, **options}
-        table["selector"] = {key: value for key, value in chosen.items() if value is not None}
-        spec = resolve(table)
+        spec = self._with_table("selector", use, options)
         model = exchange_selector(self.model, spec, self.summary.sizes(), own=own)
-        return attrs.evolve(self, spec=spec, model=model, opened=self.__dict__.get("dataset", self.opened))
+        return attrs.evolve(self, spec=spec, model=model, opened=self._opened)
 
     @overload
     def ask(
@@ -168,7 +215,7 @@ def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     chosen = choose_device(device)
     path = folder.checkpoint()
-    spec = folder.spec()
+    spec = placed(folder.spec(), folder)
     # Runs of earlier versions have no such file.
     dataset = None if folder.inputs_file.is_file() else open_dataset(spec.data)
     summary = DataSummary.read(folder.inputs_file) if dataset is None else DataSummary.of(dataset)
@@ -183,6 +230,7 @@ def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
         summary=summary,
         model=model.to(chosen).eval(),
         device=chosen,
+        trained_on=spec.data,
         step=state["step"],
         opened=dataset,
     )

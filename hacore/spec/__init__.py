@@ -2,7 +2,14 @@
 
 from hacore.spec._load import load_spec, needs, resolve, set_values
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
-from hacore.spec._structure import describe_type, shown, structure_config, structure_table, unstructure_config
+from hacore.spec._structure import (
+    describe_type,
+    inline,
+    shown,
+    structure_config,
+    structure_table,
+    unstructure_config,
+)
 from hacore.spec._sweep import Combination, Sweep, is_sweep, load_sweep
 from hacore.spec._write import dump_spec, spec_table
 
@@ -18,6 +25,7 @@ __all__ = [
     "Use",
     "describe_type",
     "dump_spec",
+    "inline",
     "is_sweep",
     "load_spec",
     "load_sweep",

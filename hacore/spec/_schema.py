@@ -25,6 +25,7 @@ class FeaturesConfig:
         None,
         "folder of stored features, made by 'hacore features'; not given, images are encoded",
         check=_not_empty,
+        place=True,
     )
     pool: tuple[int, int] | None = option(
         None, "rows and columns to average the encoder's grid down to; not given, it stays", min=1
@@ -64,6 +65,7 @@ class TrainConfig:
         None,
         "run folder whose best weights the training starts from; what does not fit is named and left out",
         check=_not_empty,
+        place=True,
     )
     init_parts: tuple[Part, ...] = option(
         (), "take only these parts of init, all of which must fit; none given: whatever fits"

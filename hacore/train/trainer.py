@@ -80,7 +80,7 @@ class Trainer:
         self._judged = cast(VQAModel, self._average.module) if self._average else model
         self._forward: Any = torch.compile(model) if config.compile else model
         self._meter = Meter(dataset, device)
-        self.position = Position(identity=identity(spec, dataset))
+        self.position = Position(identity=identity(folder.spec(), dataset))
         if folder.last.is_file():
             self.position = load_checkpoint(
                 *(folder.last, self.position.identity, model, self._optimizer, self._meter.sums, world),

@@ -18,9 +18,10 @@ from hacore.measure.scores import Baseline
 from hacore.model.compose import compose_question_only
 from hacore.model.weights import load_model
 from hacore.runs import Result, RunFolder
+from hacore.runs.places import says_where
 from hacore.runs.result import DataRecord, Evaluated, Training
 from hacore.runs.trained import Trained, load
-from hacore.spec import spec_table
+from hacore.spec import Spec, spec_table
 from hacore.workflow.setup import require_objects
 
 
@@ -39,11 +40,7 @@ def measure(trained: Trained, training: Training) -> Result:
         measured["baselines"]["question_only"] = _question_only(trained, dataset, split)
     return Result(
         **measured,
-        data=DataRecord(
-            dataset=spec.data.use,
-            fingerprint=dataset.fingerprint,
-            features=dataset.store.fingerprint if dataset.store else None,
-        ),
+        data=_record(spec, dataset),
         seed=spec.seed,
         checkpoint={"step": state["step"], f"{spec.eval.split}_accuracy": state["best"]},
         parameters=sum(p.numel() for p in model.parameters()),
@@ -67,17 +64,24 @@ def evaluate_run(run: RunFolder | Trained, *, split: str | None = None, device: 
             f"it has {', '.join(trained.dataset.splits)}"
         )
     require_objects(trained.model, trained.dataset, trained.spec, split)
-    dataset = with_features(trained.dataset, trained.spec, trained.model)
-    predictions = trained.folder.predictions_file(split, trained.spec)
+    with says_where(trained.folder, trained.spec):
+        dataset = with_features(trained.dataset, trained.spec, trained.model)
+    predictions = trained.folder.predictions_file(split, trained.spec, trained.other_data)
     result = Evaluated(
         **_measured(trained, dataset, split),
         run=str(trained.folder.path),
         step=trained.step,
         selector=spec_table(trained.spec)["selector"],
+        data=_record(trained.spec, dataset),
         predictions=str(predictions),
     )
     write_json(predictions.with_suffix(".json"), result.as_dict())
     return result
+
+
+def _record(spec: Spec, dataset: Dataset[Any]) -> DataRecord:
+    store = dataset.store.fingerprint if dataset.store else None
+    return DataRecord(dataset=spec.data.use, fingerprint=dataset.fingerprint, features=store)
 
 
 def _measured(trained: Trained, dataset: Dataset[Any], split: str) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def _measured(trained: Trained, dataset: Dataset[Any], split: str) -> dict[str, 
         device=trained.device,
         batch_images=trained.spec.eval.batch_images,
         precision=trained.precision,
-        predictions=trained.folder.predictions_file(split, trained.spec),
+        predictions=trained.folder.predictions_file(split, trained.spec, trained.other_data),
     )
     costs = mean_multiply_adds(model, dataset, split, precision=trained.precision)
     values = {"name": trained.spec.name, "split": split, **attrs.asdict(scores, recurse=False)}

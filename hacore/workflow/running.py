@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from hacore.console import Silent
 from hacore.data import Dataset
+from hacore.errors import RunError
 from hacore.machine.device import choose_device, device_name, use_device
 from hacore.machine.files import write_json
 from hacore.machine.processes import World, barrier, broadcast_text, launched, leading, world
@@ -20,6 +22,7 @@ from hacore.observers import Named, choose_observers, observer_flags
 from hacore.runs import Result, RunFolder
 from hacore.runs.data_summary import DataSummary
 from hacore.runs.environment import describe_environment
+from hacore.runs.places import moved_flags, same_experiment, says_where
 from hacore.runs.trained import Trained
 from hacore.spec import Spec
 from hacore.train.observing import Observers
@@ -61,10 +64,13 @@ def run(
             return resume, None
         reporter.message(f"finished already; 'hacore eval {resume.path}' measures the model again")
         return resume, resume.result()
+    if resume is not None:
+        same_experiment(resume, spec)
     request = _Request(spec=spec, runs=runs, resume=resume, device=place, reporter=reporter, created=created)
     if spec.train.processes > 1 and not launched():
         folder = _prepare_folder(request)
-        run_processes(folder, spec.train.processes, device, observer_flags(log, without))
+        flags = [*moved_flags(folder, spec), *observer_flags(log, without)]
+        run_processes(folder, spec.train.processes, device, flags)
         return folder, folder.result() if folder.result_file.is_file() else None
     use_device(place)
     with Observers(chosen if leading() else [], place) as observers:
@@ -90,8 +96,11 @@ def _run_here(request: _Request, observers: Observers) -> tuple[RunFolder, Resul
         here.share_cores(spec.train.threads, device)
         if request.resume is not None and here.leads:
             request.resume.tidy()
-        model, dataset = set_up(spec, _open_together(spec, here))
+        with _says_where(request):
+            model, dataset = set_up(spec, _open_together(spec, here))
         summary = DataSummary.of(dataset)
+        if request.resume is not None:
+            _require_same_data(request.resume, summary)
         if here.rank:
             torch.manual_seed(spec.seed + here.rank)  # dropout and the like differ between processes
         started_from = _start(request, model, summary)
@@ -110,7 +119,13 @@ def _run_here(request: _Request, observers: Observers) -> tuple[RunFolder, Resul
     if not trainer.finished or not here.leads:
         return folder, None
     trained = Trained(
-        folder=folder, spec=spec, summary=summary, model=model.eval(), device=device, opened=dataset
+        folder=folder,
+        spec=spec,
+        summary=summary,
+        model=model.eval(),
+        device=device,
+        trained_on=spec.data,
+        opened=dataset,
     )
     result = measure(trained, trainer.cost(device_name(device)))
     write_json(folder.result_file, result.as_dict())
@@ -124,12 +139,18 @@ def _prepare_folder(request: _Request) -> RunFolder:
     Data and components that do not fit are reported here, once, before there is a folder.
     """
     spec = request.spec
-    model, dataset = set_up(spec, open_checked(spec))
+    with _says_where(request):
+        model, dataset = set_up(spec, open_checked(spec))
     _start(request, model, DataSummary.of(dataset))
     environment = describe_environment(spec, request.device, spec.train.processes)
     folder = request.resume or RunFolder.create(spec, request.runs, environment)
     request.created(folder)
     return folder
+
+
+def _says_where(request: _Request) -> AbstractContextManager[None]:
+    """Of a run that is resumed: errors say how to give the places of data that moved."""
+    return nullcontext() if request.resume is None else says_where(request.resume, request.spec)
 
 
 def _open_together(spec: Spec, here: World) -> Dataset[Any]:
@@ -140,6 +161,18 @@ def _open_together(spec: Spec, here: World) -> Dataset[Any]:
     if here.leads:
         barrier()
     return dataset
+
+
+def _require_same_data(folder: RunFolder, summary: DataSummary) -> None:
+    """Raise RunError where the data of a run that is resumed are not those it began with."""
+    if not folder.inputs_file.is_file():
+        return
+    before = DataSummary.read(folder.inputs_file).fingerprint
+    if before != summary.fingerprint:
+        raise RunError(
+            f"{folder.path}: was trained on other data, {before} there, {summary.fingerprint} now; "
+            "give back its data, say where they are with --set data.KEY=VALUE, or run the spec afresh"
+        )
 
 
 def _start(request: _Request, model: VQAModel, summary: DataSummary) -> str:

@@ -11,8 +11,8 @@ from hacore.machine.files import save_tensors
 from hacore.registry import registry
 from hacore.runs import RunFolder
 from hacore.runs.environment import describe_environment
-from hacore.runs.folder import same_experiment
 from hacore.runs.metrics import MetricsFile, TrainLine
+from hacore.runs.places import same_experiment
 from hacore.spec import dump_spec, load_spec
 
 

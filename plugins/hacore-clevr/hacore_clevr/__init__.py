@@ -30,7 +30,7 @@ def _digits(value: str) -> str | None:
 class Config:
     """Options of CLEVR."""
 
-    root: str = option("", "folder of the official data, or of a prepared one")
+    root: str = option("", "folder of the official data, or of a prepared one", place=True)
     size: tuple[int, int] = option((128, 128), "height and width of the images", min=1)
     dev_images: int = option(
         0, "take the last N images of train, with their questions, as another split, dev", min=0

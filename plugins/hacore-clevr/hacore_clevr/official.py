@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hacore_packing.prepare import no_folder
 from hacore_packing.stream import JsonError, read_list
 
 from hacore.errors import DataError
@@ -50,7 +51,7 @@ def find_splits(root: Path) -> tuple[str, ...]:
         return tuple(sorted(names, key=lambda name: (*(name != other for other in ORDER), name)))
     inner = sorted(path.parent for path in root.glob("*/questions") if path.is_dir())
     hint = f"did you mean {inner[0]}?" if inner else "give the folder that holds questions and images"
-    problem = "has no questions/CLEVR_*_questions.json" if root.is_dir() else "is not a folder"
+    problem = "has no questions/CLEVR_*_questions.json" if root.is_dir() else no_folder(root)
     raise DataError(
         f"{root}: {problem}; {hint}, or get the data by 'hacore data download clevr' or 'generate'"
     )

@@ -105,8 +105,26 @@ def test_a_run_on_features_gives_what_a_run_on_images_gives(make_spec, tmp_path)
     trained = hacore.load(folder, device="cpu")
     images = trained.dataset.images("val")
     assert logits(trained.model, trained.dataset, images).shape == (120, len(trained.dataset.answers))
-    with pytest.raises(DataError, match=r"not a feature store.*make it with"):
+    with pytest.raises(RunError, match=r"features\.root = .* does not exist.*--set features\.root=PATH"):
         hacore.evaluate_run(folder, device="cpu")
+
+
+def test_a_store_that_moved(make_spec, tmp_path):
+    changes = {"train.batch_images": 1, "eval.batch_images": 1}
+    make_features(make_spec(changes), tmp_path / "store", device="cpu", dtype="float32", batch_images=1)
+    spec = make_spec(stored(changes, tmp_path / "store"))
+    folder, result = hacore.run(spec, runs=tmp_path / "runs", device="cpu")
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    trained = hacore.load(folder, device="cpu")
+    there = hacore.evaluate_run(trained.with_features(str(tmp_path / "elsewhere")))
+    assert (there["loss"], there["accuracy"]) == (result["loss"], result["accuracy"])
+    assert there["data"] == result["data"]
+    images = hacore.evaluate_run(trained.with_features(None))
+    assert images["loss"] == pytest.approx(result["loss"], rel=1e-5)
+    assert "features" not in images["data"]
+    folder.result_file.unlink()
+    moved = make_spec(stored(changes, tmp_path / "elsewhere"))
+    assert hacore.run(moved, resume=folder, device="cpu")[1]["loss"] == result["loss"]
 
 
 def interrupted(spec, runs, monkeypatch, step):

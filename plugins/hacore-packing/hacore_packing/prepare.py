@@ -46,6 +46,11 @@ def official_folder(root: str, files: str) -> Path:
     return folder
 
 
+def no_folder(root: Path) -> str:
+    """What is wrong with a path that is no folder; a relative one may be right from another folder."""
+    return "is not a folder" if root.is_absolute() else f"is not a folder, seen from {Path.cwd()}"
+
+
 def choose_splits(root: Path, present: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
     """Those of the splits that are wanted, all if none is named. DataError for one that is not present."""
     if unknown := [split for split in wanted if split not in present]:

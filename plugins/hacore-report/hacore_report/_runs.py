@@ -121,7 +121,7 @@ def read_runs(paths: Iterable[str | Path], *, choices: bool = False) -> Runs:
         raise HacoreError("\n".join([*notes, "no finished run; give run folders or sweep folders"]))
     newest = _newest(finished.values(), notes)
     if choices:
-        newest += [choice for run in newest for choice in _choices(run)]
+        newest += [choice for run in newest for choice in _choices(run, notes)]
     for remark, words in REMARKS.items():
         if named := sorted({run.spec["selector.use"] for run in newest if remark in run.remarks}):
             notes.append(f"{', '.join(named)}: {words}")
@@ -190,7 +190,7 @@ def _read(folder: RunFolder) -> Run:
     return Run(path=folder.path, spec=_flat(spec), result=result, measured=_flat(result.as_dict()))
 
 
-def _choices(run: Run) -> Iterator[Run]:
+def _choices(run: Run, notes: list[str]) -> Iterator[Run]:
     """A run's model with each of the other selectors that it was measured with."""
     own = {key: value for key, value in run.spec.items() if key.startswith("selector.")}
     others = {key: value for key, value in run.spec.items() if key not in own}
@@ -199,6 +199,9 @@ def _choices(run: Run) -> Iterator[Run]:
     for file in sorted(run.path.glob(f"predictions/{run.result.split}--*.json")):
         way_out = "write it again with 'hacore eval'"
         measured = Evaluated.from_dict(read_json(file, way_out), str(file), way_out)
+        if measured.data and measured.data.fingerprint != run.result.data.fingerprint:
+            notes.append(f"{file}: was measured on other data, {measured.data.fingerprint}, and is left out")
+            continue
         result = attrs.evolve(
             run.result, dense_training=False, **{name: getattr(measured, name) for name in shared}
         )

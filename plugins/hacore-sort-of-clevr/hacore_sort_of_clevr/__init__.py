@@ -34,7 +34,9 @@ class Config:
         "in the generator that most reimplementations copy",
     )
     data_seed: int = option(0, "seed of images and questions, apart from the run's seed", min=0)
-    root: str = option("", 'folder of the files; "" is the cache ($HACORE_CACHE or ~/.cache/hacore)')
+    root: str = option(
+        "", 'folder of the files; "" is the cache ($HACORE_CACHE or ~/.cache/hacore)', place=True
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.images <= self.held_out + self.validation:

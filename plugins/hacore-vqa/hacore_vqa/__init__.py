@@ -24,8 +24,8 @@ def _web_address(value: str) -> str | None:
 class Config:
     """Options of VQA v2."""
 
-    root: str = option("", "folder of the official files, or of a prepared one")
-    images: str = option("", 'folder that holds train2014, val2014 and test2015; "" is root')
+    root: str = option("", "folder of the official files, or of a prepared one", place=True)
+    images: str = option("", 'folder that holds train2014, val2014 and test2015; "" is root', place=True)
     size: tuple[int, int] = option((224, 224), "height and width of the images", min=1)
     answers: int = option(3000, "answers to choose among, the most frequent ones; 0 is no limit", min=0)
     min_answer_count: int = option(1, "leave out answers to fewer questions than this", min=1)
@@ -37,7 +37,7 @@ class Config:
         "single", "the most frequent answer of a question, or every answer by its official score"
     )
     min_word_count: int = option(1, "words rarer than this in the training questions are <unk>", min=1)
-    word_vectors: str = option("", 'text file of word vectors as GloVe has them; "" is none')
+    word_vectors: str = option("", 'text file of word vectors as GloVe has them; "" is none', place=True)
     train_images: int | None = option(None, "train on the first N images and the questions about them", min=1)
     train_questions: int | None = option(None, "train on the first N questions", min=1)
 

@@ -272,6 +272,7 @@ def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
 
 
 def _digest(config: Config) -> str:
-    """Names the options that change what is read; not where the data is."""
+    """Names the options that change what is read; not where the data is. Word vectors count by their name."""
     options = {key: value for key, value in attrs.asdict(config).items() if key not in ("root", "images")}
+    options["word_vectors"] = Path(config.word_vectors).name
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
+from hacore_packing.prepare import no_folder
 
 from hacore.errors import DataError
 
@@ -88,7 +89,7 @@ def find_splits(root: Path, layout: Layout) -> tuple[str, ...]:
     wanted = layout.splits["train"].questions
     inner = sorted(root.glob(f"*/{wanted}"))
     hint = f"did you mean {inner[0].parent}?" if inner else layout.way
-    what = f"has no {wanted}" if root.is_dir() else "is not a folder"
+    what = f"has no {wanted}" if root.is_dir() else no_folder(root)
     raise DataError(f"{root}: {what}; give the folder of the official files; {hint}")
 
 
