@@ -201,9 +201,9 @@ def test_commands_exist_with_their_options(line):
         command = cli.get_command(None, words[1])
         assert command is not None, words[1]
         given = command.make_context(words[1], words[2:]).params
-        # A selector that the reader writes is not installed here; sweep folders and a page's own spec are
-        # not there.
-        absent = given.get("spec", "").startswith(("sweeps/", "frozen"))
+        # A selector that the reader writes is not installed here; sweep folders, runs and a page's own spec
+        # are not there.
+        absent = given.get("resume") or (given.get("spec") or "").startswith(("sweeps/", "frozen"))
         if given.get("spec") and "cosine-topk" not in line and not absent:
             load = load_sweep if words[1] == "sweep" else load_spec
             load(ROOT / given["spec"], given.get("overrides", ()))
