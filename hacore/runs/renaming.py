@@ -52,8 +52,8 @@ def require_size(dataset: Dataset[Any], summary: DataSummary) -> None:
     if tuple(dataset.image_size) != summary.image_size:
         raise RunError(
             f"the images of these data have the size {_by(dataset.image_size)}, the model was trained on "
-            f"{_by(summary.image_size)}; give them that size, as with --set data.size="
-            f"[{summary.image_size[1]},{summary.image_size[2]}]"
+            f"{_by(summary.image_size)}; choose data of that size, or where they have an option size, "
+            f"--set data.size=[{summary.image_size[1]},{summary.image_size[2]}]"
         )
 
 

@@ -24,7 +24,7 @@ from hacore.errors import DataError
 from hacore_vqa import Config, CpConfig, PrepareConfig
 from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve
-from hacore_vqa.official import CP, V2, Layout
+from hacore_vqa.official import CP, V2, Layout, find_splits
 from hacore_vqa.pack import FORMAT, Pack, Stored, Texts
 from hacore_vqa.prepare import default_folder, is_current, prepare
 from hacore_vqa.question_types import question_types
@@ -258,6 +258,7 @@ def _open(layout: Layout, config: Config) -> Pack:
 
 
 def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
+    find_splits(root, layout)  # says what is wrong with the folder before anything is said to be prepared
     images = Path(config.images).expanduser() if config.images else root
     asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
     where = f" --images {config.images}" if config.images else ""
