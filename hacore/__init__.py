@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from hacore.runs import Result, RunFolder
     from hacore.runs.trained import Trained, load
     from hacore.spec import Spec, load_spec, load_sweep, resolve
-    from hacore.sweeps import run_sweep
     from hacore.workflow import check, evaluate_run, run
 
 __version__ = "0.1.0"
@@ -44,7 +43,6 @@ _HOMES = {
     "open_dataset": "hacore.model.opening",
     "resolve": "hacore.spec",
     "run": "hacore.workflow",
-    "run_sweep": "hacore.sweeps",
     # Of packages of their own:
     "compare": "hacore_report",
     "export": "hacore_export",
@@ -52,6 +50,7 @@ _HOMES = {
     "mark_best": "hacore_report",
     "plot": "hacore_report",
     "read_runs": "hacore_report",
+    "run_sweep": "hacore_sweep",
     "tabulate": "hacore_report",
     "write_comparison": "hacore_report",
     "write_report": "hacore_report",
@@ -75,7 +74,6 @@ __all__ = [
     "open_dataset",
     "resolve",
     "run",
-    "run_sweep",
 ]
 
 

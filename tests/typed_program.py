@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 import torch
+from hacore_sweep import run_sweep
 
 import hacore
 from hacore.data_tools import Outcome, Tell
@@ -83,7 +84,7 @@ def main() -> None:
     scores = hacore.evaluate(model, dataset, "val", device=torch.device("cpu"))
     print(scores.by_type["shape"].accuracy)
     sweep = hacore.load_sweep("experiments/tables/table1.toml")
-    sweep_folder, outcomes = hacore.run_sweep(sweep, jobs=1)
+    sweep_folder, outcomes = run_sweep(sweep, jobs=1)
     print(sweep_folder.path, [outcome.status for outcome in outcomes])
     runs = hacore.read_runs([sweep_folder.path])
     print(hacore.write_table(hacore.tabulate(runs), "markdown"))

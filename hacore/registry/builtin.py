@@ -10,7 +10,6 @@ _COMMANDS = {
     "run": ("run:run", "Train and measure the experiment of a spec."),
     "eval": ("run:evaluate", "Measure a finished run again, on any split."),
     "ask": ("ask:ask", "Ask a trained model about an image."),
-    "sweep": ("sweep:sweep", "Run every combination of a spec with a [sweep]."),
     "check": ("inspect:check", "Say whether a spec is valid, and what it costs."),
     "plugins": ("inspect:plugins", "List installed components, or the options of one."),
     "needs": ("inspect:needs", "List the pip packages that a spec needs."),
@@ -22,14 +21,7 @@ _COMMANDS = {
 
 @hookimpl
 def hacore_declare() -> list[Component]:
-    commands = [
+    return [
         Component(kind="command", name=name, target=f"hacore.cli.{target}", summary=summary)
         for name, (target, summary) in _COMMANDS.items()
     ]
-    local = Component(
-        kind="executor",
-        name="local",
-        target="hacore.sweeps:LocalWorkers",
-        summary="this machine, a process for each run",
-    )
-    return [*commands, local]

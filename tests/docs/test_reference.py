@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hacore_sweep import Status, SweepFolder
 
 import hacore
 from hacore import interfaces
@@ -21,7 +22,6 @@ from hacore.data import Dataset
 from hacore.plugin import KINDS, SECTIONS, Hooks
 from hacore.registry import catalogue
 from hacore.spec import load_spec, load_sweep
-from hacore.sweeps import Status, SweepFolder
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hacore_sweep import SweepFolder, run_sweep
 
 from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import load_spec
-from hacore.sweeps import SweepFolder, run_sweep
 from hacore.workflow import run
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,6 @@ from hacore.errors import HacoreError, RunError, did_you_mean
 from hacore.machine.files import read_json
 from hacore.runs import Result, RunFolder
 from hacore.runs.result import Evaluated, Measured
-from hacore.sweeps import SweepFolder
 
 NOT_AN_OPTION = ("name", "seed")
 """Keys of a spec in which runs of one experiment differ."""
@@ -160,8 +159,9 @@ def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
-    if SweepFolder.is_sweep(path):
-        runs = SweepFolder.open(path).index()["runs"]
+    index = path / "sweep.json"
+    if index.is_file():
+        runs = read_json(index, "run 'hacore sweep' with the sweep's spec again")["runs"]
         waiting = [run["name"] for run in runs if run["run"] is None]
         if waiting:
             notes.append(f"{path}: {len(waiting)} of {len(runs)} runs have not begun, the first {waiting[0]}")

@@ -11,8 +11,8 @@ from hacore.executors import Ended, Work, Workers
 from hacore.runs import RunFolder
 from hacore.runs.metrics import TrainLine, read_metrics
 from hacore.spec import dump_spec
-from hacore.sweeps._folder import Outcome, SweepFolder
-from hacore.sweeps._reporting import State
+from hacore_sweep._folder import Outcome, SweepFolder
+from hacore_sweep._reporting import State
 
 # A network file system may show what another machine has written only after a while.
 _SHOWN_SECONDS = 60.0

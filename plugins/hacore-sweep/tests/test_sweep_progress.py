@@ -4,13 +4,13 @@ import io
 
 import pytest
 import rich.console
+from hacore_sweep import ConsoleSweepReporter, Outcome, State, SweepFolder
+from hacore_sweep._jobs import _last_line
 
 from hacore.console import Console
 from hacore.errors import RunError
 from hacore.runs import RunFolder
 from hacore.runs.metrics import MetricsFile, TrainLine
-from hacore.sweeps import ConsoleSweepReporter, Outcome, State, SweepFolder
-from hacore.sweeps._jobs import _last_line
 
 
 @pytest.fixture

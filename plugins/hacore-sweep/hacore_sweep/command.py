@@ -15,7 +15,7 @@ from hacore.errors import HacoreError
 from hacore.observers import observer_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, load_sweep, set_values
-from hacore.sweeps import ConsoleSweepReporter, Outcome, SweepFolder, run_sweep
+from hacore_sweep import ConsoleSweepReporter, Outcome, SweepFolder, run_sweep
 
 
 @click.command(no_args_is_help=True)

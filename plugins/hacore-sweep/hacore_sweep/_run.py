@@ -18,9 +18,9 @@ from hacore.machine.files import write_whole
 from hacore.observers import Named, choose_observers, observer_flags
 from hacore.registry import registry
 from hacore.spec import Spec, Sweep, Use, dump_spec, structure_config
-from hacore.sweeps._folder import Outcome, SweepFolder
-from hacore.sweeps._jobs import Job
-from hacore.sweeps._reporting import ConsoleSweepReporter, SweepReporter
+from hacore_sweep._folder import Outcome, SweepFolder
+from hacore_sweep._jobs import Job
+from hacore_sweep._reporting import ConsoleSweepReporter, SweepReporter
 
 _LOOK_SECONDS = 0.2
 _LOSSES = 3  # of machines, by one run, before it counts as failed

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from hacore_sweep import SweepFolder, SweepReporter, run_sweep
 
 from hacore.errors import HacoreError, PluginError
 from hacore.registry import registry
-from hacore.sweeps import SweepFolder, SweepReporter, run_sweep
 
 PLUGIN = """
 import attrs
@@ -146,7 +146,7 @@ def test_workers_are_closed_whatever_happens_and_runs_that_never_began_wait(swee
 def test_mistakes_are_told_with_the_way_out(write, cli, names, elsewhere):
     path = write("[sweep]\nseeds = [0]")
     known = ", ".join(component.name for component in registry().of("executor"))
-    assert known.startswith("local")
+    assert known.startswith("elsewhere, local")
     message = cli("sweep", path, "--on", "elsewere").error
     names(message, "executor 'elsewere'", "'elsewhere'", f"installed: {known}")
     words = ("sweep", path, "--on", "elsewhere", "--with")
@@ -183,8 +183,8 @@ def test_two_executors_of_one_name_are_an_error(install, names, elsewhere):
     assert registry().problems() == [str(error.value)]
 
 
-def test_local_is_this_machine_and_no_plugins(install):
+def test_another_local_executor_is_an_error(sweep, install, names):
     install("fake_local", PLUGIN.replace('"elsewhere"', '"local"').format(module="fake_local"))
-    (problem,) = registry().problems()
-    assert "executor 'local' is hacore's own" in problem
-    assert registry().find("executor", "local").load().__name__ == "LocalWorkers"
+    with pytest.raises(PluginError) as error:
+        run_sweep(sweep("[sweep]\nseeds = [0]"))
+    names(str(error.value), "executor 'local'", "fake-local", "hacore-sweep", "uninstall all but one")

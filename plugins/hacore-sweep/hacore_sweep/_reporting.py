@@ -10,7 +10,7 @@ import attrs
 from hacore.console import Console, time_left
 
 if TYPE_CHECKING:
-    from hacore.sweeps._folder import Outcome
+    from hacore_sweep._folder import Outcome
 
 
 @attrs.frozen(kw_only=True)

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hacore_sweep import SweepFolder, SweepReporter, run_sweep
 
 from hacore.errors import HacoreError, RunError
 from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import load_spec, load_sweep
-from hacore.sweeps import SweepFolder, SweepReporter, run_sweep
 from hacore.workflow import run
 
 

@@ -6,10 +6,10 @@ import sys
 import attrs
 import pytest
 import torch
+from hacore_sweep._folder import SweepFolder
+from hacore_sweep._local import slots
 
 from hacore.errors import HacoreError
-from hacore.sweeps._folder import SweepFolder
-from hacore.sweeps._local import slots
 
 
 @pytest.fixture
