@@ -61,6 +61,7 @@ def run(
       hacore run --resume runs/han_rn/20260101-120000-abc123
     """
     resolved, folder = _what_to_run(spec, overrides, resume)
+    moved = moved_flags(folder, resolved) if folder else []
     without = without if report else (*without, "report")
     log = chosen_observers(observers, observer_options, without)
     if dry_run:
@@ -83,7 +84,7 @@ def run(
         created=lambda folder: console.message(f"run folder: {folder.path}"),
     )
     if result is None:
-        _raise_stopped(folder, [*moved_flags(folder, resolved), *observer_flags(log, without)])
+        _raise_stopped(folder, [*moved, *observer_flags(log, without)])
     elif as_json:
         print_json({"run": str(folder.path), **result})
     else:
