@@ -10,6 +10,7 @@ import click
 
 from hacore import __version__
 from hacore.errors import HacoreError
+from hacore.machine.threads import sleep_while_waiting
 
 
 class _Lazy(click.Group):
@@ -69,7 +70,9 @@ def cli(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the exit status is 0, 1 for what the user can fix, 2 for usage."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:  # the program itself; a caller's process stays as it is
+        sleep_while_waiting()
+        arguments = sys.argv[1:]
     # The flag may stand anywhere, as a user adds it to the end of the command that failed.
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from hacore.errors import HacoreError, one_line
 from hacore.executors import Demand, Ended, Work
+from hacore.machine.threads import WAITING
 from hacore.spec import Spec, dump_spec
 from hacore_ray import Config
 from hacore_ray.trainer import Task, Trainer
@@ -22,7 +23,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.exceptions import RayActorError, RayError
 
-_PASSED_ON = ("PYTHONPATH", "TORCH_HOME", "XDG_CACHE_HOME")
+_PASSED_ON = ("PYTHONPATH", "TORCH_HOME", "XDG_CACHE_HOME", *WAITING)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _KILL_SECONDS = 10.0
 

@@ -1,15 +1,18 @@
 """Where runs work: cores, GPUs, and how many at a time."""
 
 import os
+import re
 import sys
 
 import attrs
 import pytest
 import torch
+from hacore_sweep import run_sweep
 from hacore_sweep._folder import SweepFolder
 from hacore_sweep._local import slots
 
 from hacore.errors import HacoreError
+from hacore.machine.threads import WAITING
 
 
 @pytest.fixture
@@ -106,3 +109,17 @@ def test_a_system_without_inherited_locks_runs_its_sweep_without(tmp_path, monke
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with SweepFolder(tmp_path / "sweep").locked() as descriptor:
         assert descriptor is None
+
+
+def test_threads_of_the_runs_sleep_while_they_wait(sweep, monkeypatch):
+    """Also of a sweep that a program starts, whose own threads stay as they are; OpenMP says so itself."""
+    for name in WAITING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")
+    folder, _ = run_sweep(sweep("[sweep]\nseeds = [0]"), device="cpu")
+    (log,) = (folder.path / "logs").iterdir()
+    counts = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", log.read_text())
+    if not counts:
+        pytest.skip("torch has another OpenMP than libgomp")
+    assert set(counts) == {"0"}
+    assert not any(name in os.environ for name in WAITING)
