@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from hacore.machine.threads import cores
+
 
 @attrs.frozen(kw_only=True)
 class World:
@@ -27,11 +29,11 @@ class World:
         return self.rank == 0
 
     def share_cores(self, threads: int | None, device: torch.device) -> None:
-        """Set torch's threads: as many as asked for, or this process's share of the machine's cores."""
+        """Set torch's threads: as many as asked for, or this process's share of the cores they may use."""
         if threads:
             torch.set_num_threads(threads)
         elif self.processes > 1 and device.type == "cpu":
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.processes))
+            torch.set_num_threads(max(1, cores() // self.processes))
 
 
 def launched() -> bool:

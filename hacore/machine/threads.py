@@ -1,4 +1,4 @@
-"""How the threads of OpenMP, which torch computes with on a CPU, wait for each other. Imports no torch."""
+"""How many threads there is room for, and how those of OpenMP, which torch uses, wait. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,3 +17,10 @@ def sleep_while_waiting() -> None:
     """
     if not any(name in os.environ for name in WAITING):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def cores() -> int:
+    """Cores that this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

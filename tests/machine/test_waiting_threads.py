@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from hacore.machine.files import load_tensors
-from hacore.machine.threads import WAITING
+from hacore.machine.processes import World
+from hacore.machine.threads import WAITING, cores
 
 ROOT = Path(__file__).parents[2]
 SPEC = str(ROOT / "experiments" / "han_rn.toml")
@@ -72,3 +74,13 @@ def test_how_threads_wait_changes_no_bit(tmp_path, flags):
         weights.append(load_tensors(file)[0])
     assert weights[0].keys() == weights[1].keys()
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_processes_share_the_cores_that_they_may_use(one_thread, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert cores() == 6
+    World(processes=3).share_cores(None, torch.device("cpu"))
+    assert torch.get_num_threads() == 2
+    World(processes=3).share_cores(1, torch.device("cpu"))
+    assert torch.get_num_threads() == 1

@@ -75,13 +75,6 @@ def do_all(target: str, jobs: Sequence[Job], workers: int) -> Generator[Any, Non
                     pipe.close()  # type: ignore[union-attr]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 _Child = subprocess.Popen[bytes]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from hacore.console import Console
 from hacore.data_tools import Tell
 from hacore.errors import DataError
-from hacore_packing.children import cores, do_all
+from hacore.machine.threads import cores
+from hacore_packing.children import do_all
 from hacore_packing.decode import Job
 from hacore_packing.writer import SHARD, PackedImages, PackWriter
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from hacore.executors import Demand, Ended, Work
+from hacore.machine.threads import cores
 from hacore.plugin import NoOptions
 from hacore.spec import Spec
 
@@ -41,7 +42,7 @@ def slots(device: str, specs: Sequence[Spec], jobs: int | None) -> list[Slot]:
     gpus = 0 if device == "cpu" else torch.cuda.device_count()
     one_thread = {name: os.environ.get(name, "1") for name in _THREADS}
     if device == "cpu" or (device == "auto" and not gpus):
-        count = jobs or max(1, _cores() // max(map(_threads, specs)))
+        count = jobs or max(1, cores() // max(map(_threads, specs)))
         return [Slot(device="cpu", environment=one_thread)] * count
     if device not in ("auto", "cuda") or not gpus:
         # Asked only where it is not known to be there: asking takes memory of the device.
@@ -122,12 +123,5 @@ def _threads(spec: Spec) -> int:
     """Threads of a run on the CPU; several processes share the cores unless the spec says otherwise."""
     train = spec.train
     if train.threads is None and train.processes > 1:
-        return max(_cores(), train.processes)
+        return max(cores(), train.processes)
     return (train.threads or 1) * train.processes
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

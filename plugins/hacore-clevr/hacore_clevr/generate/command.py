@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hacore_packing.children import cores, do_all
+from hacore_packing.children import do_all
 from hacore_packing.folders import only_one
 from hacore_packing.making import unfinished
 from hacore_packing.stream import written_list
@@ -26,6 +26,7 @@ from hacore_packing.writer import PackWriter
 
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.machine.threads import cores
 from hacore_clevr import GenerateConfig
 from hacore_clevr.columns import Collector
 from hacore_clevr.generate.parts import (
