@@ -172,7 +172,7 @@ def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
     (tmp_path / "use.py").write_text(
         textwrap.dedent(
             """
-            import json, re, sys
+            import json, re, sys, unicodedata
             import numpy as np, onnxruntime
 
             file, *questions = sys.argv[1:]
@@ -182,7 +182,7 @@ def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
             rule = about["word_rule"]
 
             def read(question):
-                text = question.lower()
+                text = unicodedata.normalize(rule["normalize"], question.lower())
                 for old, new in rule["replace"].items():
                     text = text.replace(old, new)
                 words = re.findall(rule["pattern"], text) or rule["empty"]
