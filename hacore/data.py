@@ -45,7 +45,8 @@ class Questions:
 
     words: (total,) vocabulary indices. offsets: (Q + 1,); question q is words[offsets[q]:offsets[q+1]],
     at least one word. image: (Q,) row of the split's images. answer: (Q,) index of the answer, -1 where
-    it is not known. type: (Q,) index of the question type. ids: (Q,) the data set's own numbers.
+    it is not known. type: (Q,) index of the question type. ids: (Q,) the data set's own numbers,
+    int64, or dtype object for integers that need more bits, see ``hacore.machine.ids.id_column``.
     accepted: (Q, S) answers that score something, -1 where a question has fewer than S, and
     accepted_score: (Q, S) their scores; None where there is one right answer a question.
     """
@@ -55,7 +56,7 @@ class Questions:
     image: Ints
     answer: Ints
     type: Ints
-    ids: Ints
+    ids: npt.NDArray[Any]
     accepted: npt.NDArray[np.integer[Any]] | None = None
     accepted_score: npt.NDArray[np.float32] | None = None
 

@@ -75,7 +75,11 @@ def _records(path: Path, key: str, findings: _Findings) -> Iterator[tuple[int, d
             if type(record) is dict:
                 yield place, record
     except JsonError as error:
-        findings.problems.append(f"{path}: {error}; unpack or generate it again")
+        damage = f"{path}: {error};"
+        if not any(
+            problem.startswith(damage) for problem in findings.problems
+        ):  # told when it was read before
+            findings.problems.append(f"{damage} unpack or generate it again")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); unpack it again") from error
 
