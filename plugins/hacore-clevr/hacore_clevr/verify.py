@@ -76,9 +76,7 @@ def _records(path: Path, key: str, findings: _Findings) -> Iterator[tuple[int, d
                 yield place, record
     except JsonError as error:
         damage = f"{path}: {error};"
-        if not any(
-            problem.startswith(damage) for problem in findings.problems
-        ):  # told when it was read before
+        if not any(problem.startswith(damage) for problem in findings.problems):  # else told before
             findings.problems.append(f"{damage} unpack or generate it again")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); unpack it again") from error
