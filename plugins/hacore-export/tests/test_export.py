@@ -168,6 +168,7 @@ def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
     trained, written = exported
     image = np.random.default_rng(5).integers(0, 256, (75, 75, 3)).astype(np.uint8)
     questions = ["Is the RED object on the left?", "how many zebras have the same shape as it", "what?"]
+    questions += ["Is the caf\u00e9 red?", "Is the CAFE\u0301 red?"]
     np.save(tmp_path / "image.npy", image)
     (tmp_path / "use.py").write_text(
         textwrap.dedent(
@@ -218,7 +219,8 @@ def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
     assert json.loads(ran.stdout) == [
         [reply.answer, [cell.index for cell in reply.kept]] for reply in replies
     ]
-    assert replies[1].unknown == ("zebras", "have", "as")
+    assert [reply.unknown for reply in replies] == [(), ("zebras", "have", "as"), (), (), ()]
+    assert replies[3].answers == replies[4].answers
 
 
 def test_a_torch_program_is_the_model_and_needs_no_hacore(make, tmp_path):
