@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import unicodedata
 
 import numpy as np
 import onnx
@@ -145,7 +146,8 @@ def test_the_description_has_what_one_needs(exported):
     trained, written = exported
     described = json.loads(written.description.read_text(encoding="utf-8"))
     assert written.description.name == "model.onnx.json"
-    assert described["vocabulary"] == list(trained.summary.vocabulary)
+    *words, apart = trained.summary.vocabulary
+    assert described["vocabulary"] == [*words, unicodedata.normalize("NFC", apart)]
     assert described["answers"] == list(trained.summary.answers)
     assert described["image"]["size"] == [3, 75, 75]
     assert described["grid"] == [5, 5]
@@ -220,7 +222,6 @@ def test_onnx_answers_without_hacore_and_torch(exported, tmp_path):
         [reply.answer, [cell.index for cell in reply.kept]] for reply in replies
     ]
     assert [reply.unknown for reply in replies] == [(), ("zebras", "have", "as"), (), (), ()]
-    assert replies[3].answers == replies[4].answers
 
 
 def test_a_torch_program_is_the_model_and_needs_no_hacore(make, tmp_path):
