@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hacore.interfaces import Sizes
+from hacore.machine.texts import composed
 from hacore.objects import Objects, relevant_cells
 
 ConfigT = TypeVar("ConfigT")
@@ -44,7 +45,8 @@ class Questions:
 
     words: (total,) vocabulary indices. offsets: (Q + 1,); question q is words[offsets[q]:offsets[q+1]],
     at least one word. image: (Q,) row of the split's images. answer: (Q,) index of the answer, -1 where
-    it is not known. type: (Q,) index of the question type. ids: (Q,) the data set's own numbers.
+    it is not known. type: (Q,) index of the question type. ids: (Q,) the data set's own numbers,
+    int64, or dtype object for integers that need more bits, see ``hacore.machine.ids.id_column``.
     accepted: (Q, S) answers that score something, -1 where a question has fewer than S, and
     accepted_score: (Q, S) their scores; None where there is one right answer a question.
     """
@@ -54,7 +56,7 @@ class Questions:
     image: Ints
     answer: Ints
     type: Ints
-    ids: Ints
+    ids: npt.NDArray[Any]
     accepted: npt.NDArray[np.integer[Any]] | None = None
     accepted_score: npt.NDArray[np.float32] | None = None
 
@@ -148,6 +150,12 @@ class Store(Protocol):
         """(I, N, C)."""
 
 
+def word_index(vocabulary: Sequence[str]) -> dict[str, int]:
+    """The number of each word, also by its composed form, as earlier data may hold accents apart."""
+    exact = {word: number for number, word in enumerate(vocabulary)}
+    return {composed(word): number for word, number in exact.items()} | exact
+
+
 _WORD = r"[\w'-]+|\?"
 
 
@@ -161,8 +169,9 @@ class Dataset(ABC, Generic[ConfigT]):
     but not scored. image_size: (3, H, W). image_mean, image_std: per channel, pixels scaled
     to [0, 1], over the training images. fingerprint: names the data's content, so that a run is
     not continued on other data. word_rule: ``split_words`` as data, for programs without hacore: lower the
-    question, replace texts, find all matches of a regular expression of Python's; ``empty`` stands for
-    none. Set it together with ``split_words``; without it exported models do not say how to split.
+    question, bring it to Unicode's form ``normalize``, replace texts, find all matches of a regular
+    expression of Python's; ``empty`` stands for none. Set it together with ``split_words``; without it
+    exported models do not say how to split.
     store: what has features of its images, see ``reading``; None: a model takes the images themselves.
     """
 
@@ -176,7 +185,7 @@ class Dataset(ABC, Generic[ConfigT]):
     image_mean: tuple[float, ...]
     image_std: tuple[float, ...]
     fingerprint: str
-    word_rule: Mapping[str, Any] = {"replace": {}, "pattern": _WORD, "empty": []}
+    word_rule: Mapping[str, Any] = {"normalize": "NFC", "replace": {}, "pattern": _WORD, "empty": []}
     store: Store | None = None
 
     def __init__(self, config: ConfigT) -> None:
@@ -210,10 +219,10 @@ class Dataset(ABC, Generic[ConfigT]):
     def split_words(question: str) -> list[str]:
         """The words of a question, spelled as the vocabulary spells them.
 
-        By default the lower-cased words and question marks; other punctuation is dropped. It must need
-        no data: a trained model splits questions with it where there are no data.
+        By default the lower-cased words and question marks, accents composed; other punctuation is dropped.
+        It must need no data: a trained model splits questions with it where there are no data.
         """
-        return re.findall(_WORD, question.lower())
+        return re.findall(_WORD, composed(question.lower()))
 
     def tokenize(self, question: str) -> list[int]:
         """Vocabulary indices of a question's words, ``UNKNOWN`` for words never seen.
@@ -221,8 +230,8 @@ class Dataset(ABC, Generic[ConfigT]):
         A dataset of which this says too little, as its words are not looked up one by one, replaces it;
         its trained models then open the data when they are asked a question.
         """
-        index = {word: number for number, word in enumerate(self.vocabulary)}
-        return [index.get(word, UNKNOWN) for word in self.split_words(question)]
+        index = word_index(self.vocabulary)
+        return [index.get(word, UNKNOWN) for word in self.split_words(composed(question))]
 
     def submission(self, split: str, answers: Sequence[str]) -> str | None:
         """The file that the data set's official evaluation takes, as text; None if there is none.

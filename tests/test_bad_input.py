@@ -79,7 +79,9 @@ def test_broken_toml(cli, names, tmp_path):
 def test_a_file_that_is_no_text(cli, names, tmp_path):
     path = tmp_path / "x.toml"
     path.write_bytes('name = "x"'.encode("utf-16"))
-    names(cli("run", path).error, f"{path}:1:", "0xff", "UTF-8")
+    names(cli("run", path).error, f"{path}:", "UTF-16", "UTF-8")
+    path.write_bytes('seed = 0\nname = "café"'.encode("latin-1"))
+    names(cli("run", path).error, f"{path}:2:", "0xe9", "UTF-8")
 
 
 def test_an_unknown_key(check_error, names):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from hacore.cli.changes import change_option, changed, read_changes, split_chang
 from hacore.cli.tables import device_option, percent, print_json
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
+from hacore.machine.texts import TextError, decode_text
 
 if TYPE_CHECKING:
     from hacore.runs.asking import Reply
@@ -69,7 +69,7 @@ def ask(
     if not questions and sys.stdin.isatty() and not as_json:
         _converse(trained, image, top, folder)
         return
-    texts = list(questions) or [line for line in _lines(sys.stdin) if line.strip()]
+    texts = list(questions) or [line for line in _lines() if line.strip()]
     if not texts:
         raise HacoreError("no question was given; give one after the image, or one a line on standard input")
     from hacore.pictures import open_picture
@@ -115,11 +115,15 @@ def _converse(trained: Trained, image: str, top: int, folder: Path | None) -> No
             click.echo(f"hacore: {error}", err=True)
 
 
-def _lines(file: Iterable[str]) -> Iterator[str]:
+def _lines() -> list[str]:
+    """Those of standard input, which is read as files are, whatever the terminal's encoding."""
+    stream = getattr(sys.stdin, "buffer", sys.stdin)  # one that a program put in its place may hold text
+    data = stream.read()
     try:
-        yield from (line.rstrip("\r\n") for line in file)
-    except UnicodeDecodeError as error:
-        raise HacoreError(f"standard input is not text: {error}; give questions, one a line") from None
+        text = data if isinstance(data, str) else decode_text(data)
+    except TextError as error:
+        raise HacoreError(error.at("standard input")) from None
+    return re.split("\r\n|\r|\n", text)
 
 
 def _show(reply: Reply, file: Path | None, *, title: bool = True) -> None:

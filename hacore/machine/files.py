@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hacore.errors import DataError, RunError
+from hacore.machine.texts import decode_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,7 +83,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, what: str) -> Any:
     """The value of a JSON file. Raises RunError naming the file when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(decode_text(path.read_bytes()))
     except FileNotFoundError:
         raise RunError(f"{path}: missing; {what}") from None
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ import attrs
 
 from hacore.errors import RunError
 from hacore.machine.records import FORMAT, Record, optional
+from hacore.machine.texts import open_text
 
 STATES = ("right", "partly right", "wrong")
 
@@ -45,7 +46,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     """Raises RunError when the file is missing or damaged."""
     way_out = "write it again with 'hacore eval'"
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_text(path) as file:
             tables = [json.loads(line) for line in file]
     except FileNotFoundError:
         raise RunError(f"{path}: missing; {way_out}") from None

@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from hacore.data import UNKNOWN, Dataset
+from hacore.data import UNKNOWN, Dataset, word_index
 from hacore.interfaces import Sizes
 from hacore.machine.files import read_json, write_json
 from hacore.machine.records import Record
+from hacore.machine.texts import composed
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
@@ -75,8 +76,9 @@ class DataSummary(Record):
 
     @cached_property
     def _index(self) -> dict[str, int]:
-        return {word: number for number, word in enumerate(self.vocabulary)}
+        return word_index(self.vocabulary)
 
     def number(self, words: list[str]) -> list[int]:
-        """Vocabulary indices of words, ``UNKNOWN`` for words never seen."""
-        return [self._index.get(word, UNKNOWN) for word in words]
+        """Vocabulary indices of words, ``UNKNOWN`` for words never seen; accents may be composed or apart."""
+        index = self._index
+        return [index.get(word, index.get(composed(word), UNKNOWN)) for word in words]

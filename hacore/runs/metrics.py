@@ -10,6 +10,7 @@ import attrs
 
 from hacore.errors import RunError
 from hacore.machine.records import FORMAT, Record
+from hacore.machine.texts import HEAD, TextError, text_start
 from hacore.measure.scores import Part
 
 _TAIL = 16_384  # bytes that hold the last line
@@ -60,9 +61,13 @@ def read_metrics(path: Path, *, tail: bool = False) -> list[TrainLine | EvalLine
         with open(path, "rb") as file:
             start = max(0, file.seek(0, os.SEEK_END) - _TAIL) if tail else 0
             file.seek(start)
-            texts = file.read().splitlines()
+            data = file.read()
     except OSError:
         return []
+    try:
+        texts = data[0 if start else text_start(data[:HEAD]) :].splitlines()
+    except TextError as error:
+        raise RunError(error.at(path)) from None
     lines = []
     for text in texts[1:] if start else texts:
         try:

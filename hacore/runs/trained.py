@@ -14,6 +14,7 @@ from hacore.data import UNKNOWN, Dataset
 from hacore.errors import HacoreError, RunError
 from hacore.machine.device import choose_device
 from hacore.machine.files import load_tensors
+from hacore.machine.texts import composed
 from hacore.measure.predict import precision_of
 from hacore.model.compose import compose, exchange_selector, label
 from hacore.model.network import VQAModel
@@ -196,7 +197,7 @@ class Trained:
 
     def words(self, question: str) -> tuple[list[int], list[str]]:
         """Vocabulary indices of a question's words, and the words that the model never saw."""
-        cls = self.dataset_class
+        cls, question = self.dataset_class, composed(question)
         if cls.tokenize is Dataset.tokenize:
             words = cls.split_words(question)
             ids = self.summary.number(words)

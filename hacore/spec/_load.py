@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
+from hacore.machine.texts import TextError, decode_text
 from hacore.registry import catalogue, registry, required_library
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
@@ -123,18 +124,14 @@ class Source:
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = decode_text(path.read_bytes())
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise HacoreError(f"{path}: no such spec file{did_you_mean(path.name, near)}") from None
     except IsADirectoryError:
         raise HacoreError(f"{path}: is a folder; name a .toml file in it") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise HacoreError(
-            f"{path}:{line}: found the byte {error.object[error.start]:#04x}, which is not UTF-8; "
-            "save the file as UTF-8"
-        ) from None
+    except TextError as error:
+        raise HacoreError(error.at(path)) from None
     except (OSError, ValueError) as error:
         raise HacoreError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:

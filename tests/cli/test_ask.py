@@ -60,6 +60,38 @@ def test_json_of_questions_from_standard_input(cli, run, monkeypatch, tmp_path):
     assert (tmp_path / reply["picture"]).is_file()
 
 
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("terminal", ["utf-8", "latin-1", "ascii"])
+def test_standard_input_is_utf8_with_or_without_a_mark(cli, run, monkeypatch, codec, terminal):
+    data = "is it r\u00e9d?\rhow many\r\n".encode(codec)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding=terminal))
+    ran = cli("ask", run, "scene.png", "--json", "--no-picture")
+    assert (ran.status, ran.err) == (0, "")
+    first, second = json.loads(ran.out)["replies"]
+    assert (first["question"], first["unknown_words"]) == ("is it r\u00e9d?", ["it", "r\u00e9d"])
+    assert (second["question"], second["unknown_words"]) == ("how many", [])
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        ("is it red?\r\n".encode("utf-16"), ["UTF-16"]),
+        ("is it red?\r\n".encode("utf-16-le"), ["UTF-16"]),
+        ("is it red?\nis it r\u00e9d?\n".encode("latin-1"), [":2:", "byte 0xe9", "not UTF-8"]),
+    ],
+)
+def test_standard_input_in_another_encoding(cli, run, monkeypatch, names, data, parts):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+    names(cli("ask", run, "scene.png").error, "standard input", *parts, "save it as UTF-8")
+
+
+def test_accents_in_either_form_are_the_same_question(cli, run):
+    ran = cli("ask", run, "scene.png", "is the cafe\u0301", "is the caf\u00e9", "--json", "--no-picture")
+    apart, composed = json.loads(ran.out)["replies"]
+    assert apart["unknown_words"] == composed["unknown_words"] == ["caf\u00e9"]
+    assert apart["answers"] == composed["answers"]
+
+
 def test_a_conversation_goes_on_after_a_mistake(cli, run, monkeypatch):
     inputs = iter(["is it red?", "...", "how many objects", ""])
     monkeypatch.setattr("builtins.input", lambda prompt: next(inputs))

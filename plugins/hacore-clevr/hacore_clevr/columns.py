@@ -11,12 +11,15 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from hacore.machine.ids import ALLOWED, id_column, whole_number
+from hacore.machine.texts import composed
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
 from hacore_clevr.objects import UNKNOWN, Scenes
 from hacore_clevr.words import Numbering, split_words
 
 _ANSWER = {answer: index for index, answer in enumerate(ANSWERS)}
 _FUNCTION = {function: index for index, function in enumerate(QUESTION_TYPES)}
+_FAMILIES = 2**15
 _NAMED = 50  # how many records a line names; the others are only counted
 
 
@@ -28,8 +31,8 @@ class Columns:
     uint16 numbers, end to end. offsets: (Q + 1,) int64; question q is words[offsets[q]:offsets[q + 1]].
     image: (Q,) int32 row of the split's images. answer: (Q,) int8 index into ``domain.ANSWERS``, -1
     unknown. family: (Q,) int16, -1 unknown. function: (Q,) int8 index into ``domain.QUESTION_TYPES`` of
-    the program's last function, -1 without a program. ids: (Q,) int64, ``question_index``. relevant: (Q,)
-    int32, the objects that a question is about, one bit an object, -1 where that is not known.
+    the program's last function, -1 without a program. ids: (Q,) ``question_index``, see ``id_column``.
+    relevant: (Q,) int32, the objects that a question is about, one bit an object, -1 where that is not known.
     """
 
     vocabulary: tuple[str, ...]
@@ -39,7 +42,7 @@ class Columns:
     answer: npt.NDArray[np.int8]
     family: npt.NDArray[np.int16]
     function: npt.NDArray[np.int8]
-    ids: npt.NDArray[np.int64]
+    ids: npt.NDArray[Any]
     relevant: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
@@ -68,11 +71,12 @@ class Collector:
     def __init__(self, images: Sequence[str] | None, scenes: Scenes | None = None) -> None:
         self.seen = 0
         self._scenes = scenes
-        self._rows = None if images is None else {name: row for row, name in enumerate(images)}
+        self._rows = None if images is None else {composed(name): row for row, name in enumerate(images)}
         self._index_of: dict[str, Any] = {}  # image_index by image_filename
         self._found: dict[str, list[int]] = {}  # records by what is wrong with them
         self._numbers = Numbering()
-        self._words, self._lengths, self._ids, self._record = (array(code) for code in "Hqqq")
+        self._words, self._lengths, self._record = (array(code) for code in "Hqq")
+        self._ids: list[int] = []
         self._image, self._answer, self._family, self._function, self._relevant = (
             array(code) for code in "ibhbi"
         )
@@ -87,8 +91,8 @@ class Collector:
             return
         words = _words(record, wrong)
         row = self._row(record, wrong)
-        identity = _natural(record, "question_index", 2**63, wrong)
-        family = _natural(record, "question_family_index", 2**15, wrong, missing=-1)
+        identity = _id(record, "question_index", wrong)
+        family = _family(record, wrong)
         answer = _answer(record, wrong)
         function = _last_function(record, wrong)
         if wrong:
@@ -114,7 +118,7 @@ class Collector:
             answer=np.array(self._answer, np.int8),
             family=np.array(self._family, np.int16),
             function=np.array(self._function, np.int8),
-            ids=np.array(self._ids, np.int64),
+            ids=id_column(self._ids),
             relevant=np.array(self._relevant, np.int32),
         )
         self._check_answers(columns)
@@ -130,10 +134,12 @@ class Collector:
         if type(name) is not str:
             wrong.append(_unfit(record, "image_filename", "a file's name"))
             return -1
-        row = -1 if self._rows is None else self._rows.get(name, -1)
+        row = -1 if self._rows is None else self._rows.get(composed(name), -1)
         if row < 0 and self._rows is not None:
             wrong.append(f"image {name} is not among the split's images; unpack it again")
         index = record.get("image_index")
+        if index is not None:
+            index = _id(record, "image_index", wrong)
         before = self._index_of.setdefault(name, index)
         if before != index:
             wrong.append(f"image {name} has image_index {_shown(index)}, before it had {_shown(before)}")
@@ -159,14 +165,20 @@ def _words(record: dict[str, Any], wrong: list[str]) -> list[str]:
     return words
 
 
-def _natural(
-    record: dict[str, Any], field: str, below: int, wrong: list[str], missing: int | None = None
-) -> int:
-    value = record.get(field, missing)
-    if type(value) is int and 0 <= value < below:
+def _id(record: dict[str, Any], field: str, wrong: list[str]) -> int:
+    number = whole_number(record.get(field))
+    if number is None:
+        wrong.append(_unfit(record, field, ALLOWED))
+        return -1
+    return number
+
+
+def _family(record: dict[str, Any], wrong: list[str]) -> int:
+    """The family's number, -1 for none."""
+    value = record.get("question_family_index", -1)
+    if type(value) is int and -1 <= value < _FAMILIES:
         return value
-    if value is None or value != missing:
-        wrong.append(_unfit(record, field, f"an integer in [0, {below})"))
+    wrong.append(_unfit(record, "question_family_index", f"an integer in [0, {_FAMILIES})"))
     return -1
 
 

@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from hacore.machine.texts import composed
 from hacore_clevr.camera import HEIGHT, TAN_X, TAN_Y, WIDTH
 from hacore_clevr.domain import RADIUS, SIZES
 from hacore_clevr.programs import FUNCTIONS, OBJECT, OBJECTS, ProgramError, World, function_of, steps, unfold
@@ -29,7 +30,7 @@ _PASSES_ON = ("filter_", "union", "intersect")
 
 @attrs.frozen(kw_only=True)
 class Scenes:
-    """The scenes of a split's pictures, by the name of the picture."""
+    """The scenes of a split's pictures, by the name of the picture, its accents composed."""
 
     worlds: Mapping[str, World]
     boxes: Mapping[str, npt.NDArray[np.float32]]
@@ -40,7 +41,7 @@ class Scenes:
         worlds, boxes = {}, {}
         for scene in scenes:
             try:
-                name = str(scene["image_filename"])
+                name = composed(str(scene["image_filename"]))
                 world, its_boxes = World.from_scene(scene), object_boxes(scene)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
@@ -49,7 +50,7 @@ class Scenes:
 
     def relevant(self, record: Mapping[str, Any]) -> int:
         """The set of objects that a question is about, one bit an object, or ``UNKNOWN``."""
-        world, program = self.worlds.get(str(record.get("image_filename"))), record.get("program")
+        world, program = self.worlds.get(composed(str(record.get("image_filename")))), record.get("program")
         if world is None or not isinstance(program, list):
             return UNKNOWN
         try:
@@ -59,6 +60,7 @@ class Scenes:
 
     def table(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
         """(I, O, 4) boxes of pictures, in order; NaN where a picture has fewer objects."""
+        names = [composed(name) for name in names]
         most = max((len(self.boxes[name]) for name in names if name in self.boxes), default=0)
         table = np.full((len(names), most, 4), np.nan, np.float32)
         for row, name in enumerate(names):

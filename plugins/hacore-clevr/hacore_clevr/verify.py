@@ -13,6 +13,8 @@ from PIL import Image
 
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.machine.ids import ALLOWED, whole_number
+from hacore.machine.texts import composed
 from hacore_clevr import VerifyConfig
 from hacore_clevr.camera import relationships
 from hacore_clevr.domain import RELATIONS
@@ -73,7 +75,9 @@ def _records(path: Path, key: str, findings: _Findings) -> Iterator[tuple[int, d
             if type(record) is dict:
                 yield place, record
     except JsonError as error:
-        findings.problems.append(f"{path}: {error}; unpack or generate it again")
+        damage = f"{path}: {error};"
+        if not any(problem.startswith(damage) for problem in findings.problems):  # else told before
+            findings.problems.append(f"{damage} unpack or generate it again")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); unpack it again") from error
 
@@ -84,17 +88,20 @@ def _scenes(root: Path, split: str, names: list[str], findings: _Findings) -> di
     if not path.is_file():
         return None
     worlds: dict[Any, World | None] = {}
-    known, unseen = set(names), set(names)
+    unseen = {composed(name): name for name in names}
+    known = set(unseen)
     for place, scene in _records(path, "scenes", findings):
         where = f"{path}: scene {place}"
-        index, name = scene.get("image_index"), scene.get("image_filename")
-        if type(index) is not int or type(name) is not str:
-            findings.problems.append(f"{where}: must have an integer image_index and an image_filename")
+        index, name = whole_number(scene.get("image_index")), scene.get("image_filename")
+        if index is None or type(name) is not str:
+            findings.problems.append(
+                f"{where}: must have an image_index, {ALLOWED}, and an image_filename, a file's name"
+            )
             continue
         if index in worlds:
             findings.problems.append(f"{where}: image_index {index} was used before")
-        elif name in known:
-            unseen.discard(name)
+        elif composed(name) in known:
+            unseen.pop(composed(name), None)
         else:
             findings.problems.append(f"{where}: image {name} is missing in {images_folder(root, split)}")
         try:
@@ -104,7 +111,8 @@ def _scenes(root: Path, split: str, names: list[str], findings: _Findings) -> di
             worlds[index] = None
             what = f"has no {error}" if isinstance(error, KeyError) else str(error)
             findings.problems.append(f"{where}: {what}")
-    findings.problems += [f"{images_folder(root, split) / name}: has no scene" for name in sorted(unseen)]
+    folder = images_folder(root, split)
+    findings.problems += [f"{folder / name}: has no scene" for name in sorted(unseen.values())]
     return worlds
 
 
@@ -134,12 +142,13 @@ def _answers(
     for place, record in _records(path, "questions", findings):
         if place and place % EVERY == 0:
             tell.message(f"{split}: {place:,} questions checked")
-        program, index = record.get("program"), record.get("image_index")
+        program, index = record.get("program"), whole_number(record.get("image_index"))
         if type(program) is not list or record.get("answer") is None:
             continue
         where = f"{path}: question {place}"
         if index not in worlds:
-            findings.problems.append(f"{where}: image_index {index!r} has no scene")
+            shown = record.get("image_index")
+            findings.problems.append(f"{where}: image_index {shown!r} has no scene")
             continue
         world = worlds[index]
         if world is None:

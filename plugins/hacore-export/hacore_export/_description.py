@@ -7,6 +7,7 @@ from typing import Any
 
 from hacore import __version__
 from hacore.data import PADDING, UNKNOWN, Dataset
+from hacore.machine.texts import composed
 from hacore.runs.trained import Trained
 from hacore.spec import spec_table
 
@@ -31,7 +32,7 @@ def description_of(trained: Trained, form: str, outputs: Mapping[str, Sequence[s
         "word_rule": _word_rule(trained),
         "padding": PADDING,
         "unknown": UNKNOWN,
-        "vocabulary": list(summary.vocabulary),
+        "vocabulary": [composed(word) for word in summary.vocabulary],
         "answers": list(summary.answers),
         "fingerprint": summary.fingerprint,
         "step": trained.step,
@@ -49,4 +50,4 @@ def _word_rule(trained: Trained) -> dict[str, Any] | None:
     owner = next(base for base in cls.__mro__ if "split_words" in vars(base))
     if cls.tokenize is not Dataset.tokenize or "word_rule" not in vars(owner):
         return None
-    return dict(cls.word_rule)
+    return {"normalize": "NFC", **cls.word_rule}  # as every question that a model is asked

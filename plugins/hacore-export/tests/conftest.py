@@ -7,7 +7,8 @@ import hacore
 from hacore.runs.data_summary import DataSummary
 from hacore.runs.trained import Trained
 
-WORDS = "is the red object blue gray circle on left what shape of it closest to how many same ?"
+WORDS = "is the red object blue gray circle on left what shape of it closest to how many same ? cafe\u0301"
+"""The last word as earlier versions took it from data with accents apart."""
 ANSWERS = ("yes", "no", "circle", "square", "2")
 BASE = {
     "name": "exported",
@@ -44,6 +45,7 @@ def make_trained(folder, **sections):
         summary=summary,
         model=model.eval(),
         device=torch.device("cpu"),
+        trained_on=spec.data,
         step=7,
     )
 

@@ -17,7 +17,8 @@ def test_a_run_is_exported(cli, tiny, tmp_path, request):
     assert set(printed["agreement"]) == {"questions", "logits", "largest_logit", "presence", "other_cells"}
     described = json.loads((folder.path / "export" / "model.pt2.json").read_text(encoding="utf-8"))
     assert described["fingerprint"].startswith("sort-of-clevr-")
-    assert described["word_rule"] == {"replace": {}, "pattern": r"[\w'-]+|\?", "empty": []}
+    rule = {"normalize": "NFC", "replace": {}, "pattern": r"[\w'-]+|\?", "empty": []}
+    assert described["word_rule"] == rule
     assert cli("export", tmp_path / "none").error.startswith(f"{tmp_path / 'none'}: no such run folder")
     (folder.path / "checkpoints" / "best.safetensors").unlink()
     (folder.path / "checkpoints" / "last.safetensors").unlink()

@@ -163,6 +163,6 @@ def test_a_rule_for_words_is_told_only_where_it_holds(trained, monkeypatch):
     monkeypatch.setattr(cls, "split_words", staticmethod(str.split), raising=False)
     assert rule() is None
     monkeypatch.setattr(cls, "word_rule", {"replace": {}, "pattern": r"\S+", "empty": []}, raising=False)
-    assert rule()["pattern"] == r"\S+"
+    assert (rule()["pattern"], rule()["normalize"]) == (r"\S+", "NFC")
     monkeypatch.setattr(cls, "tokenize", lambda self, question: [1], raising=False)
     assert rule() is None

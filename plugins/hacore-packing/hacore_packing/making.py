@@ -63,9 +63,15 @@ class PackMaker:
         self._journals.append(journal_file(name))
 
     def add_questions(self, split: str, columns: attrs.AttrsInstance) -> None:
-        """The columns of a split, for ``open_questions``."""
+        """The columns of a split, for ``open_questions``; Python's integers are written as text."""
         with self._added(questions_file(split)) as file:
-            np.savez(file, **attrs.asdict(columns))
+            np.savez(
+                file,
+                **{
+                    name: column.astype(str) if column.dtype == object else column
+                    for name, column in attrs.asdict(columns).items()
+                },
+            )
 
     def add_bytes(self, name: str, data: bytes) -> None:
         """Any other file."""

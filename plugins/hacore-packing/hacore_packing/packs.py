@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hacore.errors import DataError
 from hacore.machine.files import content_of
+from hacore.machine.ids import id_column
 
 PACK = "pack.json"
 
@@ -161,7 +162,7 @@ def open_questions(path: Path, kind: type[ColumnsT], questions: int) -> ColumnsT
             count = len(file["image"])
             columns = kind(
                 **{
-                    field.name: file[field.name]
+                    field.name: _column(file[field.name])
                     for field in attrs.fields(kind)
                     if field.default is attrs.NOTHING or field.name in file
                 }
@@ -171,6 +172,11 @@ def open_questions(path: Path, kind: type[ColumnsT], questions: int) -> ColumnsT
     if count != questions:
         raise damage_error(path, f"holds {count} questions, expected {questions}")
     return columns
+
+
+def _column(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """As ``PackMaker.add_questions`` was given it."""
+    return id_column([int(text) for text in stored.tolist()]) if stored.dtype.kind == "U" else stored
 
 
 def select_words(

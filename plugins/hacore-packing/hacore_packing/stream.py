@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from hacore.machine.texts import TextError, open_text
+
 PIECE = 1 << 22
 _LONGEST = 1 << 20  # characters of one string or number; an error further from the end is not a cut
 _NUMBER_END = 3  # characters that may follow what reads as a number before it goes on
@@ -26,14 +28,13 @@ def read_list(path: Path, key: str) -> Iterator[Any]:
     Raises JsonError, possibly after some items: no such list, not JSON, cut off, not UTF-8, or text
     after the object. OSError when the file cannot be read.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        text = _Text(file)
-        try:
-            yield from _find(text, key)
-        except UnicodeDecodeError:
-            raise JsonError("is not UTF-8 text") from None
-        except RecursionError:
-            raise JsonError("is nested too deeply") from None
+    try:
+        with open_text(path) as file:
+            yield from _find(_Text(file), key)
+    except TextError as error:
+        raise JsonError(str(error)) from None
+    except RecursionError:
+        raise JsonError("is nested too deeply") from None
 
 
 @contextmanager
@@ -132,6 +133,8 @@ class _Text:
                 if len(self._text) - error.pos < _LONGEST and self._more():
                     continue
                 raise self.broken(error.msg.lower(), error.pos) from None
+            except ValueError:
+                raise self.broken("a number of more digits than Python reads") from None
             if len(self._text) - end < _NUMBER_END and self._more():
                 continue  # the piece may end within a number, as in 1.5e-
             self._at = end

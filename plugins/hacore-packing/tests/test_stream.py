@@ -41,8 +41,28 @@ def test_broken_files_are_named(tmp_path, names, text, parts):
 def test_file_that_is_no_text(tmp_path):
     path = tmp_path / "questions.json"
     path.write_bytes(b'{"questions": ["\xff\xfe"]}')
-    with pytest.raises(JsonError, match="is not UTF-8 text"):
+    with pytest.raises(JsonError, match="not UTF-8"):
         list(read_list(path, "questions"))
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_texts_of_other_programs(tmp_path, names, codec):
+    path = tmp_path / "questions.json"
+    path.write_bytes((" " * 100 + '{"questions": ["é"]}').encode(codec))
+    if codec == "utf-8-sig":
+        assert list(read_list(path, "questions")) == ["é"]
+    else:
+        with pytest.raises(JsonError) as caught:
+            list(read_list(path, "questions"))
+        names(str(caught.value), "UTF-16", "UTF-8")
+
+
+def test_a_number_that_python_does_not_read(tmp_path, names):
+    path = tmp_path / "questions.json"
+    path.write_text('{"questions": [' + "1" * 5000 + "]}")
+    with pytest.raises(JsonError) as caught:
+        list(read_list(path, "questions"))
+    names(str(caught.value), "character 15", "digits")
 
 
 @given(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hacore.errors import DataError, HacoreError
+from hacore.errors import DataError, HacoreError, RunError
 from hacore.machine.files import write_whole
+from hacore.machine.texts import TextError, decode_text
 from hacore.measure.predictions import Prediction, read_predictions
 from hacore.measure.scores import Baseline
 from hacore.runs import Result, RunFolder
@@ -48,7 +49,7 @@ def write_report(
         "run.html.jinja",
         title=result.name,
         result=result,
-        spec=folder.spec_file.read_text(encoding="utf-8"),
+        spec=_spec_text(folder.spec_file),
         cost=_cost(result, cells),
         curves=_figures.curves(read_metrics(folder.metrics_file)),
         rows=rows,
@@ -199,6 +200,13 @@ def _with_features(trained: Trained) -> Trained:
         return attrs.evolve(trained, opened=with_features(trained.dataset, trained.spec, trained.model))
     except DataError:  # without the store: the images give the same up to rounding
         return trained
+
+
+def _spec_text(path: Path) -> str:
+    try:
+        return decode_text(path.read_bytes())
+    except TextError as error:
+        raise RunError(error.at(path)) from None
 
 
 def _cost(result: Result, cells: int) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import attrs
 
 from hacore.errors import HacoreError, RunError, did_you_mean
 from hacore.machine.files import read_json
+from hacore.machine.texts import decode_text
 from hacore.runs import Result, RunFolder
 from hacore.runs.result import Evaluated, Measured
 
@@ -181,7 +182,7 @@ def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
 
 def _read(folder: RunFolder) -> Run:
     try:
-        spec = tomllib.loads(folder.spec_file.read_text(encoding="utf-8"))
+        spec = tomllib.loads(decode_text(folder.spec_file.read_bytes()))
     except (OSError, ValueError) as error:
         raise RunError(f"{folder.spec_file}: cannot be read: {error}") from None
     if "seed" not in spec:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import HacoreError, RunError
+from hacore.machine.ids import id_column
 from hacore.machine.records import FORMAT
+from hacore.machine.texts import open_text
 from hacore.measure.predictions import read_predictions
 
 Floats = npt.NDArray[np.float64]
@@ -32,7 +35,7 @@ class Scores:
     """
 
     source: Path
-    id_Q: Ints
+    id_Q: npt.NDArray[Any]
     image_Q: Ints
     type_Q: Ints
     types: tuple[str, ...]
@@ -51,7 +54,7 @@ class Scores:
                 f"{source}: has no scores, as the answers of this split are not public; compare on another "
                 "split with --split, after 'hacore eval RUN --split SPLIT'"
             )
-        id_Q, score_Q = np.array(ids, np.int64), np.array([score or 0.0 for score in scores])
+        id_Q, score_Q = id_column(ids), np.array([score or 0.0 for score in scores])
         order = np.argsort(id_Q, kind="stable")
         way_out = "write it again with 'hacore eval'"
         if (repeated := np.flatnonzero(np.diff(id_Q[order]) == 0)).size:
@@ -94,7 +97,7 @@ def read_scores(path: Path) -> Scores:
     ten kept cells a question, and an eighth for thirty with weights.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_text(path) as file:
             lines = [_line(text) for text in file]
     except FileNotFoundError:
         run = path.parent.parent

@@ -2,7 +2,8 @@
 
 Answers are counted as the metric compares them: texts with the same normal form are one answer. Its name,
 which is also what is submitted, is the most frequent of its texts, unchanged: where the ten people agree, the
-metric compares unchanged texts, so that "none" is right and its normal form "0" is wrong.
+metric compares unchanged texts, so that "none" is right and its normal form "0" is wrong. For the same reason
+answers are not brought to NFC, as questions are: to the metric, other bytes are another answer.
 """
 
 from __future__ import annotations

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from array import array
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
+from hacore.machine.ids import id_column
 from hacore_vqa.findings import Findings
 from hacore_vqa.metric import strip
-from hacore_vqa.official import COCO, Split
+from hacore_vqa.official import COCO, IMAGE_IDS, Split
 from hacore_vqa.records import PEOPLE, Annotation, Question, read_records
 from hacore_vqa.words import Numbering, split_words
 
@@ -32,19 +34,22 @@ class Columns:
 
     words: (total,) int32 numbers, end to end; question q is words[offsets[q]:offsets[q + 1]], offsets
     (Q + 1,) int64. coco: (Q,) int8 index into ``official.COCO``, image: (Q,) int64 id in there. ids: (Q,)
-    int64 question_id. given: (Q, 10) int32 numbers of the people's answers, chosen: (Q,) int32 that of
-    multiple_choice_answer; question_type: (Q,) int16; answer_type: (Q,) int8; all -1 without annotations.
+    question_id, see ``id_column``. given: (Q, 10) int32 numbers of the people's answers, chosen: (Q,) int32
+    that of multiple_choice_answer; question_type: (Q,) int16; answer_type: (Q,) int8; all -1 without
+    annotations.
+    notes: what is unusual about the files, but not wrong.
     """
 
     words: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     coco: npt.NDArray[np.int8]
     image: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.int64]
+    ids: npt.NDArray[Any]
     given: npt.NDArray[np.int32]
     chosen: npt.NDArray[np.int32]
     question_type: npt.NDArray[np.int16]
     answer_type: npt.NDArray[np.int8]
+    notes: list[str] = attrs.Factory(list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,11 +61,12 @@ def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[st
     DataError when a file cannot be opened.
     """
     asked = Findings(root / split.questions)
-    words, lengths, coco, image, ids = (array(code) for code in "iqbqq")
+    words, lengths, coco, image = (array(code) for code in "iqbq")
+    ids: list[int] = []
     folder_of = {name: number for number, name in enumerate(COCO)}
     for question in read_records(asked.path, Question, asked):
         folder = folder_of.get(split.coco or question.coco_split, -1)
-        if folder < 0 or question.image_id < 0:
+        if folder < 0 or not 0 <= question.image_id < IMAGE_IDS:
             asked.note(_misplaced(question), question.question_id)
             continue
         question_words = split_words(question.question)
@@ -75,7 +81,7 @@ def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[st
         offsets=np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))]).astype(np.int64),
         coco=np.array(coco, np.int8),
         image=np.array(image, np.int64),
-        ids=np.array(ids, np.int64),
+        ids=id_column(ids),
         given=np.full((count, PEOPLE), -1, np.int32),
         chosen=np.full(count, -1, np.int32),
         question_type=np.full(count, -1, np.int16),
@@ -88,27 +94,29 @@ def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[st
 
 
 def _misplaced(question: Question) -> str:
-    if question.image_id < 0:
-        return f"image_id is {question.image_id}; must not be negative"
+    if not 0 <= question.image_id < IMAGE_IDS:
+        return f"image_id is {question.image_id}; must be a whole number from 0 to {IMAGE_IDS - 1}"
     return f"coco_split is {question.coco_split!r}; must be {' or '.join(COCO[:2])}"
 
 
 def _annotate(findings: Findings, columns: Columns, texts: Texts, asked: Findings) -> list[str]:
     """Fills in what the annotations say. asked: what is wrong with the questions, which is named there."""
-    noted = asked.records()
+    noted, complete = asked.records(), not asked.broken and not asked.unnamed
     row_of = {number: row for row, number in enumerate(columns.ids.tolist())}
     images, number = columns.image.tolist(), _Stripped(texts.answers).__getitem__
     rows, given, chosen, question_types, answer_types = (array(code) for code in "qiihb")
+    merged = 0
     for annotation in read_records(findings.path, Annotation, findings):
         row = row_of.get(annotation.question_id, -1)
         if row < 0:
-            if not asked.broken and annotation.question_id not in noted:
+            if complete and annotation.question_id not in noted:
                 findings.note("is not in the questions file", annotation.question_id)
             continue
         if annotation.image_id != images[row]:
             what = f"is about image {annotation.image_id}, in the questions file about {images[row]}"
             findings.note(what, annotation.question_id)
-        if annotation.people() is not None:
+        merged += annotation.merged()
+        if annotation.twice():
             findings.note(
                 "has two answers with the same answer_id; they must be ten people's", annotation.question_id
             )
@@ -125,11 +133,15 @@ def _annotate(findings: Findings, columns: Columns, texts: Texts, asked: Finding
     columns.chosen[place] = np.array(chosen, np.int32)
     columns.question_type[place] = np.array(question_types, np.int16)
     columns.answer_type[place] = np.array(answer_types, np.int8)
+    if merged:
+        columns.notes.append(
+            f"{findings.path}: {merged:,} questions have equal answers without answer_id; they count as ten "
+            "people's, while the official tool and 'hacore score' count them as one person's"
+        )
     if not findings.broken:  # every question would be named
-        noted = findings.records()
-        for question in columns.ids[columns.chosen < 0].tolist():
-            if question not in noted:
-                findings.note("has no annotation", question)
+        lacking = set(columns.ids[columns.chosen < 0].tolist()) - findings.records()
+        for question in sorted(lacking) if len(lacking) > findings.unnamed else ():
+            findings.note("has no annotation", question)
     return findings.lines()
 
 

@@ -41,10 +41,10 @@ class VqaV2(Dataset[Config]):
     Splits: train, val, and, predicted only, test and test-dev, where the folder has them.
 
     answers: see ``hacore_vqa.answers``. score: what the official metric gives for the answer, so that an
-    accuracy here is the official one. loss: cross-entropy or binary, on the most frequent answer or on
-    every answer's score. A question whose most frequent answer is not in the set has answer -1: as a single
-    target it adds nothing to cross-entropy and counts for the binary loss as having no right answer. It
-    is still scored.
+    accuracy here is the official one; answers without ``answer_id`` are ten people's. loss: cross-entropy or
+    binary, on the most frequent answer or on every answer's score. A question whose most frequent answer is
+    not in the set has answer -1: as a single target it adds nothing to cross-entropy and counts for the
+    binary loss as having no right answer. It is still scored.
     question_types: see ``hacore_vqa.question_types``; groups are the official answer types.
     Vocabulary and tokens: see ``hacore_vqa.words``; words are those of the training questions. Limits of
     the training split change neither answers nor words.

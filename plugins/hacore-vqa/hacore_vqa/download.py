@@ -104,7 +104,7 @@ class _Memory:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._known: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+            self._known: dict[str, Any] = dict(json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError):
             self._known = {}
 

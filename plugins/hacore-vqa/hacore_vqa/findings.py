@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 
 NAMED = 50
@@ -15,14 +14,17 @@ class Findings:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._whole: list[str] = []
-        self._found: dict[str, list[Hashable]] = {}
+        self._found: dict[str, list[int | str]] = {}
 
     def add(self, what: str) -> None:
         """Something about the file as a whole, which could not be read."""
         self._whole.append(f"{self.path}: {what}")
 
-    def note(self, what: str, record: Hashable) -> None:
-        """A problem of one record; ``what`` reads well after "question 7: "."""
+    def note(self, what: str, record: int | str) -> None:
+        """A problem of one record; ``what`` reads well after "question 7: ".
+
+        record: its id, or its place in words where its id is not known.
+        """
         self._found.setdefault(what, []).append(record)
 
     @property
@@ -30,7 +32,12 @@ class Findings:
         """Whether the file as a whole could not be read."""
         return bool(self._whole)
 
-    def records(self) -> set[Hashable]:
+    @property
+    def unnamed(self) -> int:
+        """How many records' ids could not be read: as many seem to be missing."""
+        return sum(isinstance(record, str) for record in self.records())
+
+    def records(self) -> set[int | str]:
         """The records with a problem."""
         return {record for records in self._found.values() for record in records}
 
@@ -41,7 +48,7 @@ class Findings:
         ]
 
 
-def _places(records: list[Hashable]) -> str:
+def _places(records: list[int | str]) -> str:
     named = ", ".join(map(str, records[:NAMED]))
     if len(records) == 1:
         return f"question {named}"

@@ -8,7 +8,9 @@ brings the scored one to its normal form and only removes punctuation from the t
 
 Quirks of the official code are kept, because published numbers depend on them: at most 32 full stops are
 removed, contractions are looked up after lower-casing, so that those with a capital in the table never
-match, and two annotators whose entries are identical count as one.
+match, and two annotators whose entries are identical count as one: without ``answer_id`` an answer of all ten
+scores nothing. Texts are compared as they are encoded: an answer with composed accents (NFC) is not the same
+with accents apart (NFD), as macOS may write them. ``hacore score`` warns of both.
 """
 
 from __future__ import annotations

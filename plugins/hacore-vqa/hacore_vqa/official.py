@@ -16,6 +16,9 @@ from hacore_packing.prepare import no_folder
 
 from hacore.errors import DataError
 
+IMAGE_IDS = 10**18
+"""Above every image id: they are numbers of up to 18 digits in files' names."""
+
 COCO = ("train2014", "val2014", "test2015")
 """Folders of images; a folder's name is also in its files' names."""
 

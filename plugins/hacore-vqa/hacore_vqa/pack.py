@@ -39,14 +39,14 @@ class Stored:
     """The questions of a packed split.
 
     words: (total,) int32 numbers of words. offsets: (Q + 1,) int64. image: (Q,) int64 rows of the split's
-    part. ids: (Q,) int64. given: (Q, 10) int32, chosen: (Q,) int32, question_type: (Q,) int16, answer_type:
-    (Q,) int8, as in ``columns.Columns``.
+    part. ids, see ``hacore.machine.ids.id_column``, given: (Q, 10) int32, chosen: (Q,) int32, question_type:
+    (Q,) int16, answer_type: (Q,) int8, as in ``columns.Columns``.
     """
 
     words: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     image: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.int64]
+    ids: npt.NDArray[Any]
     given: npt.NDArray[np.int32]
     chosen: npt.NDArray[np.int32]
     question_type: npt.NDArray[np.int16]

@@ -12,9 +12,7 @@ from hacore_packing.packs import file_stamp
 from hacore_packing.prepare import ImageFiles
 
 from hacore_vqa.columns import Columns
-from hacore_vqa.official import COCO, Layout, image_file
-
-_FOLDER = 10**13  # above every image id
+from hacore_vqa.official import COCO, IMAGE_IDS, Layout, image_file
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -37,7 +35,7 @@ class Part(ImageFiles):
 
 def keys_of(columns: Columns) -> npt.NDArray[np.int64]:
     """(Q,) a number for each question's image: ids are those of a folder."""
-    return columns.coco.astype(np.int64) * _FOLDER + columns.image
+    return columns.coco.astype(np.int64) * IMAGE_IDS + columns.image
 
 
 def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> dict[str, Part]:
@@ -53,7 +51,7 @@ def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> 
     for name, by_split in asked.items():
         first = by_split[0] if name == layout.splits["train"].part else by_split[0][:0]
         keys = np.concatenate([first, np.setdiff1d(np.concatenate(by_split), first)])
-        paths = [image_file(images, COCO[key // _FOLDER], key % _FOLDER) for key in keys.tolist()]
+        paths = [image_file(images, COCO[key // IMAGE_IDS], key % IMAGE_IDS) for key in keys.tolist()]
         parts[name] = Part(
             name=name,
             keys=keys,

@@ -12,6 +12,7 @@ from hacore_packing.prepare import Preparation, choose_splits, official_folder, 
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.machine.texts import composed
 from hacore_vqa import PrepareConfig
 from hacore_vqa.columns import Columns, Texts, read_split
 from hacore_vqa.official import CP, V2, Layout, find_splits
@@ -84,6 +85,12 @@ class _Reading:
     def prepare(self, images: Path) -> Outcome:
         work, texts = self._work, Texts()
         columns = {split: self._read(split, texts) for split in self._splits}
+        spelled = len(texts.answers) - len({composed(answer) for answer in texts.answers})
+        if spelled:
+            work.tell.message(
+                f"warning: {spelled:,} answers differ from others only in how their accents are encoded; "
+                "they are different answers, as in the official metric"
+            )
         if work.problems:
             work.tell.message(f"{len(work.problems)} problems so far; looking for more in the images")
         if missing := missing_folders(columns, images):  # every image in them would be named
@@ -122,6 +129,8 @@ class _Reading:
             official = attrs.evolve(official, annotations="")
         columns, problems = read_split(self._root, official, texts)
         self._work.problems += problems
+        for note in columns.notes:
+            self._work.tell.message(f"warning: {note}")
         if not self._subset and not problems and len(columns) != official.published:
             self._work.tell.message(
                 f"warning: {self._root / official.questions}: {len(columns):,} questions, of {split} "

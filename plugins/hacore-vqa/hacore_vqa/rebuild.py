@@ -14,10 +14,12 @@ from hacore_packing.folders import only_one
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.machine.ids import ALLOWED, whole_number
+from hacore.machine.texts import TextError, decode_text
 from hacore_vqa import RebuildConfig
 from hacore_vqa.findings import Findings
 from hacore_vqa.official import CP, V2
-from hacore_vqa.records import Annotation, Question, read_records
+from hacore_vqa.records import DIGITS, Annotation, Question, read_records
 
 SOURCES = {"train": "train2014", "val": "val2014"}
 
@@ -72,27 +74,32 @@ def _read_lists(lists: dict[str, Path], problems: list[str]) -> dict[int, str]:
     return split_of
 
 
-class _Named(msgspec.Struct):
-    question_id: int
-
-
 def _ids(path: Path, findings: Findings) -> Iterator[int]:
     try:
-        text = path.read_bytes()
+        text = decode_text(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); give a list of ids") from error
-    if text.lstrip()[:1] == b"[":
-        try:
-            for entry in msgspec.json.decode(text, type=list[int | _Named]):
-                yield entry if isinstance(entry, int) else entry.question_id
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            findings.add(f"is not a list of question ids ({error})")
+    except TextError as error:
+        findings.add(str(error))
         return
-    for number, line in enumerate(text.split(), 1):
-        if not line.isdigit():
-            findings.add(f"word {number} is {line[:40].decode(errors='replace')!r}; must be a question id")
+    kind, entries = "word", list[Any](text.split())
+    if text.lstrip()[:1] == "[":
+        try:
+            kind, entries = "entry", msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            findings.add(f"is not a list of question ids ({error})")
+            return
+    for place, entry in enumerate(entries, 1):
+        number = _id(entry.get("question_id") if isinstance(entry, dict) else entry)
+        if number is None:
+            findings.add(f"{kind} {place} is {str(entry)[:40]!r}; must be a question id, {ALLOWED}")
             continue
-        yield int(line)
+        yield number
+
+
+def _id(entry: Any) -> int | None:
+    """An id of a list; those of a plain text are words."""
+    return int(entry) if isinstance(entry, str) and DIGITS.fullmatch(entry) else whole_number(entry)
 
 
 def _write(

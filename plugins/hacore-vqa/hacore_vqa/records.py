@@ -8,17 +8,26 @@ record is made into an object only when it is asked for, so that memory holds th
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from hacore.errors import DataError
+from hacore.machine.ids import ALLOWED, whole_number
+from hacore.machine.texts import HEAD, TextError, text_start
 from hacore_vqa.findings import Findings
 
+DIGITS = re.compile("-?[0-9]{1,4000}")
+"""An id in words; Python reads no longer ones."""
 PEOPLE = 10
 """Answers to each question."""
+
+
+Scalar = int | float | str | bool | None
+"""What is only compared may be anything that the official tool compares."""
 
 
 class Question(msgspec.Struct, gc=False):
@@ -34,8 +43,8 @@ class Answer(msgspec.Struct, gc=False):
     """One person's answer."""
 
     answer: str
-    answer_id: int | str | None = None
-    answer_confidence: str | None = None
+    answer_id: Scalar = None
+    answer_confidence: Scalar = None
 
 
 class Annotation(msgspec.Struct, gc=False):
@@ -49,10 +58,25 @@ class Annotation(msgspec.Struct, gc=False):
     multiple_choice_answer: str | None = None
 
     def people(self) -> list[Hashable] | None:
-        """Values that tell entries with the same answer apart; None when ``answer_id`` alone does."""
+        """Values that tell entries with the same answer apart; None when ``answer_id`` alone does.
+
+        Entries without ``answer_id`` are not told apart by it, as in the official tool.
+        """
         if len({answer.answer_id for answer in self.answers}) == len(self.answers):
             return None
         return [(answer.answer_id, answer.answer_confidence) for answer in self.answers]
+
+    def twice(self) -> bool:
+        """Whether two entries name the same person; those without ``answer_id`` name nobody."""
+        named = [answer.answer_id for answer in self.answers if answer.answer_id is not None]
+        return len(set(named)) < len(named)
+
+    def merged(self) -> bool:
+        """Whether entries without ``answer_id`` are identical: one person's, to the official tool."""
+        entries = [
+            (answer.answer, answer.answer_confidence) for answer in self.answers if answer.answer_id is None
+        ]
+        return len(set(entries)) < len(entries)
 
 
 class Result(msgspec.Struct, gc=False):
@@ -63,16 +87,17 @@ class Result(msgspec.Struct, gc=False):
 
 
 RecordT = TypeVar("RecordT", Question, Annotation, Result)
+_TOP = re.compile(rb"[ \t\r\n]*(.?)", re.DOTALL)
 _KEYS = {Question: "questions", Annotation: "annotations", Result: ""}
 
 
 def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterator[RecordT]:
     """The records of a file in order; invalid ones are noted and left out.
 
-    Problems go into ``findings``: text that is cut off or not JSON, fields that are missing or of another
-    type, an id that occurs again (the first one counts), a number of answers other than ten. A record is
-    named by its id, or by its place in the file from 0 if it has none. DataError when the file cannot be
-    opened.
+    Ids are whole numbers of any size, see ``hacore.machine.ids``. Problems go into ``findings``: text that is
+    cut off, not JSON or not UTF-8, fields that are missing or of another type, an id that occurs again (the
+    first one counts), a number of answers other than ten. A record is named by its id, or by its place in the
+    file from 0 if it has none. DataError when the file cannot be opened.
     """
     try:
         with open(path, "rb") as file:
@@ -86,6 +111,12 @@ def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterato
     for place, raw in enumerate(_scan(text, _KEYS[kind], findings)):
         try:
             record = decode(raw)
+        except msgspec.ValidationError:
+            try:
+                record = _with_ids(raw, kind)
+            except msgspec.DecodeError as error:
+                findings.note(_words(error), _name(raw, place))
+                continue
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             findings.note(_words(error), _name(raw, place))
             continue
@@ -101,22 +132,50 @@ def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterato
 
 
 class _Head(msgspec.Struct):
-    question_id: int
+    question_id: Any = None
+
+
+_IDS = ("question_id", "image_id")
+_UNFIT = {
+    str: "a string",
+    float: "a float that is not whole or may be rounded",
+    bool: "true or false",
+    type(None): "null",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def _with_ids(raw: msgspec.Raw, kind: type[RecordT]) -> RecordT:
+    """A record that has floats for ids, as pandas writes them. Raises ValidationError for other faults."""
+    table = msgspec.json.decode(raw)
+    for name in _IDS if isinstance(table, dict) else ():
+        if name in table and name in kind.__struct_fields__:
+            number = whole_number(table[name])
+            if number is None:
+                raise msgspec.ValidationError(f"{name} is {_UNFIT[type(table[name])]}; must be {ALLOWED}")
+            table[name] = number
+    return msgspec.convert(table, kind)
 
 
 def _name(raw: msgspec.Raw, place: int) -> int | str:
-    """The id of a record with an invalid field."""
+    """The id of a record with an invalid field, or its place where it has none."""
     try:
-        return msgspec.json.decode(raw, type=_Head).question_id
+        value = msgspec.json.decode(raw, type=_Head).question_id
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return f"in place {place}"
+        value = None
+    if isinstance(value, str) and DIGITS.fullmatch(value):
+        return int(value)  # what it stands for, so that this question is not said to be missing too
+    number = whole_number(value)
+    return f"in place {place}" if number is None else number
 
 
-def _scan(text: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec.Raw]:
+def _scan(file: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec.Raw]:
     """The records' texts; none when the file is not a list of them."""
     allowed = f"a list, or an object with the list '{key}'" if key else "a list"
     try:
-        top = text[:64].lstrip()[:1]
+        text = memoryview(file)[text_start(file[:HEAD]) :]
+        top = _TOP.match(text)[1]  # type: ignore[index]  # it matches anything
         if top == b"[":
             records = msgspec.json.decode(text, type=list[msgspec.Raw])
         elif key and top == b"{":
@@ -129,9 +188,12 @@ def _scan(text: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec
             msgspec.json.decode(text, type=msgspec.Raw)  # cut off, or other JSON
             findings.add(f"must be {allowed}")
             return []
+    except TextError as error:
+        findings.add(str(error))
+        return []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if "truncated" in str(error):
-            findings.add(f"is cut off after {len(text):,} bytes; download or unpack it again")
+            findings.add(f"is cut off after {len(file):,} bytes; download or unpack it again")
         else:
             findings.add(f"is not such a JSON file ({error}); must be {allowed}")
         return []
@@ -142,5 +204,7 @@ def _scan(text: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec
 
 def _words(error: Exception) -> str:
     """What msgspec found, in one line; ``$`` is the record."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"has the byte {error.object[error.start]:#04x}, which is not UTF-8; save the file as UTF-8"
     text = str(error).replace("`", "'")
     return f"{text[:1].lower()}{text[1:]}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
 from hacore.machine.files import write_whole
+from hacore.machine.texts import composed
 from hacore_vqa import ScoreConfig
 from hacore_vqa.findings import Findings
 from hacore_vqa.metric import Tally, Truth
@@ -34,15 +35,29 @@ def score(config: ScoreConfig, tell: Tell) -> Outcome:
         for result in read_records(paths["results"], Result, findings["results"])
     }
     tally, annotated = Tally(legacy=config.legacy), set()
+    merged = spelled = 0
     for annotation in read_records(paths["annotations"], Annotation, findings["annotations"]):
         annotated.add(annotation.question_id)
         if annotation.question_id in answers:
-            tally.add(annotation.question_id, _truth(annotation), answers[annotation.question_id])
+            truth, answer = _truth(annotation), answers[annotation.question_id]
+            tally.add(annotation.question_id, truth, answer)
+            merged += annotation.merged()
+            spelled += _spelled(truth, answer)
     _compare(findings["questions"], asked, findings["annotations"], annotated, "has no annotation")
     _compare(findings["questions"], asked, findings["results"], set(answers), "has no answer")
     problems = [line for finding in findings.values() for line in finding.lines()]
     if problems:
         return Outcome(summary={}, problems=tuple(problems))
+    if merged:
+        tell.message(
+            f"warning: {paths['annotations']}: {merged:,} questions have equal answers without answer_id; "
+            "as in the official tool they count as one person's, and score less"
+        )
+    if spelled:
+        tell.message(
+            f"warning: {paths['results']}: {spelled:,} answers differ from annotated ones only in how their "
+            "accents are encoded; as in the official tool they are other answers"
+        )
     report = tally.report()
     if config.per_question:
         text = json.dumps({str(question): score for question, score in report.per_question.items()})
@@ -59,12 +74,24 @@ def _truth(annotation: Annotation) -> Truth:
     )
 
 
+def _spelled(truth: Truth, answer: str) -> bool:
+    """Whether the answer is one of the annotated ones, but for the form of its accents."""
+    if answer.isascii() or answer in truth.answers:
+        return False
+    return composed(answer) in map(composed, truth.answers)
+
+
 def _compare(asking: Findings, asked: set[int], findings: Findings, others: set[int], lacking: str) -> None:
-    """Notes questions of one file only. A record with another problem is named for that alone."""
+    """Notes questions of one file only. A record with another problem is named for that alone.
+
+    Nothing is missing in a file where the ids of as many records could not be read.
+    """
     if asking.broken or findings.broken:  # every question would be named
         return
     noted = asking.records() | findings.records()
-    for question in sorted(asked - others - noted):
-        findings.note(lacking, question)
-    for question in sorted(others - asked - noted):
-        findings.note("is not in the questions file", question)
+    for questions, unnamed, what in (
+        (asked - others - noted, findings.unnamed, lacking),
+        (others - asked - noted, asking.unnamed, "is not in the questions file"),
+    ):
+        for question in sorted(questions) if len(questions) > unnamed else ():
+            findings.note(what, question)

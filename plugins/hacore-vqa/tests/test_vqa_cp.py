@@ -166,7 +166,7 @@ def test_ids_that_are_wrong_are_all_named_and_nothing_is_written(hacore, cp, v2,
     )
     assert status == 1
     assert [line for line in err if line.startswith("hacore: ")] == [
-        f"hacore: {train}: word 42 is 'eleven'; must be a question id",
+        f"hacore: {train}: word 42 is 'eleven'; must be a question id, a whole number",
         f"hacore: {train}: question 1000: was in this list before",
         f"hacore: {other}: question 1001: was in {train} before",
         f"hacore: {train}: 2 questions (7, 8): is not among the questions of VQA v2 in {v2}",

@@ -85,6 +85,68 @@ def test_v2(journey, official, hacore, v2, more):
     assert sum(record["score"] for record in lines) / 24 == pytest.approx(result["accuracy"], abs=1e-6)
 
 
+def test_ids_of_any_size(journey, official, hacore, v2, change):
+    """Every id is another: past 64 bits, negative, and as pandas writes them."""
+
+    def enlarge(number):
+        return {0: number + 2**63, 1: -number, 2: float(number)}[number % 3] + 10**30 * (number % 9 == 0)
+
+    def rename(content):
+        for record in content.get("questions", content.get("annotations")):
+            record["question_id"] = enlarge(record["question_id"])
+
+    for path in v2.glob("*.json"):
+        change(path, rename)
+    folder, result = journey("vqa-v2", v2, v2)
+    questions = v2 / "v2_OpenEnded_mscoco_val2014_questions.json"
+    asked = [int(record["question_id"]) for record in json.loads(questions.read_text())["questions"]]
+    submission = folder / "predictions" / "val.submission"
+    assert [record["question_id"] for record in json.loads(submission.read_text())] == asked
+    lines = [json.loads(line) for line in (folder / "predictions" / "val.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == asked
+    scores = official(questions, v2 / "v2_mscoco_val2014_annotations.json", submission)
+    assert 100 * result["accuracy"] == pytest.approx(scores["overall"], abs=0.0051)
+    status, out, err = hacore("compare", folder, "--against", folder, "--json")
+    assert status == 0, err
+    assert json.loads(out)["difference"] == 0
+
+
+@pytest.mark.parametrize("value", ["12", 1.5, 1e30, True, None, [1], {}, ""])
+def test_ids_that_are_no_whole_numbers_are_named_once(hacore, v2, tmp_path, names, change, value):
+    questions = v2 / "v2_OpenEnded_mscoco_val2014_questions.json"
+    annotations = v2 / "v2_mscoco_val2014_annotations.json"
+    results = tmp_path / "results.json"
+    records = json.loads(annotations.read_text())["annotations"]
+    results.write_text(json.dumps([{"question_id": one["question_id"], "answer": "1"} for one in records]))
+
+    def spoil(content):
+        records = content if isinstance(content, list) else content.get("questions") or content["annotations"]
+        records[4]["question_id"] = str(records[4]["question_id"]) if value == "12" else value
+
+    for path in (questions, annotations, results):
+        before = path.read_bytes()
+        change(path, spoil)
+        given = ("--questions", questions, "--annotations", annotations, "--results", results)
+        commands = [("score", "vqa", *given)]
+        commands += [("data", "prepare", "vqa-v2", v2, "--output", tmp_path / "pack")] * (path != results)
+        for command in commands:
+            status, out, err = hacore(*command)
+            assert (status, out) == (1, "")
+            (line,) = [line for line in err if line.startswith(f"hacore: {v2.parent}")]
+            names(line, f"{path}: question", "question_id", "must be a whole number")
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize("value", [-1, 10**18, 2**63, 10**30])
+def test_ids_of_images_that_name_no_file(hacore, v2, tmp_path, names, change, value):
+    path = v2 / "v2_OpenEnded_mscoco_val2014_questions.json"
+    change(path, lambda content: content["questions"][0].update(image_id=value))
+    status, _, err = hacore("data", "prepare", "vqa-v2", v2, "--output", tmp_path / "pack", "--subset")
+    assert status == 1
+    (line,) = [line for line in err if "image_id" in line]
+    names(line, f"{path}: question 101000:", f"image_id is {value}", "from 0 to")
+
+
 def test_test_split_is_predicted_and_not_scored(journey, hacore, v2):
     folder, result = journey("vqa-v2", v2, v2, final="test")
     assert result["accuracy"] is None

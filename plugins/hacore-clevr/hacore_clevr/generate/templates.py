@@ -25,6 +25,7 @@ from typing import Any
 import attrs
 
 from hacore.errors import DataError, one_line
+from hacore.machine.texts import composed, decode_text
 from hacore_clevr.generate.functions import ANSWERS, RELATION, SIGNATURES
 from hacore_clevr.generate.wording import Wording, parse_wording
 
@@ -99,7 +100,7 @@ def digest(folder: Path | None = None) -> str:
     """SHA-256 of the template files that ``load_templates`` reads, with their names."""
     checksum = hashlib.sha256()
     for file in _files(folder or _OWN):
-        checksum.update(f"{file.name}\n{file.read_text(encoding='utf-8')}\n".encode())
+        checksum.update(f"{file.name}\n{decode_text(file.read_bytes())}\n".encode())
     return checksum.hexdigest()
 
 
@@ -119,7 +120,7 @@ def _files(place: Traversable | Path) -> list[Any]:
 
 def _families(file: Any, problems: list[str]) -> list[Any]:
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = json.loads(composed(decode_text(file.read_bytes())))
     except (OSError, ValueError, RecursionError) as error:
         problems.append(f"{file.name}: cannot be read as JSON: {error}")
         return []
