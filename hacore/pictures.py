@@ -154,10 +154,16 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert(image.mode[:-1] + "A")
     if image.has_transparency_data:
         image = image.convert("RGBA")
+    if image.mode == "RGBA" and not _is_opaque(image):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     image.info = {}
     return image if turn is None else image.transpose(turn)
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    """Whether an RGBA image needs no white behind it, as those of CLEVR."""
+    return image.getchannel("A").histogram()[255] == image.width * image.height
 
 
 def orientation(image: Image.Image) -> int:
@@ -174,24 +180,24 @@ def orientation(image: Image.Image) -> int:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 8 bits, with alpha where a value stands for transparent; DataError for values out of range."""
-    grey = np.asarray(image)
-    low, high = grey.min(), grey.max()
+    grey: npt.NDArray[Any] = np.asarray(image)
+    low, high = float(grey.min()), float(grey.max())
     if image.mode == "F":
         if not (low >= 0 and high <= 1):  # false for NaN, too
             raise DataError(
                 f"holds floats from {low:g} to {high:g}; they must lie in [0, 1], divide them or save 8 bits"
             )
-        scaled = grey * np.float32(255)
+        grey_255 = grey * np.float32(255)
     else:
         # Pillow opens 16 bits of some formats as 32. Elsewhere up to 255 is 8 bits in a wide type, not black.
         narrow = image.mode == "I" and image.format not in ("PNG", "PPM") and 0 < high <= 255
         if low < 0 or high > 65535 or narrow:
             raise DataError(
-                f"holds integers of 32 bits from {low} to {high}; they are read as 16 bits, 0 to 65535: save "
-                "it with 16 or with 8 bits"
+                f"holds 32-bit integers from {low:.0f} to {high:.0f}; they are read as 16 bits, 0 to 65535; "
+                "save it with 16 or with 8 bits"
             )
-        scaled = grey.astype(np.float32) / 257
-    eight = Image.fromarray(scaled.round().astype(np.uint8))
+        grey_255 = grey.astype(np.float32) / np.float32(257)
+    eight = Image.fromarray(grey_255.round().astype(np.uint8))
     clear = image.info.get("transparency")
     if clear is not None:
         eight.putalpha(Image.fromarray(np.where(grey == clear, 0, 255).astype(np.uint8)))
@@ -199,6 +205,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _from_array(image: Any) -> Image.Image:
+    array: npt.NDArray[Any]
     try:
         array = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
     except (TypeError, ValueError):
@@ -217,7 +224,7 @@ def _from_array(image: Any) -> Image.Image:
         low, high = array.min(), array.max()
         if not (low >= 0 and high <= 1):
             raise DataError("an array of floats must lie in [0, 1]; divide by 255, or give uint8")
-        array = array.astype(np.float32) if grey else (array * 255).round()
+        array = array.astype(np.float32) if grey else (array * np.float64(255)).round()
     elif kind == "b":
         array = array * np.uint8(255)
     elif array.dtype == np.uint16 and not grey:

@@ -44,6 +44,7 @@ def make_trained(folder, **sections):
         summary=summary,
         model=model.eval(),
         device=torch.device("cpu"),
+        trained_on=spec.data,
         step=7,
     )
 
