@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
+from hacore.machine.weight_files import what_is_wrong
 
 log = logging.getLogger("hacore")
 _WAY_OUT = "give word_vectors a text file of vectors, as GloVe has them"
@@ -41,7 +42,8 @@ def read_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); {_WAY_OUT}") from error
     if not vector_of:
-        raise DataError(f"{path}: has none of the {len(words):,} words; {_WAY_OUT}")
+        problem = what_is_wrong(path) or f"has none of the {len(words):,} words"
+        raise DataError(f"{path}: {problem}; {_WAY_OUT}")
     vectors = np.zeros((len(words), channels), np.float32)
     for row, numbers in vector_of.items():
         vectors[row] = numbers
