@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hacore.errors import DataError
 from hacore.interfaces import Sizes
 from hacore.machine.texts import composed
 from hacore.objects import Objects, relevant_cells
@@ -265,14 +266,21 @@ class Dataset(ABC, Generic[ConfigT]):
         return right.astype(np.float32)
 
     def sizes(self) -> Sizes:
-        """What the first components of a model need to know."""
+        """What the first components of a model need to know. DataError for numbers that are not finite."""
+        for name in ("image_mean", "image_std"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise DataError(f"{name} of the data is {getattr(self, name)}; must be finite, make it again")
+        vectors = self.word_vectors()
+        if vectors is not None and not np.isfinite(vectors).all():
+            word = self.vocabulary[int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])]
+            raise DataError(f"the word vector of '{word}' is not finite; get the file of vectors again")
         return Sizes(
             image=self.image_size,
             image_mean=self.image_mean,
             image_std=self.image_std,
             words=len(self.vocabulary),
             answers=len(self.answers),
-            word_vectors=self.word_vectors(),
+            word_vectors=vectors,
         )
 
 

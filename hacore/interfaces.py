@@ -11,6 +11,7 @@ that cannot work raises ``ValueError`` in ``__init__``; the message is shown wit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
@@ -21,13 +22,21 @@ from torch import Tensor, nn
 
 ConfigT = TypeVar("ConfigT")
 
+FLAT = 1e-4
+"""Deviation, pixels in [0, 1], under which a channel counts as constant: a fortieth of a level of 8 bits."""
+
+
+def _divisors(image_std: Iterable[float]) -> tuple[float, ...]:
+    return tuple(1.0 if value < FLAT else value for value in image_std)
+
 
 @attrs.frozen(kw_only=True)
 class Sizes:
     """What is known of a component's inputs when it is built.
 
     image: (channels, height, width) of the images. image_mean, image_std: per channel, of pixels
-    scaled to [0, 1], over the training images. words: vocabulary size, index 0 is padding.
+    scaled to [0, 1], over the training images; a deviation below ``FLAT``, of a channel that never changes,
+    counts as 1, so that the channel is normalised to zeros. words: vocabulary size, index 0 is padding.
     grid: (rows, columns) of cells. cell_channels: channels of the cells that come in.
     question_channels: channels of a question vector. word_channels: channels of the state at each word,
     0 where the question encoder gives none. answers: size of the answer set.
@@ -38,7 +47,7 @@ class Sizes:
 
     image: tuple[int, int, int]
     image_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    image_std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    image_std: tuple[float, ...] = attrs.field(default=(1.0, 1.0, 1.0), converter=_divisors)
     words: int
     answers: int
     grid: tuple[int, int] = (0, 0)

@@ -81,7 +81,7 @@ def check_finite(presence_QN: Tensor) -> None:
         raise NotFiniteError(
             f"question {question} of the batch{f' (and {others} more)' if others else ''} has "
             f"{int(bad_Q[question])} of {presence_QN.shape[1]} cells whose presence is not finite; "
-            "lower lr or check the input"
+            "look at the images and at the weights"
         )
 
 

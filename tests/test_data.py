@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hacore.data import Dataset, Questions, cache_folder, make_batch, resident
+from hacore.errors import DataError
 
 
 @st.composite
@@ -180,3 +181,33 @@ def test_images_that_fit_live_on_the_gpu():
     tensor = resident(images, torch.device("cuda"))
     assert tensor.is_cuda
     assert np.array_equal(tensor.cpu().numpy(), images)
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"image_std": (0.2, float("nan"), 0.2)}, ("image_std", "nan", "finite")),
+        ({"image_mean": (float("inf"), 0.5, 0.5)}, ("image_mean", "inf", "finite")),
+        (
+            {"vectors": np.array([[0, 0], [1, 2], [3, np.nan]], np.float32)},
+            ("'red'", "not finite", "vectors"),
+        ),
+    ],
+)
+def test_numbers_of_the_data_that_are_not_finite_are_named(names, changes, parts):
+    class Data(Dataset):
+        vocabulary, answers, image_size = ("<pad>", "<unk>", "red"), ("yes",), (3, 4, 4)
+        image_mean = image_std = (0.5, 0.5, 0.5)
+        vectors = None
+        questions = images = None
+
+        def word_vectors(self):
+            return self.vectors
+
+    data = Data(None)
+    assert data.sizes().image_std == (0.5, 0.5, 0.5)
+    for name, value in changes.items():
+        setattr(data, name, value)
+    with pytest.raises(DataError) as caught:
+        data.sizes()
+    names(str(caught.value), *parts)

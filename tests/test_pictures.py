@@ -93,7 +93,7 @@ def test_arrays_of_any_layout(halves):
     [
         (np.zeros((4, 5, 6, 3), np.uint8), r"found an array \(4, 5, 6, 3\); give a path"),
         (np.zeros((0, 5, 3), np.uint8), r"found an array \(0, 5, 3\); give a path"),
-        (np.zeros((4, 5, 3), np.int64), "found an array of int64; give uint8, or float in"),
+        (np.zeros((4, 5, 3), np.int64), "found an array of int64; give uint8 or uint16, or float in"),
         (np.full((4, 5, 3), 255.0), r"floats must lie in \[0, 1\]; divide by 255"),
         (np.full((4, 5, 3), np.nan), r"floats must lie in \[0, 1\]"),
         (None, "found NoneType; give a path"),

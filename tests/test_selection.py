@@ -70,7 +70,7 @@ def test_a_presence_that_is_not_finite_is_named():
     presence_QN = torch.ones(4, 6)
     presence_QN[2, 1] = torch.nan
     presence_QN[2, 5] = torch.inf
-    with pytest.raises(ValueError, match=r"question 2 of the batch has 2 of 6 cells .*; lower lr or check"):
+    with pytest.raises(ValueError, match=r"question 2 of the batch has 2 of 6 cells .*; look at the images"):
         check_finite(presence_QN)
     presence_QN[3, 0] = -torch.inf
     with pytest.raises(ValueError, match=r"question 2 of the batch \(and 1 more\) has 2 of 6 cells"):

@@ -17,6 +17,7 @@ import attrs
 
 from hacore.errors import DataError, RunError
 from hacore.machine.texts import decode_text
+from hacore.machine.weight_files import what_is_wrong
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +113,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError:
         raise RunError(f"{path}: no such checkpoint") from None
     except (OSError, safetensors.SafetensorError) as error:
-        raise RunError(f"{path}: damaged checkpoint: {error}; {_WAY_OUT}") from None
+        reason = f"it {what}" if (what := what_is_wrong(path)) else error
+        raise RunError(f"{path}: damaged checkpoint: {reason}; {_WAY_OUT}") from None
     if "state" not in metadata or "sha256" not in metadata:
         raise RunError(f"{path}: is a safetensors file, but not a checkpoint of hacore; {_WAY_OUT}")
     if _digest(tensors, metadata["state"]) != metadata["sha256"]:

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from hacore.data import Batch
-from hacore.errors import ComposeError, describe_error
+from hacore.errors import ComposeError, DataError, describe_error
 from hacore.interfaces import Question, Sizes, build
+from hacore.machine.weight_files import require_finite
 from hacore.model.network import STAGES, Head, QuestionOnly, VQAModel
 from hacore.plugin import KINDS
 from hacore.registry import registry
@@ -24,7 +25,7 @@ def compose(spec: Spec, sizes: Sizes) -> VQAModel:
     """The model of a spec, freshly initialised from torch's global random state.
 
     sizes: the dataset's ``sizes()``. Raises ComposeError naming the components and their shapes
-    when they do not fit or break their contract.
+    when they do not fit or break their contract, or weights that are not finite.
     """
     build_stage = _Composer(spec)
     image_encoder = build_stage("image_encoder", sizes)
@@ -57,6 +58,8 @@ def compose(spec: Spec, sizes: Sizes) -> VQAModel:
         head=Head(spec.head, aggregator.out_channels, sizes.answers),
         pool=pool,
     )
+    way_out = "look at how that component is initialised, and at what it is given"
+    require_finite(dict(model.named_parameters()), "the weights at the start", way_out, ComposeError)
     _Shapes(model, spec).check(sizes)
     return model
 
@@ -103,6 +106,8 @@ class _Composer:
         cls = registry().find(stage, use.use).load()
         try:
             return build(cls, use.options, sizes)
+        except DataError as error:  # of a file that the component reads, whatever its input
+            raise ComposeError(f"{label(stage, use)}: {error}") from error
         except ValueError as error:
             raise ComposeError(f"{label(stage, use)} {self._input(stage, sizes)}: {error}") from error
         except Exception as error:

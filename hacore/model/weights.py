@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from hacore.errors import RunError
+from hacore.machine.weight_files import require_finite
 
 
 def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
-    """Copy the model's weights out of a checkpoint's tensors."""
+    """Copy the model's weights out of a checkpoint's tensors.
+
+    Raises RunError where they do not fit, or are not finite although the model's own are.
+    """
     weights = model_weights(tensors)
     expected = model.state_dict()
     wrong = sorted(weights.keys() ^ expected.keys()) or sorted(
@@ -21,6 +26,8 @@ def load_model(path: Path, tensors: dict[str, Tensor], model: nn.Module) -> None
             f"{path}: does not fit the model of the spec: {wrong[0]} and {len(wrong) - 1} others differ; "
             "use the spec.toml beside it and the plugin versions in environment.json"
         )
+    finite = {name: weights[name] for name, own in expected.items() if torch.isfinite(own).all()}
+    require_finite(finite, str(path), "use the other checkpoint of the folder, or run the spec again")
     model.load_state_dict(weights)
 
 

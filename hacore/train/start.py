@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from hacore.errors import RunError
 from hacore.machine.files import load_tensors
+from hacore.machine.weight_files import require_finite
 from hacore.model.network import VQAModel
 from hacore.model.weights import model_weights
 from hacore.runs import RunFolder
@@ -20,10 +22,11 @@ def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> st
 
     summary: of the data that the model is built for. A question encoder whose words, or a head whose answers
     are not those of the run does not fit, even if the shapes do. With ``train.init_parts`` only these
-    components are taken. Raises RunError where one of them does not fit, or nothing does.
+    components are taken. Raises RunError where one of them does not fit or is not finite, or nothing fits.
     """
     folder = RunFolder.open(str(config.init))
-    tensors, _ = load_tensors(folder.checkpoint())
+    path = folder.checkpoint()
+    tensors, _ = load_tensors(path)
     theirs, own = model_weights(tensors), model.state_dict()
     parts: set[str] = {*config.init_parts} or {name.split(".")[0] for name in own}
     wanted = {name for name in {**own, **theirs} if name.split(".")[0] in parts}
@@ -36,6 +39,8 @@ def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> st
             f"train.init = {str(folder.path)!r}: does not fit: {_listed(misfits)}; "
             "choose what fits with train.init_parts, or leave it out"
         )
+    finite = {name: tensor for name, tensor in fitting.items() if torch.isfinite(own[name]).all()}
+    require_finite(finite, str(path), "start from another run, or leave train.init out")
     model.load_state_dict({**own, **fitting})
     message = f"started from {folder.path}: {len(fitting)} of {len(own)} tensors"
     return f"{message}; did not fit: {_listed(misfits)}" if misfits else message

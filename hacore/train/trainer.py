@@ -286,4 +286,9 @@ class Trainer:
             if self.folder.last.is_file()
             else "no checkpoint was written yet"
         )
-        return RunError(f"{where}: {what}; {good}; lower train.lr or train.clip_norm and run again")
+        hint = "lower train.lr or train.clip_norm and run again"
+        if images and not step:  # no weight has changed yet
+            hint = "it is the first step, so train.lr is not the cause: look at these images, and at options "
+            hint += "that scale or divide"
+            hint += "" if self.precision == torch.float32 else ", or set train.precision = 'float32'"
+        return RunError(f"{where}: {what}; {good}; {hint}")

@@ -136,7 +136,9 @@ def test_damage_is_told_in_one_line_with_the_way_out(saved, names, tmp_path):
     for content, problem in [
         (whole[:-1], "damaged checkpoint"),
         (whole[:20], "damaged checkpoint"),
-        (b"", "damaged checkpoint"),
+        (b"", "damaged checkpoint: it is empty"),
+        (b"<!doctype html><html>", "damaged checkpoint: it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "damaged checkpoint: it is a pointer of Git LFS"),
         (b"PK\3\4 a zip file" * 9, "damaged checkpoint"),
         (whole[:-1] + bytes([whole[-1] ^ 1]), "checksum"),
         (safetensors.torch.save({"a": torch.ones(2)}), "not a checkpoint"),

@@ -9,7 +9,7 @@ import torch
 
 import hacore
 from hacore.errors import RunError, SpecError
-from hacore.machine.files import load_tensors
+from hacore.machine.files import load_tensors, save_tensors
 from hacore.model.weights import model_weights
 from hacore.runs.data_summary import DataSummary
 from hacore.train import trainer
@@ -278,3 +278,16 @@ def test_a_run_that_stopped_before_its_first_checkpoint_starts_from_it_again(
     hacore.run(spec, resume=folder, device="cpu", reporter=notes)
     assert any("started from" in text for text in notes.said)
     assert_same(folder, whole)
+
+
+def test_weights_that_are_not_finite_are_no_start(start, first, names):
+    tensors, state = load_tensors(first.best)
+    name = next(name for name in tensors if name.startswith("model.image_encoder") and tensors[name].ndim > 1)
+    tensors[name].view(-1)[1] = torch.inf
+    save_tensors(first.best, tensors, state)
+    with pytest.raises(RunError) as caught:
+        start()
+    names(str(caught.value), str(first.best), name.removeprefix("model."), "1 of its", "train.init")
+    with pytest.raises(RunError) as caught:
+        hacore.load(str(first.path))
+    names(str(caught.value), str(first.best), name.removeprefix("model."), "infinity")

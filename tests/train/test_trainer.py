@@ -12,7 +12,7 @@ from hacore_l2_topk.l2_topk import L2TopK
 
 import hacore
 from hacore.data import Dataset, make_batch
-from hacore.errors import NotFiniteError, RunError
+from hacore.errors import ComposeError, NotFiniteError, RunError
 from hacore.machine.files import load_tensors
 from hacore.measure.metrics import Scores
 from hacore.model.compose import compose
@@ -286,11 +286,25 @@ def test_a_loss_that_is_not_finite_names_step_images_and_checkpoint(
     assert finite(folder.best) == 4
 
 
-def test_the_first_step_may_be_the_bad_one(make_spec, run, only_run, monkeypatch):
+def test_the_first_step_may_be_the_bad_one(make_spec, run, only_run, names, monkeypatch):
+    """No weight has changed by then: the learning rate is not to blame."""
     spoil(monkeypatch, 0, change=SPOILS["nan"])
-    with pytest.raises(RunError, match=r"^step 1 .*not finite.*no checkpoint"):
+    with pytest.raises(RunError, match=r"^step 1 .*not finite.*no checkpoint") as caught:
         run(make_spec())
     assert not only_run().last.exists()
+    names(str(caught.value), "training images", "train.lr is not the cause")
+    assert "lower" not in str(caught.value)
+
+
+def test_weights_that_start_as_nan_are_named_before_step_1(make_spec, run, names, monkeypatch):
+    def reset(self):
+        torch.nn.init.constant_(self.weight, math.nan)
+
+    monkeypatch.setattr(torch.nn.Embedding, "reset_parameters", reset)
+    with pytest.raises(ComposeError) as caught:
+        run(make_spec())
+    names(str(caught.value), "at the start", "question_encoder.embedding.weight", "NaN")
+    assert "train.lr" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("bad", "last_good"), [(0, None), (3, None), (4, 4), (8, 8), (9, 8), (12, 12)])

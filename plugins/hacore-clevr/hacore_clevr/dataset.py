@@ -10,13 +10,14 @@ import numpy.typing as npt
 from hacore_packing.images import LogTell
 from hacore_packing.packs import is_pack, require_size, row_limit, select_words
 from hacore_packing.prepare import open_prepared
+from hacore_packing.readers import require_reader, source_folder
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
 from hacore.objects import Objects
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
-from hacore_clevr.official import find_splits
+from hacore_clevr.official import find_splits, picture_files
 from hacore_clevr.pack import FORMAT, Pack, Stored
 from hacore_clevr.prepare import default_folder, is_current, prepare
 from hacore_clevr.words import WORD_RULE, split_words
@@ -147,9 +148,23 @@ def _open(config: Config) -> Pack:
             "or one that 'hacore data generate clevr' makes"
         )
     root = Path(config.root).expanduser()
-    pack = FORMAT.open(root) if is_pack(root) else _open_official(root, config.size)
+    pack = _open_packed(root) if is_pack(root) else _open_official(root, config.size)
     require_size(root, pack, config.size)
     return pack
+
+
+def _open_packed(root: Path) -> Pack:
+    """A prepared folder; its pictures are compared where the folder that it was made from is still there."""
+    pack = FORMAT.open(root)
+    if source := source_folder(pack, "root"):
+        splits = [word for split in pack.splits for word in ("--splits", split)]
+        command = [*_prepare_command(source, pack.size), "--output", str(root), *splits]
+        require_reader(pack, picture_files(source, pack.splits), command)
+    return pack
+
+
+def _prepare_command(root: Path, size: tuple[int, int]) -> list[str]:
+    return ["hacore", "data", "prepare", "clevr", str(root), "--size", *map(str, size)]
 
 
 def _open_official(root: Path, size: tuple[int, int]) -> Pack:
@@ -160,7 +175,8 @@ def _open_official(root: Path, size: tuple[int, int]) -> Pack:
         FORMAT,
         is_current=is_current,
         prepare=lambda: prepare(PrepareConfig(root=str(root), size=size), LogTell()),
-        command=f"hacore data prepare clevr {root}",
+        command=_prepare_command(root, size),
+        paths=lambda pack: picture_files(root, pack.splits),
     )
 
 

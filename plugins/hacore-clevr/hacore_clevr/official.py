@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,12 @@ def image_names(root: Path, split: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
+
+
+def picture_files(root: Path, splits: Iterable[str]) -> Iterator[Path]:
+    """The image files of some splits."""
+    for split in splits:
+        yield from (images_folder(root, split) / name for name in image_names(root, split))
 
 
 def read_scenes(root: Path, split: str) -> Scenes | None:

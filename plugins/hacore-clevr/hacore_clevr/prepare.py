@@ -70,7 +70,8 @@ def is_current(pack: Pack, root: Path) -> bool:
 def _prepare(work: Preparation, root: Path, splits: list[_Split]) -> Outcome:
     source = _source(root, splits)
     names = [split.name for split in splits]
-    existing = work.existing(FORMAT, lambda pack: pack.source == source and list(pack.splits) == names)
+    paths = [path for split in splits for path in split.paths]
+    existing = work.existing(FORMAT, lambda pack: pack.source == source and list(pack.splits) == names, paths)
     if existing:
         return work.already_prepared(_counts(existing))
     scenes = {split.name: _read_scenes(work, root, split) for split in splits}

@@ -9,12 +9,12 @@ from typing import Any
 import attrs
 import numpy as np
 from hacore_packing.stream import JsonError, read_list
-from PIL import Image
 
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
 from hacore.machine.ids import ALLOWED, whole_number
 from hacore.machine.texts import composed
+from hacore.pictures import DamagedPictureError, open_picture
 from hacore_clevr import VerifyConfig
 from hacore_clevr.camera import relationships
 from hacore_clevr.domain import RELATIONS
@@ -176,9 +176,10 @@ def _pictures(root: Path, split: str, names: list[str], findings: _Findings, tel
     for place, name in enumerate(names):
         path = images_folder(root, split) / name
         try:
-            with Image.open(path) as image:
-                image.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            findings.problems.append(f"{path}: cannot be decoded ({error}); unpack or generate it again")
+            open_picture(path)
+        except DamagedPictureError as error:
+            findings.problems.append(f"{error}; unpack or generate it again")
+        except DataError as error:
+            findings.problems.append(str(error))
         if place % 100 == 99 or place + 1 == len(names):
             tell.progress(f"{split} images", place + 1, len(names))

@@ -229,8 +229,8 @@ def test_all_damage_is_named_and_nothing_is_finished(official, output, tmp_path)
     path.write_text(good[:-300])
     outcome = run(official, output)
     listing = "\n".join(outcome.problems)
-    assert f"{cut}: no image can be read (" in listing
-    assert f"{text}: no image can be read (" in listing
+    assert f"{cut}: the image cannot be read: " in listing
+    assert f"{text}: is not an image; " in listing
     assert "4 questions (4, 5, 6, 7): image CLEVR_test_000001.png is not among the split's images" in listing
     assert f"{path}: is cut off after" in listing
     assert len(outcome.problems) == 4

@@ -86,7 +86,7 @@ def test_missing_and_damaged_images_are_found(official, names):
     names(messages[0], f"{questions}:", "4 questions (4, 5, 6, 7)")
     names(messages[1], f"{scenes}:", "scene 1:", "CLEVR_train_000001.png", "missing", str(folder))
     names(messages[2], f"{other}:", "no scene")
-    names(messages[3], f"{cut}:", "decoded")
+    names(messages[3], f"{cut}:", "read", "unpack or generate it again")
     assert len(messages) == 4
     assert problems(official, pictures=False) == messages[:3]
 

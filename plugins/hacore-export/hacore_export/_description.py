@@ -11,6 +11,11 @@ from hacore.machine.texts import composed
 from hacore.runs.trained import Trained
 from hacore.spec import spec_table
 
+_READ = (
+    "RGB; turned as EXIF says, transparency on white, grey of 16 bits divided by 257, floats in [0, 1] times "
+    "255, as hacore.pictures.open_picture"
+)
+_RESIZE = "bicubic with antialiasing, as Pillow's"
 _DTYPES = {"kept": "int64", "valid": "bool"}
 
 
@@ -27,7 +32,7 @@ def description_of(trained: Trained, form: str, outputs: Mapping[str, Sequence[s
             "image_index": _tensor("int64", "questions"),
         },
         "outputs": {name: _tensor(_DTYPES.get(name, "float32"), *shape) for name, shape in outputs.items()},
-        "image": {"size": list(summary.image_size), "resize": "bicubic with antialiasing, as Pillow's"},
+        "image": {"size": list(summary.image_size), "read": _READ, "resize": _RESIZE},
         "grid": list(trained.model.grid),
         "word_rule": _word_rule(trained),
         "padding": PADDING,

@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import textwrap
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,10 +15,12 @@ import onnxruntime
 import pytest
 import torch
 from hacore_export._formats import TRANSLATIONS
+from PIL import Image
 
 import hacore
 from hacore.selection import strongest_first
 
+EXPORTING = Path(__file__).resolve().parents[3] / "docs" / "exporting.md"
 # Each component at least once; what is combined with what does not matter to a graph.
 QUICK = {
     "l2-topk, rn, multiply": {},
@@ -142,7 +146,7 @@ def test_equal_presences_come_in_the_same_order(tmp_path):
         assert order.tolist() == strongest_first(presence).tolist()
 
 
-def test_the_description_has_what_one_needs(exported):
+def test_the_description_has_what_one_needs(exported, names):
     trained, written = exported
     described = json.loads(written.description.read_text(encoding="utf-8"))
     assert written.description.name == "model.onnx.json"
@@ -150,6 +154,7 @@ def test_the_description_has_what_one_needs(exported):
     assert described["vocabulary"] == [*words, unicodedata.normalize("NFC", apart)]
     assert described["answers"] == list(trained.summary.answers)
     assert described["image"]["size"] == [3, 75, 75]
+    names(described["image"]["read"], "EXIF", "white", "257", "hacore.pictures.open_picture")
     assert described["grid"] == [5, 5]
     assert (described["padding"], described["unknown"], described["step"]) == (0, 1, 7)
     assert described["opset"] == written.opset
@@ -291,3 +296,28 @@ def test_the_benchmark_times_all_three(request):
     rows = [line.split() for line in ran.stdout.splitlines() if line.split()[:1] in (["han_rn"], ["san"])]
     assert len(rows) == 6
     assert all(int(value.replace(",", "")) > 0 for row in rows for value in row[3:6])
+
+
+def test_the_example_of_the_docs_answers_as_ask_does(make, tmp_path):
+    """About a photograph that lies on its side, without torch."""
+    trained = make()
+    hacore.export(trained, tmp_path / "model.onnx")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(3).integers(0, 256, (90, 140, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "scene.png", exif=exif)
+    example = re.findall(r"```python\n(.*?)```", EXPORTING.read_text(encoding="utf-8"), re.DOTALL)[0]
+    example += "import sys\nassert 'torch' not in sys.modules\nprint(logits[0].tolist())\n"
+    (tmp_path / "example.py").write_text(example)
+    ran = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    answer, logits = ran.stdout.splitlines()
+    reply = trained.ask(tmp_path / "scene.png", "is the red object on the left?", top=5)
+    kept = [divmod(cell.index, 5) for cell in reply.kept]
+    assert answer == f"{reply.answers[0].answer} {kept}"
+    odds = np.exp(json.loads(logits))
+    probability = {item.answer: item.probability for item in reply.answers}
+    np.testing.assert_allclose(
+        odds / odds.sum(), [probability[name] for name in trained.summary.answers], atol=1e-5
+    )

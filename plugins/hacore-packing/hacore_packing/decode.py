@@ -7,9 +7,9 @@ from pathlib import Path
 import attrs
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from hacore.pictures import fit
+from hacore.errors import DataError
+from hacore.pictures import DamagedPictureError, fit, open_picture
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -37,11 +37,8 @@ class Decoded:
 
 
 def read_image(path: str | Path, size: tuple[int, int]) -> Bytes:
-    """(3, height, width): the file in RGB, resized by ``fit``."""
-    with Image.open(path) as file:
-        return fit(
-            file.convert("RGB"), size
-        )  # official files have an alpha channel that is opaque everywhere
+    """(3, height, width): the file as ``hacore ask`` would read it, resized by ``fit``."""
+    return fit(open_picture(path), size)
 
 
 def decode(job: Job) -> Decoded:
@@ -50,10 +47,8 @@ def decode(job: Job) -> Decoded:
     for row, path in enumerate(job.paths):
         try:
             images[row] = read_image(path, job.size)
-        except FileNotFoundError:
-            damage.append(f"{path}: the file is missing; unpack it again")
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow's readers raise what their formats' parsers do
-            damage.append(f"{path}: no image can be read ({error}); unpack it again")
+        except DamagedPictureError as error:
+            damage.append(f"{error}; unpack it again")
+        except DataError as error:
+            damage.append(str(error))
     return Decoded(start=job.start, images=images, damage=tuple(damage))

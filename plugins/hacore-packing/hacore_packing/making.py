@@ -19,6 +19,7 @@ import numpy as np
 
 from hacore.errors import DataError
 from hacore.machine.files import require_room
+from hacore.pictures import READER
 from hacore_packing.packs import PACK, file_entry, is_pack, questions_file
 from hacore_packing.writer import PackedImages, images_file, journal_file
 
@@ -79,9 +80,9 @@ class PackMaker:
             file.write(data)
 
     def finish(self, described: Mapping[str, Any]) -> None:
-        """Writes pack.json and gives the folder its name; an older pack makes place."""
+        """Writes pack.json, with the reader's version, and gives the folder its name; an older pack goes."""
         with _flushed(self._work / PACK) as file:
-            file.write(json.dumps(described, indent=1).encode() + b"\n")
+            file.write(json.dumps({**described, "reader": READER}, indent=1).encode() + b"\n")
         old = self._folder.with_name(f".{self._folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if is_pack(self._folder):

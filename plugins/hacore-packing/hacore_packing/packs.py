@@ -28,7 +28,8 @@ class Pack:
     """What every opened pack has.
 
     size: (height, width). mean, std: per channel, pixels in [0, 1], over the training images. source: what
-    it was made from, as its maker put it. fingerprint: names the content.
+    it was made from, as its maker put it. fingerprint: names the content. reader: version of the reader of
+    pictures that made it, see ``hacore_packing.readers``.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Pack:
     std: tuple[float, ...]
     source: Any
     fingerprint: str
+    reader: int
 
 
 @attrs.frozen(kw_only=True)
@@ -107,6 +109,7 @@ def common_fields(folder: Path, described: dict[str, Any], name: str, texts: lis
         "mean": tuple(described["mean"]),
         "std": tuple(described["std"]),
         "source": described["source"],
+        "reader": int(described.get("reader", 1)),
         "fingerprint": f"{name}-{digest_of([str((height, width)), *files, *texts])[:16]}",
     }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import attrs
 
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.pictures import READER
 from hacore_packing.folders import only_one
 from hacore_packing.images import finish_images, pack_images, raise_problems
 from hacore_packing.making import require_images_room, require_place, unfinished
 from hacore_packing.packs import Format, PackT, digest_of, is_pack
+from hacore_packing.readers import otherwise_read, require_reader
 from hacore_packing.writer import PackedImages, PackWriter
 
 log = logging.getLogger("hacore")
@@ -84,8 +87,13 @@ class Preparation:
         self._decoded = 0
         self._started = time.monotonic()
 
-    def existing(self, form: Format[PackT], is_same: Callable[[PackT], bool]) -> PackT | None:
-        """The pack, if it is there, whole, of the same image size and made from the same files."""
+    def existing(
+        self, form: Format[PackT], is_same: Callable[[PackT], bool], paths: Iterable[str]
+    ) -> PackT | None:
+        """The pack, if it is there, whole, of the same image size and made from the same files, ``paths``.
+
+        None, too, if an earlier version read one of them differently.
+        """
         if not is_pack(self.folder):
             return None
         try:
@@ -93,7 +101,12 @@ class Preparation:
         except DataError as error:
             self.tell.message(f"made again: {error}")
             return None
-        return pack if pack.size == self.size and is_same(pack) else None
+        if pack.size != self.size or not is_same(pack):
+            return None
+        if path := otherwise_read(pack, paths):
+            self.tell.message(f"made again: {path} is read differently than by an earlier version of hacore")
+            return None
+        return pack
 
     def pack(self, files: Sequence[ImageFiles]) -> dict[str, PackedImages]:
         """The arrays by name, after packing what is not packed yet; nothing when there are problems.
@@ -128,7 +141,7 @@ class Preparation:
 
     def _writer(self, files: ImageFiles) -> PackWriter:
         def stamp(start: int, stop: int) -> str:
-            return digest_of(files.stamps[start:stop])[:16]
+            return digest_of([str(READER), *files.stamps[start:stop]])[:16]
 
         work, count = unfinished(self.folder), len(files.paths)
         return PackWriter(work, files.name, count, self.size, stamp, files.measured)
@@ -141,17 +154,21 @@ def open_prepared(
     *,
     is_current: Callable[[PackT, Path], bool],
     prepare: Callable[[], Outcome],
-    command: str,
+    command: Sequence[str],
+    paths: Callable[[PackT], Iterable[Path]],
 ) -> PackT:
     """The pack ``folder`` of the official files in ``root``, prepared first unless it is there and current.
 
-    DataError that lists problems of the data and names the command that lists all.
+    command: the words of the one that prepares the folder. paths: of the picture files of a pack.
+    DataError that lists problems of the data and names the command that lists all, and for a pack with
+    pictures that an earlier version read differently.
     """
     if is_pack(folder):
         pack = form.open(folder)
         if is_current(pack, root):
+            require_reader(pack, paths(pack), command)
             return pack
         log.info("the files of %s have changed since they were prepared", root)
     log.info("preparing %s in %s, once", root, folder)
-    raise_problems(root, prepare().problems, command)
+    raise_problems(root, prepare().problems, shlex.join(command))
     return form.open(folder)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 import torchvision
@@ -14,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hacore.errors import DataError
+from hacore.machine.weight_files import kind_of_weights, require_finite, what_is_wrong
 
 SUFFIXES = (".pth", ".safetensors")
 _NAMED = 3  # keys spelled out in an error
@@ -43,6 +48,11 @@ def download(depth: int, name: str) -> dict[str, Tensor]:
             url, map_location="cpu", progress=sys.stderr.isatty(), check_hash=True, weights_only=True
         )
     except Exception as error:  # network, disk, hash and format all fail in ways of their own
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+        if cached.is_file():
+            raise DataError(
+                f"weights {name!r}: {cached} {_problem(cached, error)}; delete it, and it is fetched again"
+            ) from error
         raise DataError(
             f"weights {name!r}: {url} cannot be used ({_one_line(error)}); "
             "fetch it by other means and give the path of the file"
@@ -57,20 +67,30 @@ def read(name: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise DataError(f"weights {path}: there is no such file")
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _load(path)
     except Exception as error:  # each format fails in ways of its own
-        raise DataError(
-            f"weights {path}: the file is damaged or holds more than tensors ({_one_line(error)})"
-        ) from error
+        raise DataError(f"weights {path}: the file {_problem(path, error)}") from error
     if not (
         isinstance(state, Mapping)
         and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
     ):
-        raise DataError(f"weights {path}: the file must hold a state dict, names to tensors, only")
+        keys = [str(key) for key in state] if isinstance(state, Mapping) else []
+        holds = f"has {', '.join(keys[:_NAMED])}" if keys else f"is a {type(state).__name__}"
+        hint = "; save its 'state_dict' alone" if "state_dict" in keys else ""
+        raise DataError(
+            f"weights {path}: the file must hold a state dict, names to tensors, only; it {holds}{hint}"
+        )
     return dict(state)
+
+
+def _load(path: Path) -> Any:
+    """By the content of the file, whatever its name says."""
+    if kind_of_weights(path) == "safetensors":
+        return load_file(path)
+    # Opened, as torch goes by the name otherwise.
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, on how a file that is refused was pickled
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def check(
@@ -83,10 +103,14 @@ def check(
     """
     allowed = {*kept, *dropped}
     # Files of old torch versions do not count batches; the count is not used with a fixed momentum.
-    missing = [key for key in kept if key not in state and not key.endswith(".num_batches_tracked")]
-    unexpected = [key for key in state if key not in allowed]
+    missing = [
+        _named(key, tensor)
+        for key, tensor in kept.items()
+        if key not in state and not key.endswith(".num_batches_tracked")
+    ]
+    unexpected = [_named(key, tensor) for key, tensor in state.items() if key not in allowed]
     shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(tensor.shape)}"
+        f"{_named(key, state[key])} instead of {tuple(tensor.shape)}"
         for key, tensor in kept.items()
         if key in state and state[key].shape != tensor.shape
     ]
@@ -96,8 +120,34 @@ def check(
         if items
     ]
     if wrong:
-        raise DataError(f"weights {source} do not match; {'; '.join(wrong)}; check depth")
-    return {key: state[key] for key in kept if key in state}
+        raise DataError(
+            f"weights {source} do not fit the encoder; {'; '.join(wrong)}; check depth, and that the file is "
+            "of a ResNet of torchvision"
+        )
+    weights = {key: state[key] for key in kept if key in state}
+    require_finite(weights, f"weights {source}", "get the file again", DataError)
+    return weights
+
+
+def _named(key: str, tensor: Tensor) -> str:
+    return f"{key} {tuple(tensor.shape)}"
+
+
+def _problem(path: Path, error: Exception) -> str:
+    """Why a file cannot be loaded, without torch's advice to unpickle what may run any code."""
+    if what := what_is_wrong(path):
+        return what
+    kind, text = kind_of_weights(path), str(error)
+    name = re.search(r"GLOBAL ([\w.]+)", text)
+    if name or (isinstance(error, UnpicklingError) and kind == "pickle"):
+        other = f" ({name[1]})" if name else ""
+        return (
+            f"holds other Python objects than tensors{other}, which could run any code and are not loaded; "
+            "save model.state_dict() in the program that wrote it"
+        )
+    if kind:
+        return "is damaged or cut off; get it again"
+    return "is no file of weights, neither safetensors nor of torch.save; get it again"
 
 
 def _one_line(error: Exception) -> str:

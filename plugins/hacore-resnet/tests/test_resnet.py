@@ -252,7 +252,7 @@ class Unsafe:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_damaged_files(suffix, tmp_path, whole, capsys):
+def test_files_that_do_not_fit(suffix, tmp_path, whole, capsys, names):
     path = tmp_path / f"broken{suffix}"
 
     def message():
@@ -263,15 +263,8 @@ def test_damaged_files(suffix, tmp_path, whole, capsys):
         return str(caught.value)
 
     assert "no such file" in message()
-    path.write_bytes(b"")
-    assert "damaged" in message()
-    path.write_bytes(b"not a weights file at all")
-    assert "damaged" in message()
     save = torch.save if suffix == ".pth" else save_file
     state = whole.state_dict()
-    save(state, path)
-    path.write_bytes(path.read_bytes()[:-5000])
-    assert "damaged" in message()
 
     short = {key: value for key, value in state.items() if not key.startswith("layer1.0.conv1")}
     save(short, path)
@@ -284,7 +277,7 @@ def test_damaged_files(suffix, tmp_path, whole, capsys):
         save({"state_dict": state}, path)
         assert "must hold a state dict" in message()
         save(Unsafe(), path)
-        assert "damaged or holds more than tensors" in message()
+        names(message(), "other Python objects", "print", "state_dict()")
         assert "unpickled" not in capsys.readouterr().out
 
 

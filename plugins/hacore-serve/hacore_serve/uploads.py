@@ -8,6 +8,7 @@ import io
 
 from PIL import Image, UnidentifiedImageError
 
+from hacore.errors import DataError
 from hacore.pictures import open_picture
 from hacore_serve.limits import Limits, Refused
 
@@ -18,10 +19,10 @@ _PREVIEW = 640  # pixels of the longer side
 
 
 def open_upload(text: str, limits: Limits) -> Image.Image:
-    """An RGB image of a file in base64: turned as EXIF says, on white, the first frame.
+    """An RGB image of a file in base64, read as training read its own.
 
     Raises Refused: 413 for too many bytes, or pixels, which are not decoded then; 415 for what is no
-    image; 422 for an image that is damaged.
+    image; 422 for an image that is damaged or has values out of range.
     """
     try:
         data = base64.b64decode(text, validate=True)
@@ -45,6 +46,8 @@ def open_upload(text: str, limits: Limits) -> Image.Image:
         return open_picture(image)
     except MemoryError:
         raise
+    except DataError as error:  # values out of range
+        raise Refused(422, str(error)) from None
     except Exception:
         raise Refused(422, "the image is damaged; save it again, or take another") from None
 

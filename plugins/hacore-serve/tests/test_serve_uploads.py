@@ -141,6 +141,16 @@ def test_grey_16_bit_and_palettes(upload, as_file, pixels):
     assert np.array_equal(shown(upload(as_file(few))[0]), pixels)
 
 
+def test_floats_are_read_in_their_range_or_refused(upload, as_file):
+    ramp = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
+    assert np.array_equal(
+        shown(upload(as_file(Image.fromarray(ramp), "TIFF"))[0])[..., 0], np.round(ramp * 255)
+    )
+    for answer in upload(as_file(Image.fromarray(300 * ramp), "TIFF")):
+        assert answer.status_code == 422
+        assert "floats from 0 to 300" in answer.text
+
+
 def test_a_preview_is_small_and_keeps_its_shape(upload, as_file):
     wide = Image.new("RGB", (2000, 500), "red")
     assert shown(upload(as_file(wide))[0]).shape == (160, 640, 3)

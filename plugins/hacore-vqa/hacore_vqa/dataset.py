@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from hacore_packing.images import LogTell
 from hacore_packing.packs import is_pack, require_size, row_limit, select_words
 from hacore_packing.prepare import open_prepared
+from hacore_packing.readers import require_reader, source_folder
 from torch import Tensor
 
 from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions
@@ -26,6 +27,7 @@ from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve
 from hacore_vqa.official import CP, V2, Layout, find_splits
 from hacore_vqa.pack import FORMAT, Pack, Stored, Texts
+from hacore_vqa.parts import picture_files
 from hacore_vqa.prepare import default_folder, is_current, prepare
 from hacore_vqa.question_types import question_types
 from hacore_vqa.vectors import read_vectors
@@ -250,25 +252,43 @@ def _open(layout: Layout, config: Config) -> Pack:
     if not config.root:
         raise DataError(f"data.root is not set; give it the folder of {layout.name}; {layout.way}")
     root = Path(config.root).expanduser()
-    pack = FORMAT.open(root) if is_pack(root) else _open_official(layout, root, config)
+    pack = _open_packed(root) if is_pack(root) else _open_official(layout, root, config)
     if pack.data != layout.name:
         raise DataError(f"{root}: is prepared from {pack.data}; set data.use = '{pack.data}'")
     require_size(root, pack, config.size)
     return pack
 
 
+def _open_packed(root: Path) -> Pack:
+    """A prepared folder; its pictures are compared where what it was made from is still there."""
+    pack = FORMAT.open(root)
+    source = source_folder(pack, "root")
+    images = source_folder(pack, "images") or source
+    if source and images:
+        places = [str(source), "--images", str(images), "--output", str(root)]
+        splits = [word for split in pack.splits for word in ("--splits", split)]
+        command = ["hacore", "data", "prepare", pack.data, *places, *_size(pack.size), *splits]
+        require_reader(pack, picture_files(images, pack.parts), command)
+    return pack
+
+
+def _size(size: tuple[int, int]) -> list[str]:
+    return ["--size", *map(str, size)]
+
+
 def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
     find_splits(root, layout)  # says what is wrong with the folder before anything is said to be prepared
     images = Path(config.images).expanduser() if config.images else root
     asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
-    where = f" --images {config.images}" if config.images else ""
+    where = ["--images", config.images] if config.images else []
     return open_prepared(
         root,
         default_folder(layout, root, config.size, images),
         FORMAT,
         is_current=is_current,
         prepare=lambda: prepare(layout, asked, LogTell()),
-        command=f"hacore data prepare {layout.name} {root}{where}",
+        command=["hacore", "data", "prepare", layout.name, str(root), *where, *_size(config.size)],
+        paths=lambda pack: picture_files(images, pack.parts),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -60,6 +60,14 @@ def find_parts(layout: Layout, columns: Mapping[str, Columns], images: Path) -> 
             measured=len(first) or len(keys),
         )
     return parts
+
+
+def picture_files(images: Path, parts: Iterable[str]) -> Iterator[Path]:
+    """All files in the folders of some parts; a part that is no folder is of photographs from all of them."""
+    names = {*parts}
+    for folder in COCO:
+        if folder in names or not names <= {*COCO}:
+            yield from (images / folder).glob("*.jpg")
 
 
 def missing_folders(columns: Mapping[str, Columns], images: Path) -> list[str]:

@@ -96,7 +96,8 @@ class _Reading:
         if missing := missing_folders(columns, images):  # every image in them would be named
             return Outcome(summary={"not finished": str(work.folder)}, problems=(*work.problems, *missing))
         parts = find_parts(self._layout, columns, images)
-        if pack := work.existing(FORMAT, lambda pack: self._is_same(pack, parts)):
+        paths = [path for part in parts.values() for path in part.paths]
+        if pack := work.existing(FORMAT, lambda pack: self._is_same(pack, parts), paths):
             return work.already_prepared(_counts(pack))
         packed = work.pack(list(parts.values()))
         if work.problems:
@@ -109,7 +110,7 @@ class _Reading:
             parts=parts,
             columns=columns,
             texts=texts,
-            source=self._source(parts),
+            source={**self._source(parts), "images": str(images.resolve())},
         )
         return work.finished(_counts(pack))
 

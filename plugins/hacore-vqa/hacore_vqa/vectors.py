@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hacore.errors import DataError
 from hacore.machine.texts import HEAD, TextError, composed, text_start
+from hacore.machine.weight_files import what_is_wrong
 
 log = logging.getLogger("hacore")
 _WAY_OUT = "give word_vectors a text file of vectors, as GloVe has them"
@@ -45,7 +46,8 @@ def read_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
     except TextError as error:
         raise DataError(error.at(path)) from None
     if not vector_of:
-        raise DataError(f"{path}: has none of the {len(words):,} words; {_WAY_OUT}")
+        problem = what_is_wrong(path) or f"has none of the {len(words):,} words"
+        raise DataError(f"{path}: {problem}; {_WAY_OUT}")
     vectors = np.zeros((len(words), channels), np.float32)
     for row, text in enumerate(words):
         vectors[row] = vector_of.get(composed(text).encode(), 0)
