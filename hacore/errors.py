@@ -64,6 +64,12 @@ class NotFiniteError(RunError, ValueError):
     """A number that had to be finite is infinite or not a number."""
 
 
+def not_utf8(path: object, error: UnicodeDecodeError, before: int = 0) -> str:
+    """Where a text file is not UTF-8, and the byte that was found; before: lines before those decoded."""
+    line = before + error.object.count(b"\n", 0, error.start) + 1
+    return f"{path}:{line}: found the byte {error.object[error.start]:#04x}, which is not UTF-8"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the nearest known name, or nothing."""
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hacore.errors import DataError, RunError
+from hacore.errors import DataError, RunError, not_utf8
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,10 +82,12 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, what: str) -> Any:
     """The value of a JSON file. Raises RunError naming the file when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes().decode())
     except FileNotFoundError:
         raise RunError(f"{path}: missing; {what}") from None
-    except (OSError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise RunError(f"{not_utf8(path, error)}; {what}") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read as JSON: {error}; {what}") from None
 
 

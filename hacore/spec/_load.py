@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
+from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, not_utf8, one_line
 from hacore.registry import catalogue, registry, required_library
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
@@ -62,7 +62,7 @@ class Source:
     def __init__(self, path: str | Path, overrides: Sequence[str], heirs: tuple[Path, ...] = ()) -> None:
         """heirs: the files that extend this one, the first one first."""
         self.path = Path(path)
-        self.text, self.table = _read(self.path)
+        self.text, self.table = read_toml(self.path)
         if self.path.resolve() in [heir.resolve() for heir in heirs]:
             circle = " -> ".join(map(str, (*heirs, self.path)))
             raise HacoreError(f"goes in a circle, {circle}; leave it out of one of them")
@@ -121,7 +121,8 @@ class Source:
         return (_AFTER, -1), f"{self.path}: {dotted}"
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Text and tables of a TOML file. Raises HacoreError, which names the place, where it is damaged."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -130,17 +131,13 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except IsADirectoryError:
         raise HacoreError(f"{path}: is a folder; name a .toml file in it") from None
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise HacoreError(
-            f"{path}:{line}: found the byte {error.object[error.start]:#04x}, which is not UTF-8; "
-            "save the file as UTF-8"
-        ) from None
+        raise HacoreError(f"{not_utf8(path, error)}; save the file as UTF-8") from None
     except (OSError, ValueError) as error:
         raise HacoreError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
         return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise HacoreError(f"{path}: is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # the latter of tables in tables in tables
+        raise HacoreError(one_line(f"{path}: is not valid TOML: {error}")) from None
 
 
 def _lines(text: str) -> dict[str, int]:
@@ -221,7 +218,7 @@ def set_values(
 def _toml_value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return table["value"] if len(table) == 1 else text
 

@@ -17,6 +17,7 @@ import attrs
 
 from hacore.errors import RunError
 from hacore.machine.files import read_json, write_json, write_whole
+from hacore.machine.records import Record
 from hacore.runs import RunFolder
 from hacore.spec import Combination, Spec, Sweep, dump_spec, load_sweep
 
@@ -47,6 +48,22 @@ class Outcome:
         }
 
 
+@attrs.frozen(kw_only=True, slots=False, eq=False)
+class _IndexedRun(Record):
+    """What others read of a run in sweep.json, see ``Outcome.table``."""
+
+    name: str
+    run: str | None
+
+
+@attrs.frozen(kw_only=True, slots=False, eq=False)
+class _Index(Record):
+    """What others read of sweep.json. overrides: those that the sweep was made with."""
+
+    runs: list[_IndexedRun]
+    overrides: list[str] = attrs.field(factory=list)
+
+
 class SweepFolder:
     """A sweep folder and the names of what is in it."""
 
@@ -70,13 +87,15 @@ class SweepFolder:
         return (Path(path) / "sweep.json").is_file()
 
     def index(self) -> dict[str, Any]:
-        """The content of sweep.json."""
-        loaded: dict[str, Any] = read_json(self.index_file, "run 'hacore sweep' with the sweep's spec again")
+        """The content of sweep.json, checked. Raises RunError where it is damaged."""
+        way_out = "run 'hacore sweep' with the sweep's spec again"
+        loaded: dict[str, Any] = read_json(self.index_file, way_out)
+        _Index.from_dict(loaded, str(self.index_file), way_out)
         return loaded
 
     def sweep(self) -> Sweep:
         """The sweep that the folder was made from."""
-        return load_sweep(self.spec_file, self.index()["overrides"])
+        return load_sweep(self.spec_file, self.index().get("overrides", ()))
 
     def spec_of(self, spec: Spec) -> Path:
         """Where the resolved spec of a run is."""
