@@ -1,7 +1,7 @@
 """Damages a file of a subject, runs a command on it in this process, and says what must not have happened.
 
-A command must succeed, or end with lines that begin with ``hacore: ``, or a usage error; it must not hang, nor
-warn, nor change or remove a file that was whole, except for those that it is there to write.
+A command must succeed, or end with lines that begin with ``hacore: ``, or a usage error; it must not hang,
+nor warn, nor change or remove a file that was whole, except for those that it is there to write.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ MOST_MEMORY = 6 << 30  # bytes, beyond what the process has
 class Command:
     """What is done with a damaged subject, in its folder.
 
-    words: of the command line, or a function instead. damaged: patterns of the files, one of which is damaged.
-    writes: patterns of files that success may change; failure may change none. weight: how often it is drawn.
+    words: of the command line, or a function instead. damaged: patterns of the files, one of which is
+    damaged. writes: patterns of files that success may change; failure may change none. weight: how often it
+    is drawn.
     """
 
     words: tuple[str, ...] | Callable[[], object]

@@ -16,7 +16,7 @@ import attrs
 from harness import Command, Subject
 
 from hacore.cli import main
-from hacore.spec import load_spec, set_values
+from hacore.spec import set_values
 
 SPEC = """
 name = "small"
@@ -87,8 +87,7 @@ class Makers:
         _train(folder, "other", "seed=1", "selector.k=4")
         shutil.copytree(folder / "run", folder / "unfinished")
         (folder / "unfinished" / "result.json").unlink()
-        index = [{"name": name, "run": f"../{name}", "values": {}, "seed": 1, "status": "finished", "error": None}
-                 for name in ("run", "other")]  # fmt: skip
+        index = [{"name": name, "run": f"../{name}"} for name in ("run", "other")]
         (folder / "sweep").mkdir()
         (folder / "sweep" / "sweep.json").write_text(
             json.dumps({"name": "s", "overrides": [], "runs": index})
@@ -340,7 +339,8 @@ def _command(folder: Path, *words: str) -> None:
         with chdir(folder), redirect_stdout(StringIO()), redirect_stderr(error):
             main(list(words))
     except SystemExit as left:
-        assert not left.code, error.getvalue()
+        if left.code:
+            raise AssertionError(error.getvalue()) from left
     finally:
         os.environ.pop("HACORE_CACHE")
         if before is not None:

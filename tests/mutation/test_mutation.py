@@ -5,7 +5,7 @@ import time
 
 import pytest
 import subjects
-from harness import Command, Subject, attempt, table
+from harness import attempt, table
 
 LIMIT = 60.0  # seconds of one input
 SAMPLE = 40  # inputs of the test that is not slow
