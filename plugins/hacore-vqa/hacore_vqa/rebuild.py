@@ -85,7 +85,7 @@ def _ids(path: Path, findings: Findings) -> Iterator[int]:
         try:
             for entry in msgspec.json.decode(text, type=list[int | _Named]):
                 yield entry if isinstance(entry, int) else entry.question_id
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             findings.add(f"is not a list of question ids ({error})")
         return
     for number, line in enumerate(text.split(), 1):

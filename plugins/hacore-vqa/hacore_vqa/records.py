@@ -63,6 +63,7 @@ class Result(msgspec.Struct, gc=False):
 
 
 RecordT = TypeVar("RecordT", Question, Annotation, Result)
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _KEYS = {Question: "questions", Annotation: "annotations", Result: ""}
 
 
@@ -86,7 +87,7 @@ def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterato
     for place, raw in enumerate(_scan(text, _KEYS[kind], findings)):
         try:
             record = decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             findings.note(_words(error), _name(raw, place))
             continue
         if record.question_id in ids:
@@ -108,7 +109,7 @@ def _name(raw: msgspec.Raw, place: int) -> int | str:
     """The id of a record with an invalid field."""
     try:
         return msgspec.json.decode(raw, type=_Head).question_id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _BROKEN:
         return f"in place {place}"
 
 
@@ -129,7 +130,7 @@ def _scan(text: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec
             msgspec.json.decode(text, type=msgspec.Raw)  # cut off, or other JSON
             findings.add(f"must be {allowed}")
             return []
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         if "truncated" in str(error):
             findings.add(f"is cut off after {len(text):,} bytes; download or unpack it again")
         else:
