@@ -87,8 +87,8 @@ class Description:
 
     def problem(self) -> str:
         """Why no store can be of this, or ""."""
-        sizes = (*self.grid, self.channels, self.shard_images, *self.image_size)
-        if min(sizes) < 1 or max(*self.grid, self.channels) > _MOST:
+        sizes = (*self.grid, *self.image_size, *(self.pool or (1, 1)), self.channels)
+        if min(*sizes, self.shard_images) < 1 or max(sizes) > _MOST:
             return "a size is out of range"
         if self.dtype not in ("float16", "float32"):
             return f"dtype is {self.dtype!r}"

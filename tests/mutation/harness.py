@@ -30,6 +30,8 @@ from hacore.cli import main
 
 QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 """Warnings that Python shows to nobody who runs a program."""
+WEIGHTS = {"runs": 5.0, "specs": 2.0}
+"""How often subjects are drawn, where not once."""
 MOST_MEMORY = 6 << 30  # bytes, beyond what the process has
 
 
@@ -54,12 +56,11 @@ class Command:
 
 @attrs.frozen(kw_only=True)
 class Subject:
-    """A folder that is whole, and the commands that read it. weight: how often it is drawn."""
+    """A folder that is whole, and the commands that read it."""
 
     name: str
     folder: Path
     commands: tuple[Command, ...]
-    weight: float = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -99,11 +100,12 @@ def attempt(
 ) -> Attempt:
     """The input ``number`` of a seed: the same numbers give the same input.
 
-    subjects: makers of them by name, called once drawn. place: a folder that is made, and stays behind only
+    subjects: makers of them by name, called once drawn; that of runs is drawn most often. place: a folder that is made, and stays behind only
     where there was a fault. limit: in seconds.
     """
     chance = random.Random(f"{seed}/{number}")
-    subject = subjects[chance.choice(sorted(subjects))]()
+    drawn = sorted(subjects)
+    subject = subjects[chance.choices(drawn, [WEIGHTS.get(name, 1.0) for name in drawn])[0]]()
     command = chance.choices(subject.commands, [command.weight for command in subject.commands])[0]
     shutil.copytree(subject.folder, place, symlinks=True)
     files = sorted(

@@ -326,7 +326,7 @@ def _spec_of(dataset: str, root: str) -> str:
 
     table = tomllib.loads(SPEC)
     table["data"] = {"use": dataset, "root": root, "size": [32, 32]}
-    set_values(table, ["eval.split=val", "eval.final_split=val"])
+    set_values(table, ["eval.split=val", "eval.final_split=val", "selector.k=2"])
     return "\n".join(f"{key} = {inline(value)}" for key, value in table.items()) + "\n"
 
 

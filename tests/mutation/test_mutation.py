@@ -1,11 +1,12 @@
 """Whatever is damaged, a command succeeds or says so in lines of its own, and what is whole stays whole."""
 
 import secrets
+import shutil
 import time
 
 import pytest
 import subjects
-from harness import attempt, table
+from harness import attempt, digests, judge, run, table
 
 LIMIT = 60.0  # seconds of one input
 SAMPLE = 40  # inputs of the test that is not slow
@@ -59,6 +60,23 @@ def test_damaged_inputs(try_inputs, request):
     attempts = try_inputs(seed, numbers() if only is None else [only])
     faults = [each for each in attempts if each.fault]
     assert not faults, f"{len(faults)} of {len(attempts)} inputs; again: {repeat(seed, faults[0].number)}"
+
+
+@pytest.mark.slow
+def test_every_command_succeeds_on_what_is_whole(makers, tmp_path, one_thread):
+    refused = []
+    for maker in makers.values():
+        subject = maker()
+        for number, command in enumerate(subject.commands):
+            place = tmp_path / f"{subject.name}{number}"
+            shutil.copytree(subject.folder, place, symlinks=True)
+            before = digests(place)
+            ended = run(command, place, 10 * LIMIT)
+            fault = judge(ended, command, before, digests(place), "")
+            if ended.status or fault:
+                refused.append(f"{subject.name}: {command.words}: {fault or ended.err}")
+            shutil.rmtree(place)
+    assert refused == []
 
 
 def test_a_sample_of_damaged_inputs(try_inputs):

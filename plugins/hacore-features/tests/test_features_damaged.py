@@ -23,6 +23,8 @@ def store(whole, tmp_path):
         ("splits", {"train": [1, 2]}),
         ("grid", [0, 3]),
         ("grid", [2**63, 2**63]),
+        ("image_size", [3, 75, 10**400]),
+        ("pool", [10**400, 1]),
         ("channels", -1),
         ("channels", "3"),
         ("shard_images", 0),

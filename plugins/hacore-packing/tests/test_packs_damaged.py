@@ -59,7 +59,6 @@ def test_what_a_library_says_at_length_is_cut(tmp_path, names):
 
 
 GOOD = {
-    # fmt: off
     "format": "made",
     "version": 1,
     "files": {},
@@ -67,7 +66,6 @@ GOOD = {
     "size": [4, 5],
     "mean": [0.5] * 3,
     "std": [0.2] * 3,
-    # fmt: on
 }
 FORMAT = Format(
     name="made", version=1, build=lambda folder, described: common_fields(folder, described, "m", [])
