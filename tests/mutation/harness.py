@@ -100,8 +100,8 @@ def attempt(
 ) -> Attempt:
     """The input ``number`` of a seed: the same numbers give the same input.
 
-    subjects: makers of them by name, called once drawn; that of runs is drawn most often. place: a folder that is made, and stays behind only
-    where there was a fault. limit: in seconds.
+    subjects: makers of them by name, called once drawn, as often as ``WEIGHTS`` says. place: a folder that is
+    made, and stays behind only where there was a fault. limit: in seconds.
     """
     chance = random.Random(f"{seed}/{number}")
     drawn = sorted(subjects)
