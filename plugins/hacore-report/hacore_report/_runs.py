@@ -13,6 +13,7 @@ from hacore.errors import HacoreError, RunError, did_you_mean
 from hacore.machine.files import read_json
 from hacore.runs import Result, RunFolder
 from hacore.runs.result import Evaluated, Measured
+from hacore.runs.sweep_index import read_index
 from hacore.spec import read_toml
 
 NOT_AN_OPTION = ("name", "seed")
@@ -161,7 +162,7 @@ def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
 def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
     index = path / "sweep.json"
     if index.is_file():
-        runs = read_json(index, "run 'hacore sweep' with the sweep's spec again")["runs"]
+        runs = read_index(index)["runs"]
         waiting = [run["name"] for run in runs if run["run"] is None]
         if waiting:
             notes.append(f"{path}: {len(waiting)} of {len(runs)} runs have not begun, the first {waiting[0]}")

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import attrs
 
 from hacore.errors import RunError
-from hacore.machine.files import read_json, write_json, write_whole
-from hacore.machine.records import Record
+from hacore.machine.files import write_json, write_whole
 from hacore.runs import RunFolder
+from hacore.runs.sweep_index import read_index
 from hacore.spec import Combination, Spec, Sweep, dump_spec, load_sweep
 
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
@@ -48,22 +48,6 @@ class Outcome:
         }
 
 
-@attrs.frozen(kw_only=True, slots=False, eq=False)
-class _IndexedRun(Record):
-    """What others read of a run in sweep.json, see ``Outcome.table``."""
-
-    name: str
-    run: str | None
-
-
-@attrs.frozen(kw_only=True, slots=False, eq=False)
-class _Index(Record):
-    """What others read of sweep.json. overrides: those that the sweep was made with."""
-
-    runs: list[_IndexedRun]
-    overrides: list[str] = attrs.field(factory=list)
-
-
 class SweepFolder:
     """A sweep folder and the names of what is in it."""
 
@@ -88,10 +72,7 @@ class SweepFolder:
 
     def index(self) -> dict[str, Any]:
         """The content of sweep.json, checked. Raises RunError where it is damaged."""
-        way_out = "run 'hacore sweep' with the sweep's spec again"
-        loaded: dict[str, Any] = read_json(self.index_file, way_out)
-        _Index.from_dict(loaded, str(self.index_file), way_out)
-        return loaded
+        return read_index(self.index_file)
 
     def sweep(self) -> Sweep:
         """The sweep that the folder was made from."""
