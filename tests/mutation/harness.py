@@ -140,12 +140,14 @@ def matches(file: str, patterns: tuple[str, ...]) -> bool:
 
 
 def digests(place: Path) -> dict[str, str]:
-    """{file: digest} of the files in a folder."""
-    return {
-        str(file.relative_to(place)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in place.rglob("*")
-        if file.is_file()
-    }
+    """{file: digest} of the files in a folder, "" for one that cannot be read."""
+    contents = {}
+    for file in place.rglob("*"):
+        if file.is_file():
+            readable = os.access(file, os.R_OK)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest() if readable else ""
+            contents[str(file.relative_to(place))] = digest
+    return contents
 
 
 def run(command: Command, place: Path, limit: float) -> Ended:
