@@ -84,6 +84,7 @@ class Makers:
         """A run and another of another k, a run that is not finished, and a sweep of both."""
         folder = self.base / "runs"
         _train(folder, "run", "seed=1")
+        _command(folder, "eval", "run", "selector.k=3", *CPU)
         _train(folder, "other", "seed=1", "selector.k=4")
         shutil.copytree(folder / "run", folder / "unfinished")
         (folder / "unfinished" / "result.json").unlink()
@@ -125,6 +126,10 @@ class Makers:
                 damaged=one,
                 writes=("run/export/*",),
                 weight=0.1,
+            ),
+            Command(
+                words=("run", "small.toml", "--set", "train.init=run", "--runs", "new", "--no-report", *CPU),
+                damaged=one,
             ),
             Command(words=serve, damaged=one, weight=2),
         )
