@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -11,6 +12,8 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import attrs
 from harness import Command, Subject
@@ -81,13 +84,14 @@ class Makers:
         return Subject(name="specs", folder=folder, commands=tuple(commands))
 
     def runs(self) -> Subject:
-        """A run and another of another k, a run that is not finished, and a sweep of both."""
+        """A run and another of another k, two that are not finished, and a sweep of the first ones."""
         folder = self.base / "runs"
         _train(folder, "run", "seed=1")
         _command(folder, "eval", "run", "selector.k=3", *CPU)
         _train(folder, "other", "seed=1", "selector.k=4")
-        shutil.copytree(folder / "run", folder / "unfinished")
-        (folder / "unfinished" / "result.json").unlink()
+        shutil.copytree(folder / "run", folder / "trained")
+        (folder / "trained" / "result.json").unlink()
+        _interrupt(folder, "unfinished")
         index = [{"name": name, "run": f"../{name}"} for name in ("run", "other")]
         (folder / "sweep").mkdir()
         (folder / "sweep" / "sweep.json").write_text(
@@ -96,7 +100,7 @@ class Makers:
         _draw_picture(folder / "scene.png")
         one = tuple(f"run/{pattern}" for pattern in ALL_OF_RUN)
         any_run = (*one, "sweep/sweep.json")
-        unfinished = tuple(f"unfinished/{name}" for name in (*ALL_OF_RUN, "checkpoints/*"))
+        resumed = (*ALL_OF_RUN, "checkpoints/*")
         commands = (
             Command(
                 words=("ask", "run", "scene.png", "is it left?"), damaged=one, writes=("*.png",), weight=2
@@ -107,11 +111,14 @@ class Makers:
                 writes=("run/predictions/*",),
                 weight=2,
             ),
-            Command(
-                words=("run", "--resume", "unfinished", *CPU),
-                damaged=(*unfinished, "cache/*"),
-                writes=("unfinished/*",),
-                weight=4,
+            *(
+                Command(
+                    words=("run", "--resume", name, *CPU),
+                    damaged=(*(f"{name}/{pattern}" for pattern in resumed), "cache/*"),
+                    writes=(f"{name}/*",),
+                    weight=2,
+                )
+                for name in ("trained", "unfinished")
             ),
             Command(words=("table", "run", "other", "--choices"), damaged=one, weight=2),
             Command(words=("table", "sweep", "--rows", "selector.k"), damaged=any_run),
@@ -321,6 +328,25 @@ def _train(folder: Path, name: str, *overrides: str) -> None:
     (made,) = (folder / "made" / "small").iterdir()
     made.rename(folder / name)
     shutil.rmtree(folder / "made")
+
+
+def _interrupt(folder: Path, name: str) -> None:
+    """A run that was stopped in its third step, after a checkpoint."""
+    from hacore.runs.metrics import MetricsFile
+
+    write = MetricsFile.write
+
+    def stop(self: MetricsFile, line: Any) -> None:
+        if line.step == 3:
+            raise KeyboardInterrupt
+        write(self, line)
+
+    steps = ("--set", "train.steps=4", "--set", "train.checkpoint_steps=1")
+    with mock.patch.object(MetricsFile, "write", stop), contextlib.suppress(AssertionError):
+        _command(folder, "run", "small.toml", *steps, "--runs", "stopped", *CPU)
+    (made,) = (folder / "stopped" / "small").iterdir()
+    made.rename(folder / name)
+    shutil.rmtree(folder / "stopped")
 
 
 def _spec_of(dataset: str, root: str) -> str:
