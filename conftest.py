@@ -42,6 +42,15 @@ SMALL = {
 }
 
 
+def pytest_addoption(parser):
+    """Of the mutation test, tests/mutation; pytest takes options here only."""
+    group = parser.getgroup("mutation")
+    group.addoption("--mutation-minutes", type=float, default=30.0, help="how long inputs are damaged")
+    group.addoption("--mutation-seed", type=int, help="draws the inputs; default: another each time")
+    group.addoption("--mutation-only", type=int, metavar="NUMBER", help="one input of the seed")
+    group.addoption("--mutation-from", type=int, default=0, metavar="NUMBER", help="the first input")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """No test reads or fills the user's own cache, nor do the processes it starts."""

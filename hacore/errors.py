@@ -7,6 +7,8 @@ from difflib import get_close_matches
 
 import attrs
 
+_LONGEST = 200
+
 
 def one_line(text: str) -> str:
     """The text with line ends and other characters that cannot be shown written as escapes."""
@@ -62,6 +64,13 @@ class ExportError(HacoreError):
 
 class NotFiniteError(RunError, ValueError):
     """A number that had to be finite is infinite or not a number."""
+
+
+def reason(error: BaseException) -> str:
+    """Why a file cannot be read, in one short line: libraries put what they read into their errors."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    line = one_line(" ".join(str(text).split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def _other_features(
 
 
 def _option(key: str, theirs: Any, ours: Any) -> str:
-    return f"image_encoder.{key} is {theirs!r} in the store and {ours!r} in the spec"
+    return f"image_encoder.{key} is {reprlib.repr(theirs)} in the store and {reprlib.repr(ours)} in the spec"
 
 
 def _weights_digest(encoder: nn.Module) -> str:

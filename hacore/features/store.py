@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
 from hacore.features.mapped import MappedFeatures
 from hacore.machine.arrays import npy_header
+from hacore.machine.strict import strict_converter
 
 FORMAT = "hacore features 1"
 DIGITS = 16
 """Hexadecimal digits of an image's digest."""
+_converter = strict_converter()
+_MOST = 1 << 24  # of a grid, of channels, or of the shards of a part
 _NAMED = 5  # damaged shards that an error spells out
 
 
@@ -82,6 +84,19 @@ class Description:
     @property
     def row_bytes(self) -> int:
         return self.row[0] * self.row[1] * np.dtype(self.dtype).itemsize
+
+    def problem(self) -> str:
+        """Why no store can be of this, or ""."""
+        sizes = (*self.grid, *self.image_size, *(self.pool or (1, 1)), self.channels)
+        if min(*sizes, self.shard_images) < 1 or max(sizes) > _MOST:
+            return "a size is out of range"
+        if self.dtype not in ("float16", "float32"):
+            return f"dtype is {self.dtype!r}"
+        if any(not 0 <= count <= _MOST * self.shard_images for count in self.images.values()):
+            return "a number of images is out of range"
+        if missing := set(self.splits.values()) - set(self.images):
+            return f"it has no images of part {min(missing)!r}"
+        return ""
 
     def shards(self, part: str) -> Iterator[tuple[str, int, int]]:
         """(file name, first row, row after the last) of every shard of a part."""
@@ -192,7 +207,10 @@ def read_description(root: Path) -> Description | None:
         table = json.loads(path.read_bytes())
         if table["format"] != FORMAT:
             raise DataError(f"{path}: format {table['format']!r} found, {FORMAT!r} expected; make it again")
-        return cattrs.structure(table, Description)
+        description: Description = _converter.structure(table, Description)
+        if problem := description.problem():
+            raise DataError(f"{path}: the file is damaged, {problem}; {_way_out(root)}")
+        return description
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -218,7 +236,7 @@ def _read_index(root: Path) -> dict[str, Shard]:
     path = index_file(root)
     try:
         table = json.loads(path.read_bytes())
-        return {name: cattrs.structure(entry, Shard) for name, entry in table.items()}
+        return {name: _converter.structure(entry, Shard) for name, entry in table.items()}
     except FileNotFoundError:
         raise DataError(
             f"{root}: the feature store is not finished; resume with 'hacore features SPEC --output {root}'"
@@ -230,7 +248,8 @@ def _read_index(root: Path) -> dict[str, Shard]:
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(
-        f"{path}: the file is damaged, it describes no features; delete it and run 'hacore features SPEC "
-        f"--output {path.parent}' again"
-    )
+    return DataError(f"{path}: the file is damaged, it describes no features; {_way_out(path.parent)}")
+
+
+def _way_out(root: Path) -> str:
+    return f"delete it and run 'hacore features SPEC --output {root}' again"

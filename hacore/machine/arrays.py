@@ -148,8 +148,13 @@ def _read_journal(path: Path) -> list[dict[str, Any]]:
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and entry.keys() == {"start", "stop", "stamp", "extra"}:
+        if (
+            isinstance(entry, dict)
+            and entry.keys() == {"start", "stop", "stamp", "extra"}
+            and type(entry["start"]) is type(entry["stop"]) is int
+            and 0 <= entry["start"] < entry["stop"]
+        ):
             entries.append(entry)
     return entries

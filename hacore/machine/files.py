@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hacore.errors import DataError, RunError
-from hacore.machine.texts import decode_text
+from hacore.machine.texts import TextError, decode_text
 from hacore.machine.weight_files import what_is_wrong
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(decode_text(path.read_bytes()))
     except FileNotFoundError:
         raise RunError(f"{path}: missing; {what}") from None
-    except (OSError, ValueError) as error:
+    except TextError as error:
+        raise RunError(f"{error.at(path)}; {what}") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read as JSON: {error}; {what}") from None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import reprlib
+import sys
 import types
 import typing
 from typing import Any, Literal
@@ -10,6 +12,8 @@ from typing import Any, Literal
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
+
+_LARGEST = int(sys.float_info.max)
 
 
 def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
@@ -25,14 +29,23 @@ def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
         if isinstance(value, (list, tuple)) and items[-1] is Ellipsis:
             items = items[:1] * len(value)
         if not isinstance(value, (list, tuple)) or len(items) != len(value):
-            raise TypeError(f"found {value!r}")
+            raise TypeError(f"found {reprlib.repr(value)}")
         return tuple(converter.structure(item, its) for item, its in zip(value, items, strict=True))
 
+    def structure_list(value: Any, wanted: Any) -> Any:
+        if not isinstance(value, list):
+            raise TypeError(f"found {reprlib.repr(value)}, a list expected")
+        (item_type,) = typing.get_args(wanted)
+        return [converter.structure(item, item_type) for item in value]
+
     def structure_union(value: Any, wanted: Any) -> Any:
-        for choice in typing.get_args(wanted):
+        *others, last = [choice for choice in typing.get_args(wanted) if choice is not types.NoneType]
+        if value is None and types.NoneType in typing.get_args(wanted):
+            return None
+        for choice in others:
             with contextlib.suppress(TypeError, cattrs.BaseValidationError):
                 return converter.structure(value, choice)
-        raise TypeError(f"found {value!r}")
+        return converter.structure(value, last)
 
     for plain in (int, float, bool, str, types.NoneType):
         converter.register_structure_hook(plain, _structure_plain)
@@ -44,6 +57,7 @@ def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
     converter.register_structure_hook_func(_is_literal, _structure_literal)
     converter.register_structure_hook_func(is_union, structure_union)
     converter.register_structure_hook_func(_is_tuple, structure_tuple)
+    converter.register_structure_hook_func(_is_list, structure_list)
     converter.register_unstructure_hook_func(_is_tuple, list)
     return converter
 
@@ -57,16 +71,20 @@ def _is_literal(wanted: Any) -> bool:
     return typing.get_origin(wanted) is Literal
 
 
+def _is_list(wanted: Any) -> bool:
+    return typing.get_origin(wanted) is list
+
+
 def _is_tuple(wanted: Any) -> bool:
     return typing.get_origin(wanted) is tuple
 
 
 def _structure_plain(value: Any, wanted: type) -> Any:
     # bool is an int to Python; an integer for a float is the one conversion that loses nothing.
-    if wanted is float and type(value) is int:
+    if wanted is float and type(value) is int and -_LARGEST <= value <= _LARGEST:
         return float(value)
     if type(value) is not wanted:
-        raise TypeError(f"found {value!r}, {wanted.__name__} expected")
+        raise TypeError(f"found {reprlib.repr(value)}, {wanted.__name__} expected")
     return value
 
 
@@ -75,4 +93,4 @@ def _structure_literal(value: Any, wanted: Any) -> Any:
     for choice in typing.get_args(wanted):
         if type(choice) is type(value) and choice == value:
             return choice
-    raise TypeError(f"found {value!r}")
+    raise TypeError(f"found {reprlib.repr(value)}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import attrs
 
 from hacore.errors import RunError
-from hacore.machine.records import FORMAT, Record, optional
-from hacore.machine.texts import open_text
+from hacore.machine.records import FORMAT, Count, Record, Share, optional, read_line
 
 STATES = ("right", "partly right", "wrong")
 
@@ -25,14 +23,14 @@ class Prediction(Record):
     """
 
     id: int
-    image: int
+    image: Count
     type: str
     answer: str | None
     prediction: str
-    score: float | None
-    probability: float = optional()
-    kept: int
-    cells: list[int] | None = optional()
+    score: Share | None
+    probability: Share = optional()
+    kept: Count
+    cells: list[Count] | None = optional()
     weights: list[float] | None = optional()
     format: int = FORMAT
 
@@ -43,21 +41,26 @@ class Prediction(Record):
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Raises RunError when the file is missing or damaged."""
+    """Raises RunError, which names the line, when the file is missing or damaged."""
     way_out = "write it again with 'hacore eval'"
     try:
-        with open_text(path) as file:
-            tables = [json.loads(line) for line in file]
+        with open(path, "rb") as file:
+            texts = file.readlines()
     except FileNotFoundError:
         raise RunError(f"{path}: missing; {way_out}") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read: {error}; {way_out}") from None
-    if not tables:
+    lines: dict[int, Prediction] = {}
+    for number, text in enumerate(texts, start=1):
+        line = Prediction.from_dict(read_line(text, path, number, way_out), f"{path}:{number}", way_out)
+        if line.id in lines:
+            raise RunError(f"{path}:{number}: has question {line.id} twice; {way_out}")
+        if line.weights is not None and len(line.weights) != len(line.cells or ()):
+            raise RunError(f"{path}:{number}: has cells and weights of different numbers; {way_out}")
+        lines[line.id] = line
+    if not lines:
         raise RunError(f"{path}: holds no predictions; {way_out}")
-    return [
-        Prediction.from_dict(table, f"{path}:{number}", way_out)
-        for number, table in enumerate(tables, start=1)
-    ]
+    return list(lines.values())
 
 
 def state_of(score: float | None) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import attrs
 
-from hacore.machine.records import Record
+from hacore.machine.records import Count, Record, Share
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Part(Record):
     """Accuracy, in [0, 1], over the questions of one type or group, and how many there are."""
 
-    accuracy: float
-    questions: int
+    accuracy: Share
+    questions: Count
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
@@ -23,10 +23,10 @@ class Scores(Record):
     were kept. by_type, by_group: without empty ones.
     """
 
-    questions: int
+    questions: Count
     loss: float
-    accuracy: float
-    kept: float
+    accuracy: Share
+    kept: Share
     by_type: dict[str, Part]
     by_group: dict[str, Part]
 
@@ -35,6 +35,6 @@ class Scores(Record):
 class Baseline(Record):
     """Accuracies in [0, 1] of a baseline: overall, by type and by group."""
 
-    accuracy: float
-    by_type: dict[str, float]
-    by_group: dict[str, float]
+    accuracy: Share
+    by_type: dict[str, Share]
+    by_group: dict[str, Share]

@@ -13,10 +13,15 @@ import attrs
 import numpy as np
 
 from hacore.data import UNKNOWN, Dataset, word_index
+from hacore.errors import RunError
 from hacore.interfaces import Sizes
 from hacore.machine.files import read_json, write_json
-from hacore.machine.records import Record
+from hacore.machine.records import Count, Record
 from hacore.machine.texts import composed
+
+_MOST_PIXELS = 20_000  # of a side
+_MOST_CHANNELS = 100_000
+_DTYPES = ("", "float16", "bfloat16", "float32", "float64")
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
@@ -32,7 +37,7 @@ class DataSummary(Record):
     image_size: tuple[int, int, int]
     image_mean: tuple[float, ...]
     image_std: tuple[float, ...]
-    word_vectors: int
+    word_vectors: Count
     fingerprint: str
     stored_dtype: str = ""
 
@@ -55,7 +60,25 @@ class DataSummary(Record):
     def read(cls, path: Path) -> DataSummary:
         """Those of a file. Raises RunError when it is damaged."""
         way_out = "remove it, and the data are opened instead"
-        return cls.from_dict(read_json(path, way_out), str(path), way_out)
+        summary = cls.from_dict(read_json(path, way_out), str(path), way_out)
+        if problem := summary.problem():
+            raise RunError(f"{path}: is not what hacore wrote: {problem}; {way_out}")
+        return summary
+
+    def problem(self) -> str:
+        """Why no model can have been built for this, or ""."""
+        channels, height, width = self.image_size
+        if channels != 3 or not 1 <= min(height, width) <= max(height, width) <= _MOST_PIXELS:
+            return f"image_size is {list(self.image_size)}, not 3 channels of 1 to {_MOST_PIXELS:,} pixels"
+        if not len(self.image_mean) == len(self.image_std) == channels or min(self.image_std) <= 0:
+            return f"image_mean and image_std are not {channels} numbers, or a deviation is not above 0"
+        if self.stored_dtype not in _DTYPES:
+            return f"stored_dtype is {self.stored_dtype!r}, not one of {', '.join(filter(None, _DTYPES))}"
+        if self.word_vectors > _MOST_CHANNELS:
+            return f"word_vectors is {self.word_vectors}, at most {_MOST_CHANNELS:,} channels expected"
+        if not self.vocabulary or not self.answers:
+            return "it has no words or no answers"
+        return ""
 
     def write(self, path: Path) -> None:
         """Write the file, whole."""

@@ -93,6 +93,13 @@ class RunFolder:
         """The resolved spec of the run."""
         return load_spec(self.spec_file)
 
+    def text(self) -> str:
+        """What spec.toml says, with a sign for each byte that is no text. Raises RunError without it."""
+        try:
+            return self.spec_file.read_bytes().decode(errors="replace")
+        except OSError as error:
+            raise RunError(f"{self.spec_file}: cannot be read: {error.strerror or error}") from None
+
     def checkpoint(self) -> Path:
         """The best checkpoint, or the last when no evaluation came before the end."""
         for path in (self.best, self.last):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 
 from hacore.errors import RunError
-from hacore.machine.records import FORMAT, Record
-from hacore.machine.texts import HEAD, TextError, text_start
+from hacore.machine.records import FORMAT, Amount, Count, Record, Share, read_line
 from hacore.measure.scores import Part
 
+_LEFT = "the line is left out"
 _TAIL = 16_384  # bytes that hold the last line
 
 
@@ -21,13 +22,13 @@ class TrainLine(Record):
     """Means over the steps since the last such line. seconds: of training, over all sessions."""
 
     kind: str = "train"
-    step: int
-    epoch: float
+    step: Count
+    epoch: Amount
     loss: float
-    accuracy: float
-    kept: float
-    lr: float
-    seconds: float
+    accuracy: Share
+    kept: Share
+    lr: Amount
+    seconds: Amount
     format: int = FORMAT
 
 
@@ -36,14 +37,14 @@ class EvalLine(Record):
     """An evaluation on the split that chooses the weights, as in ``hacore.measure.scores.Scores``."""
 
     kind: str = "eval"
-    step: int
-    epoch: float
+    step: Count
+    epoch: Amount
     split: str
-    seconds: float
-    questions: int
+    seconds: Amount
+    questions: Count
     loss: float
-    accuracy: float
-    kept: float
+    accuracy: Share
+    kept: Share
     by_type: dict[str, Part]
     by_group: dict[str, Part]
     format: int = FORMAT
@@ -52,30 +53,50 @@ class EvalLine(Record):
 _KINDS: dict[str, type[TrainLine] | type[EvalLine]] = {"train": TrainLine, "eval": EvalLine}
 
 
-def read_metrics(path: Path, *, tail: bool = False) -> list[TrainLine | EvalLine]:
+def read_metrics(
+    path: Path, *, tail: bool = False, damaged: Callable[[str], None] = lambda problem: None
+) -> list[TrainLine | EvalLine]:
     """The lines of the file, or of its last 16 KiB with ``tail``; none if there is no file.
 
-    A line that was cut while it was written is left out.
+    A last line that was cut while it was written is left out, and so is a damaged line, or one that does not
+    come after the one before; ``damaged`` is told of each.
     """
     try:
         with open(path, "rb") as file:
             start = max(0, file.seek(0, os.SEEK_END) - _TAIL) if tail else 0
             file.seek(start)
-            data = file.read()
-    except OSError:
+            texts = file.read().splitlines(keepends=True)
+    except FileNotFoundError:
         return []
-    try:
-        texts = data[0 if start else text_start(data[:HEAD]) :].splitlines()
-    except TextError as error:
-        raise RunError(error.at(path)) from None
-    lines = []
-    for text in texts[1:] if start else texts:
-        try:
-            table = json.loads(text)
-            lines.append(_KINDS[table["kind"]].from_dict(table, str(path), "run the spec again"))
-        except (ValueError, KeyError, TypeError):
+    except OSError as error:
+        damaged(f"{path}: cannot be read: {error.strerror or error}")
+        return []
+    lines: list[TrainLine | EvalLine] = []
+    steps = dict.fromkeys(_KINDS, -1)
+    for number, text in enumerate(texts, start=1):
+        # The first line of a tail is a part of one, and a line without end is still being written.
+        if (start and number == 1) or not text.endswith(b"\n"):
             continue
+        try:
+            line = _line(text, path, number)
+        except RunError as error:
+            damaged(str(error))
+            continue
+        if line.step <= steps[line.kind]:
+            damaged(f"{path}:{number}: step {line.step} does not come after step {steps[line.kind]}; {_LEFT}")
+            continue
+        steps[line.kind] = line.step
+        lines.append(line)
     return lines
+
+
+def _line(text: bytes, path: Path, number: int) -> TrainLine | EvalLine:
+    """Raises RunError, which names the place, for what is no line of metrics."""
+    table = read_line(text, path, number, _LEFT)
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise RunError(f"{path}:{number}: is no line of metrics, of kind {' or '.join(_KINDS)}; {_LEFT}")
+    return _KINDS[kind].from_dict(table, f"{path}:{number}", _LEFT)
 
 
 class MetricsFile:

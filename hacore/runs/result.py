@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from hacore.machine.records import FORMAT, Record, optional
+from hacore.machine.records import FORMAT, Amount, Count, Record, Share, optional
 from hacore.measure.scores import Baseline, Part
 
 
@@ -26,11 +26,11 @@ class Training(Record):
     threads: of each process. Earlier versions measured less.
     """
 
-    seconds: float
-    steps: int | None = optional()
-    questions_per_second: float | None = optional()
-    processes: int | None = optional()
-    threads: int | None = optional()
+    seconds: Amount
+    steps: Count | None = optional()
+    questions_per_second: Amount | None = optional()
+    processes: Count | None = optional()
+    threads: Count | None = optional()
     device: str | None = optional()
 
 
@@ -44,16 +44,16 @@ class Measured(Record):
 
     name: str
     split: str
-    questions: int
+    questions: Count
     loss: float | None
-    accuracy: float | None
-    kept: float
+    accuracy: Share | None
+    kept: Share
     by_type: dict[str, Part]
     by_group: dict[str, Part]
     baselines: dict[str, Baseline]
     oracle: bool = False
-    multiply_adds: int | None = optional()
-    multiply_adds_by_stage: dict[str, int] | None = optional()
+    multiply_adds: Count | None = optional()
+    multiply_adds_by_stage: dict[str, Count] | None = optional()
     format: int = FORMAT
 
 
@@ -67,9 +67,9 @@ class Result(Measured):
     """
 
     data: DataRecord
-    seed: int
-    checkpoint: dict[str, Any]
-    parameters: int | None = optional()
+    seed: Count
+    checkpoint: dict[str, Count | float | None]
+    parameters: Count | None = optional()
     dense_training: bool = False
     training: Training | None = optional()
     groups: dict[str, list[str]] | None = optional()
@@ -84,7 +84,7 @@ class Evaluated(Measured):
     """
 
     run: str
-    step: int
+    step: Count
     selector: dict[str, Any]
     data: DataRecord | None = optional()
     predictions: str

@@ -63,7 +63,7 @@ class Source:
     def __init__(self, path: str | Path, overrides: Sequence[str], heirs: tuple[Path, ...] = ()) -> None:
         """heirs: the files that extend this one, the first one first."""
         self.path = Path(path)
-        self.text, self.table = _read(self.path)
+        self.text, self.table = read_toml(self.path)
         if self.path.resolve() in [heir.resolve() for heir in heirs]:
             circle = " -> ".join(map(str, (*heirs, self.path)))
             raise HacoreError(f"goes in a circle, {circle}; leave it out of one of them")
@@ -122,7 +122,8 @@ class Source:
         return (_AFTER, -1), f"{self.path}: {dotted}"
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Text and tables of a TOML file. Raises HacoreError, which names the place, where it is damaged."""
     try:
         text = decode_text(path.read_bytes())
     except FileNotFoundError:
@@ -136,8 +137,8 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise HacoreError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
         return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise HacoreError(f"{path}: is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # the latter of tables in tables in tables
+        raise HacoreError(one_line(f"{path}: is not valid TOML: {error}")) from None
 
 
 def _lines(text: str) -> dict[str, int]:
@@ -218,7 +219,7 @@ def set_values(
 def _toml_value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return table["value"] if len(table) == 1 else text
 

@@ -129,7 +129,7 @@ def _run_here(request: _Request, observers: Observers) -> tuple[RunFolder, Resul
     )
     result = measure(trained, trainer.cost(device_name(device)))
     write_json(folder.result_file, result.as_dict())
-    observers.end(result, attrs.evolve(trained, step=result.checkpoint["step"]))
+    observers.end(result, attrs.evolve(trained, step=int(result.checkpoint["step"] or 0)))
     return folder, result
 
 

@@ -77,7 +77,7 @@ def test_json(tmp_path, names):
         path.write_bytes(content)
         with pytest.raises(RunError) as error:
             read_json(path, "run again")
-        names(str(error.value), f"{path}:", "JSON", problem, "run again")
+        names(str(error.value), f"{path}:", problem, "run again")
     path.unlink()
     with pytest.raises(RunError, match=r"a\.json: missing.*run again"):
         read_json(path, "run again")

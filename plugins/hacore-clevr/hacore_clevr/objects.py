@@ -17,6 +17,8 @@ from hacore_clevr.camera import HEIGHT, TAN_X, TAN_Y, WIDTH
 from hacore_clevr.domain import RADIUS, SIZES
 from hacore_clevr.programs import FUNCTIONS, OBJECT, OBJECTS, ProgramError, World, function_of, steps, unfold
 
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What reading a scene of other fields, or of other numbers, raises."""
 UNKNOWN = -1
 """Stands for an unknown set of a question's objects."""
 
@@ -43,7 +45,7 @@ class Scenes:
             try:
                 name = composed(str(scene["image_filename"]))
                 world, its_boxes = World.from_scene(scene), object_boxes(scene)
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except MALFORMED:
                 continue
             worlds[name], boxes[name] = world, its_boxes
         return cls(worlds=worlds, boxes=boxes)
@@ -55,7 +57,7 @@ class Scenes:
             return UNKNOWN
         try:
             return relevant_objects(program, world)
-        except (ProgramError, TypeError, AttributeError):
+        except (ProgramError, TypeError, AttributeError, LookupError):
             return UNKNOWN
 
     def table(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -81,7 +83,10 @@ def object_boxes(scene: Mapping[str, Any]) -> npt.NDArray[np.float32]:
         radius, (wide, high) = RADIUS[SIZES.index(thing["size"])], _REACH[thing["shape"]]
         across, down = wide * radius / (2 * TAN_X * depth), high * radius / (2 * TAN_Y * depth)
         rows.append([x / WIDTH - across, y / HEIGHT - down, x / WIDTH + across, y / HEIGHT + down])
-    return np.array(rows, np.float32).reshape(-1, 4)
+    boxes_O4 = np.array(rows, np.float64).reshape(-1, 4)
+    if not (np.abs(boxes_O4) < 1e6).all():
+        raise ValueError("pixel_coords: beyond all pictures")
+    return boxes_O4.astype(np.float32)
 
 
 def relevant_objects(program: Sequence[Mapping[str, Any]], world: World) -> int:

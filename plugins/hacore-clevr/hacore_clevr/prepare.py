@@ -112,7 +112,10 @@ def _look(root: Path, split: str) -> _Split:
     folder = images_folder(root, split)
     stamps = []
     for name in names:
-        size, changed = file_stamp(folder / name)
+        try:
+            size, changed = file_stamp(folder / name)
+        except OSError:  # told when the image is read, with all others
+            size, changed = 0, 0
         stamps.append(f"{name} {size} {changed}")
     return _Split(name=split, images=names, paths=[str(folder / name) for name in names], stamps=stamps)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 from hacore_packing.stream import JsonError, read_list
 
 from hacore.data_tools import Outcome, Tell
@@ -18,6 +19,7 @@ from hacore.pictures import DamagedPictureError, open_picture
 from hacore_clevr import VerifyConfig
 from hacore_clevr.camera import relationships
 from hacore_clevr.domain import RELATIONS
+from hacore_clevr.objects import MALFORMED
 from hacore_clevr.official import (
     find_splits,
     image_names,
@@ -107,7 +109,7 @@ def _scenes(root: Path, split: str, names: list[str], findings: _Findings) -> di
         try:
             worlds[index] = World.from_scene(scene)
             findings.problems += [f"{where}: {problem}" for problem in _misplaced(scene)]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except MALFORMED as error:
             worlds[index] = None
             what = f"has no {error}" if isinstance(error, KeyError) else str(error)
             findings.problems.append(f"{where}: {what}")
@@ -118,8 +120,9 @@ def _scenes(root: Path, split: str, names: list[str], findings: _Findings) -> di
 
 def _misplaced(scene: Mapping[str, Any]) -> list[str]:
     """Relations that disagree with the coordinates and directions of the scene's objects."""
-    coords_O3 = np.array([thing["3d_coords"] for thing in scene["objects"]], np.float64).reshape(-1, 3)
-    directions = {name: scene["directions"][name] for name in RELATIONS}
+    coords_O3 = _bounded([thing["3d_coords"] for thing in scene["objects"]], "3d_coords")
+    named = {name: _bounded([scene["directions"][name]], f"directions.{name}") for name in RELATIONS}
+    directions = {name: vector[0] for name, vector in named.items()}
     least, most = (relationships(coords_O3, directions, 0.2 + slack) for slack in (TIE, -TIE))
     wrong = []
     for name in RELATIONS:
@@ -130,6 +133,16 @@ def _misplaced(scene: Mapping[str, Any]) -> list[str]:
                     f"{relationships(coords_O3, directions)[name][number]}"
                 )
     return wrong
+
+
+def _bounded(points: list[Any], what: str) -> npt.NDArray[np.float64]:
+    """(n, 3). ValueError for other numbers of numbers, and for numbers that no scene has."""
+    array = np.array(points, np.float64)
+    if array.shape != (len(points), 3) and points:
+        raise ValueError(f"{what}: three numbers expected")
+    if not (np.abs(array) < 1e6).all():
+        raise ValueError(f"{what}: holds numbers that are not finite, or beyond a million")
+    return array.reshape(-1, 3)
 
 
 def _answers(
@@ -158,7 +171,7 @@ def _answers(
         except ProgramError as error:
             findings.problems.append(f"{where}: program: {error}")
             continue
-        except (TypeError, AttributeError):
+        except (TypeError, AttributeError, LookupError):
             findings.problems.append(
                 f"{where}: program: its nodes must be objects with lists of inputs and values"
             )

@@ -367,6 +367,14 @@ def test_check_reads_everything(official, output, names):
     assert len(problems) == 4
 
 
+def test_links_to_nowhere_are_named_with_all_other_damage(official, output, names):
+    image = official / "images" / "train" / "CLEVR_train_000001.png"
+    image.unlink()
+    image.symlink_to(image.name)
+    (problem,) = run(official, output).problems
+    names(problem, f"{image}:")
+
+
 def test_the_tools_are_declared():
     tools = {tool.kind: tool for tool in hacore_declare()}
     assert tools["prepare"].config is PrepareConfig

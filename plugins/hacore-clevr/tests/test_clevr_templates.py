@@ -93,6 +93,9 @@ MISTAKES = {
     "parameter <Z9>: type 'Length' is not one of": lambda family: family["params"].append(
         {"type": "Length", "name": "<Z9>"}
     ),
+    "parameter <Z8>: type ['Size'] is not one of": lambda family: family["params"].append(
+        {"type": ["Size"], "name": "<Z8>"}
+    ),
     "parameter <C> is declared twice": lambda family: family["params"].append(family["params"][1]),
     "node 1: unknown type 'filter_one'": lambda family: family["nodes"][1].update(type="filter_one"),
     "node 1: input 2 of filter_unique is not a node before it": lambda family: family["nodes"][1].update(

@@ -1,9 +1,11 @@
 """``hacore data verify clevr``: nothing is found in a right folder, and each thing wrong is named."""
 
 import json
+import warnings
 
 import pytest
 from hacore_clevr import VerifyConfig
+from hacore_clevr.objects import Scenes
 from hacore_clevr.verify import verify
 
 from hacore.cli import main
@@ -136,3 +138,42 @@ def test_the_command_names_everything_and_fails(official, capsys):
     named = [line for line in captured.err.splitlines() if line.startswith("hacore: ")]
     assert len(named) == 4
     assert named[-1] == "hacore: 3 problems found"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda scene: scene["directions"].update(left=[1.0, 0.0]), "directions.left"),
+        (lambda scene: scene["directions"].pop("right"), "'right'"),
+        (lambda scene: scene["objects"][0].update({"3d_coords": [10**400, 0, 0]}), "scene 0"),
+        (lambda scene: scene["objects"][0].update({"3d_coords": [1e308, 0, 0]}), "3d_coords"),
+        (lambda scene: scene["objects"][0].update({"3d_coords": [float("nan"), 0, 0]}), "3d_coords"),
+        (lambda scene: scene["objects"][0].update({"3d_coords": [1, 2]}), "scene 0"),
+        (lambda scene: scene["objects"][0].update(shape=["cube"]), "shape"),
+        (lambda scene: scene.update(relationships=[]), "scene 0"),
+    ],
+)
+def test_scenes_of_other_numbers_are_named(official, names, damage, words):
+    path = change(official, "scenes", "train", lambda scenes: damage(scenes[0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (first, *_) = problems(official)
+    names(first, f"{path}:", "scene 0")
+    assert words in first
+
+
+@pytest.mark.parametrize("index", [[1], {}, 2**63, None])
+def test_questions_about_no_scene_are_named(official, names, index):
+    path = change(official, "questions", "train", lambda questions: questions[4].update(image_index=index))
+    names(" ".join(problems(official)), f"{path}:", "question 4")
+
+
+@pytest.mark.parametrize("depth", [0, 1e-320, "near", 10**400])
+def test_scenes_of_impossible_depths_are_left_out_of_the_objects(official, depth):
+    path = official / "scenes" / "CLEVR_train_scenes.json"
+    scenes = json.loads(path.read_text())["scenes"]
+    scenes[0]["objects"][0]["pixel_coords"][2] = depth
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = Scenes.read(scenes)
+    assert sorted(read.worlds) == sorted(read.boxes) == [scene["image_filename"] for scene in scenes[1:]]

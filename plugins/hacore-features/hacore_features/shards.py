@@ -85,6 +85,8 @@ def publish(root: Path, description: Description) -> list[str]:
 
 
 def _entry(path: Path) -> Shard | None:
+    if path.is_dir():  # what cannot be written is told before anything is made again
+        raise DataError(f"{path}: is a folder; remove it, the shard is made again")
     try:
         return cattrs.structure(json.loads(path.read_bytes()), Shard)
     except Exception:  # missing or damaged: the shard is made again

@@ -128,7 +128,7 @@ class _Transfer:
             known = json.loads(self._memory.read_text(encoding="utf-8"))
             if self._part.is_file() and known["url"] == self._url and {"total", "validator"} <= known.keys():
                 return dict(known)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass
         return {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
+import math
 from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from hacore.errors import DataError
+from hacore.errors import DataError, reason
 from hacore.machine.files import content_of
 from hacore.machine.ids import id_column
 
@@ -95,13 +95,21 @@ class Format(Generic[PackT]):
             raise damage_error(path, "the file is missing") from None
         except OSError as error:
             raise damage_error(path, f"cannot be read ({error.strerror or error})") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise damage_error(path, "the file is damaged, it describes no prepared data") from error
 
 
 def common_fields(folder: Path, described: dict[str, Any], name: str, texts: list[str]) -> dict[str, Any]:
     """The fields of ``Pack``; the fingerprint is of the size, the files and ``texts``, after ``name``."""
     height, width = described["size"]
+    if not (type(height) is type(width) is int and min(height, width) > 0):
+        raise ValueError("size")
+    if not (
+        len(described["mean"]) == len(described["std"]) == 3
+        and all(math.isfinite(value) for value in (*described["mean"], *described["std"]))
+        and min(described["std"]) >= 0
+    ):
+        raise ValueError("mean and std")
     files = [f"{file} {entry['sha256']}" for file, entry in sorted(described["files"].items())]
     return {
         "folder": folder,
@@ -148,8 +156,8 @@ def open_images(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """A packed array, memory-mapped. DataError unless it is uint8 of this shape."""
     try:
         images: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise damage_error(path, f"cannot be read ({error})") from error
+    except Exception as error:  # a damaged header is parsed as Python
+        raise damage_error(path, f"cannot be read ({reason(error)})") from error
     if images.dtype != np.uint8 or images.shape != shape:
         raise damage_error(path, f"holds {images.dtype} {images.shape}, expected uint8 {shape}")
     return images
@@ -170,8 +178,8 @@ def open_questions(path: Path, kind: type[ColumnsT], questions: int) -> ColumnsT
                     if field.default is attrs.NOTHING or field.name in file
                 }
             )
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise damage_error(path, f"cannot be read ({error})") from error
+    except Exception as error:  # of zipfile, zlib and struct, or of a header that is parsed as Python
+        raise damage_error(path, f"cannot be read ({reason(error)})") from error
     if count != questions:
         raise damage_error(path, f"holds {count} questions, expected {questions}")
     return columns

@@ -157,6 +157,11 @@ def _picture(output: Seen, recorded: Prediction) -> Shown:
 
     bright = output.brightness
     if recorded.cells is not None:  # runs of contract 1 recorded none
+        if (outside := max(recorded.cells, default=0)) >= bright.size:
+            raise RunError(
+                f"question {recorded.id} of the predictions keeps cell {outside}, of {bright.size}; write "
+                "them again with 'hacore eval'"
+            )
         bright = brightness(recorded.cells, recorded.weights, bright.shape)
     dark = np.zeros((*bright.shape, 4), np.uint8)
     dark[..., 3] = (255 * 0.7 * (1 - bright)).round()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hacore.errors import DataError, HacoreError, RunError
+from hacore.errors import DataError, HacoreError
 from hacore.machine.files import write_whole
-from hacore.machine.texts import TextError, decode_text
 from hacore.measure.predictions import Prediction, read_predictions
 from hacore.measure.scores import Baseline
 from hacore.runs import Result, RunFolder
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from hacore_report._gallery import Gallery
 
 MOST_RUNS = 8
+_MOST_DAMAGED = 5  # lines of metrics that are named
+log = logging.getLogger("hacore")
 
 
 def write_report(
@@ -35,7 +37,8 @@ def write_report(
     """Write the page about a finished run, ``report/index.html`` in its folder; returns its path.
 
     trained: its model, where it is loaded already. Where the model or its data cannot be opened the page
-    has no gallery and says why. Raises RunError when the run is not finished.
+    has no gallery and says why; damaged lines of metrics.jsonl are left out and named. Raises RunError when
+    the run is not finished.
     """
     from hacore_report import _figures
 
@@ -45,13 +48,18 @@ def write_report(
     rows = by_type(predictions)
     cells = round(rows[-1].kept / result.kept) if result.kept else 0
     gallery, problem = _gallery([folder], [trained], [predictions], result.split, device)
+    damaged: list[str] = []
+    metrics = read_metrics(folder.metrics_file, damaged=damaged.append)
+    for line in damaged[:_MOST_DAMAGED]:
+        log.warning(line)
     page = _render(
         "run.html.jinja",
         title=result.name,
         result=result,
-        spec=_spec_text(folder.spec_file),
+        spec=folder.text(),
         cost=_cost(result, cells),
-        curves=_figures.curves(read_metrics(folder.metrics_file)),
+        curves=_figures.curves(metrics),
+        damaged=damaged[:_MOST_DAMAGED],
         rows=rows,
         cells=cells,
         baselines=_baselines(result),
@@ -202,13 +210,6 @@ def _with_features(trained: Trained) -> Trained:
         return trained
 
 
-def _spec_text(path: Path) -> str:
-    try:
-        return decode_text(path.read_bytes())
-    except TextError as error:
-        raise RunError(error.at(path)) from None
-
-
 def _cost(result: Result, cells: int) -> list[tuple[str, str]]:
     """What the run cost, in words."""
     training = result.training or Training(seconds=math.nan)
@@ -217,7 +218,7 @@ def _cost(result: Result, cells: int) -> list[tuple[str, str]]:
         ("training", _duration(training.seconds) if result.training else None),
         ("questions per second in training", _number(training.questions_per_second)),
         ("steps", _number(training.steps)),
-        ("weights of step", _number(result.checkpoint["step"])),
+        ("weights of step", _number(result.checkpoint.get("step"))),
         ("device", training.device),
         (
             "processes, threads of each",
@@ -245,7 +246,7 @@ def _duration(seconds: float) -> str:
 
 def _baselines(result: Result) -> list[tuple[str, Baseline]]:
     """The baselines with their names in words."""
-    return [(BASELINES[name], baseline) for name, baseline in result.baselines.items()]
+    return [(BASELINES.get(name, name), baseline) for name, baseline in result.baselines.items()]
 
 
 def _baseline_of(baseline: Baseline, name: str) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import attrs
 
 from hacore.errors import HacoreError, RunError, did_you_mean
 from hacore.machine.files import read_json
-from hacore.machine.texts import decode_text
 from hacore.runs import Result, RunFolder
 from hacore.runs.result import Evaluated, Measured
+from hacore.runs.sweep_index import read_index
+from hacore.spec import read_toml
 
 NOT_AN_OPTION = ("name", "seed")
 """Keys of a spec in which runs of one experiment differ."""
@@ -162,7 +162,7 @@ def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
 def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
     index = path / "sweep.json"
     if index.is_file():
-        runs = read_json(index, "run 'hacore sweep' with the sweep's spec again")["runs"]
+        runs = read_index(index)["runs"]
         waiting = [run["name"] for run in runs if run["run"] is None]
         if waiting:
             notes.append(f"{path}: {len(waiting)} of {len(runs)} runs have not begun, the first {waiting[0]}")
@@ -181,14 +181,17 @@ def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
 
 
 def _read(folder: RunFolder) -> Run:
-    try:
-        spec = tomllib.loads(decode_text(folder.spec_file.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{folder.spec_file}: cannot be read: {error}") from None
-    if "seed" not in spec:
-        raise RunError(f"{folder.path}: is not a run folder of hacore: its spec.toml has no seed")
+    # Not as a spec, whose components may no longer be installed.
+    spec = _flat(read_toml(folder.spec_file)[1])
+    kinds = {"name": str, "seed": int, "selector.use": str}
+    plain = all(isinstance(value, (bool, int, float, str, list)) for value in spec.values())
+    if not plain or any(type(spec.get(key)) is not kind for key, kind in kinds.items()):
+        raise RunError(
+            f"{folder.spec_file}: is not the spec of a run of hacore, which has {', '.join(kinds)}, and "
+            f"plain values; give the spec back, or leave out {folder.path}"
+        )
     result = folder.result()
-    return Run(path=folder.path, spec=_flat(spec), result=result, measured=_flat(result.as_dict()))
+    return Run(path=folder.path, spec=spec, result=result, measured=_flat(result.as_dict()))
 
 
 def _choices(run: Run, notes: list[str]) -> Iterator[Run]:

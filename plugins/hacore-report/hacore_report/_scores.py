@@ -102,7 +102,7 @@ def read_scores(path: Path) -> Scores:
     except FileNotFoundError:
         run = path.parent.parent
         raise RunError(f"{path}: missing; write it with 'hacore eval {run} --split {path.stem}'") from None
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         lines = []
     if not lines:  # empty or damaged: this says what is wrong with it
         lines = [(line.id, line.image, line.type, line.score) for line in read_predictions(path)]
@@ -136,6 +136,7 @@ def _line(text: str) -> Line:
     table = json.loads(text[:start] + text[end:] if 0 < start < end else text)
     number, image, name, score = table["id"], table["image"], table["type"], table["score"]
     kinds = (type(number), type(image), type(name), type(score))
-    if kinds not in _KINDS or table.get("format", FORMAT) != FORMAT:
+    known = kinds in _KINDS and table.get("format", FORMAT) == FORMAT
+    if not known or max(abs(number), abs(image)) >= 2**63 or not 0 <= (score or 0) <= 1:
         raise ValueError("not a line of predictions")
     return number, image, name, score

@@ -285,4 +285,4 @@ def test_damaged_predictions(cli, experiment, write_scores, names):
     names(said("".join([*lines, lines[2]])), f"{file}:", "question 2 twice", "'hacore eval'")
     names(said("".join([*lines[:-1], lines[-1].replace('"format": 1', '"format": 9')])), "format 9")
     broken = json.dumps({**json.loads(lines[5]), "score": 1.5}) + "\n"
-    names(said("".join([*lines[:5], broken, *lines[6:]])), f"{file}:", "question 5", "1.5", "[0, 1]")
+    names(said("".join([*lines[:5], broken, *lines[6:]])), f"{file}:6:", "1.5", "[0, 1]", "score")

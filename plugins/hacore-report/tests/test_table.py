@@ -233,5 +233,5 @@ def test_damaged_folders_are_named(write_run):
         read_runs([path])
     (path / "result.json").write_text("{}")
     (path / "spec.toml").write_text("name =")
-    with pytest.raises(RunError, match=r"spec\.toml: cannot be read: "):
+    with pytest.raises(HacoreError, match=r"spec\.toml: is not valid TOML: "):
         read_runs([path])

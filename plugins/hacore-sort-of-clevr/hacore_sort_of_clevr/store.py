@@ -158,7 +158,7 @@ def _check(folder: Path, wanted: Generated) -> None:
         raise damaged(path, "the file is missing") from None
     except OSError as error:
         raise damaged(path, f"cannot be read ({error.strerror or error})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path, "the file is damaged, it does not list the generated files") from error
     expected = {"version": VERSION, **attrs.asdict(wanted)}
     if options != expected:

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import attrs
 
 from hacore.errors import RunError
-from hacore.machine.files import read_json, write_json, write_whole
+from hacore.machine.files import write_json, write_whole
 from hacore.runs import RunFolder
+from hacore.runs.sweep_index import read_index
 from hacore.spec import Combination, Spec, Sweep, dump_spec, load_sweep
 
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
@@ -70,13 +71,12 @@ class SweepFolder:
         return (Path(path) / "sweep.json").is_file()
 
     def index(self) -> dict[str, Any]:
-        """The content of sweep.json."""
-        loaded: dict[str, Any] = read_json(self.index_file, "run 'hacore sweep' with the sweep's spec again")
-        return loaded
+        """The content of sweep.json, checked. Raises RunError where it is damaged."""
+        return read_index(self.index_file)
 
     def sweep(self) -> Sweep:
         """The sweep that the folder was made from."""
-        return load_sweep(self.spec_file, self.index()["overrides"])
+        return load_sweep(self.spec_file, self.index().get("overrides", ()))
 
     def spec_of(self, spec: Spec) -> Path:
         """Where the resolved spec of a run is."""

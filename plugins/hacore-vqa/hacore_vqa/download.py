@@ -105,7 +105,7 @@ class _Memory:
         self._path = path
         try:
             self._known: dict[str, Any] = dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             self._known = {}
 
     def md5(self, url: str) -> str:

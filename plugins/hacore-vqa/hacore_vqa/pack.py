@@ -31,6 +31,8 @@ from hacore_packing.packs import (
 )
 from hacore_packing.writer import images_file
 
+from hacore.errors import reason
+
 TEXTS = "texts.json"
 
 
@@ -99,8 +101,8 @@ class Pack(packs.Pack):
         path = self.folder / TEXTS
         try:
             return msgspec.json.decode(path.read_bytes(), type=Texts)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise damage_error(path, f"cannot be read ({error})") from error
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise damage_error(path, f"cannot be read ({reason(error)})") from error
 
 
 def _pack(folder: Path, described: dict[str, Any]) -> Pack:

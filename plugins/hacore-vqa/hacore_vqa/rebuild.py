@@ -86,7 +86,7 @@ def _ids(path: Path, findings: Findings) -> Iterator[int]:
     if text.lstrip()[:1] == "[":
         try:
             kind, entries = "entry", msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             findings.add(f"is not a list of question ids ({error})")
             return
     for place, entry in enumerate(entries, 1):

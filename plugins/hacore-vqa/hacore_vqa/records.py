@@ -88,6 +88,7 @@ class Result(msgspec.Struct, gc=False):
 
 RecordT = TypeVar("RecordT", Question, Annotation, Result)
 _TOP = re.compile(rb"[ \t\r\n]*(.?)", re.DOTALL)
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _KEYS = {Question: "questions", Annotation: "annotations", Result: ""}
 
 
@@ -114,10 +115,10 @@ def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterato
         except msgspec.ValidationError:
             try:
                 record = _with_ids(raw, kind)
-            except msgspec.DecodeError as error:
+            except _BROKEN as error:
                 findings.note(_words(error), _name(raw, place))
                 continue
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             findings.note(_words(error), _name(raw, place))
             continue
         if record.question_id in ids:
@@ -162,7 +163,7 @@ def _name(raw: msgspec.Raw, place: int) -> int | str:
     """The id of a record with an invalid field, or its place where it has none."""
     try:
         value = msgspec.json.decode(raw, type=_Head).question_id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _BROKEN:
         value = None
     if isinstance(value, str) and DIGITS.fullmatch(value):
         return int(value)  # what it stands for, so that this question is not said to be missing too
@@ -191,7 +192,7 @@ def _scan(file: mmap.mmap | bytes, key: str, findings: Findings) -> list[msgspec
     except TextError as error:
         findings.add(str(error))
         return []
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         if "truncated" in str(error):
             findings.add(f"is cut off after {len(file):,} bytes; download or unpack it again")
         else:

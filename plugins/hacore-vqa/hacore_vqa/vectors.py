@@ -69,7 +69,8 @@ def _numbers(path: Path, number: int, line: bytes, channels: int) -> npt.NDArray
     """What follows the word; None for a longer word that has a space in it, as some files hold."""
     fields = line.split()[1:]
     try:
-        numbers = np.array(fields, np.float32)
+        with np.errstate(over="ignore"):  # told below
+            numbers = np.array(fields, np.float32)
     except ValueError:
         numbers = np.array([], np.float32)
     if len(fields) > channels and len(numbers) != len(fields):

@@ -200,6 +200,7 @@ def test_annotations_that_are_wrong_are_all_named(score, paths, names, change):
         (2, "[]", ["no questions"]),
         (2, "7", ["list"]),
         (1, '{"annotations": 7}', ["JSON", "`array`", "`int`"]),
+        (2, "[" * 100_000, ["JSON", "recursion"]),
         (2, "[1,]", ["JSON", "trailing comma in array (byte 3)"]),
     ],
 )

@@ -144,8 +144,8 @@ class _Generation:
             return None
         try:
             content = json.loads((self._folder / REPORT).read_text(encoding="utf-8"))
-            plan, reports = content["plan"], content["splits"]
-        except (OSError, ValueError, KeyError, TypeError):
+            plan, reports = dict(content["plan"]), dict(content["splits"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise DataError(
                 f"{self._folder}: holds files other than generated data; choose another folder with --output"
             ) from None
@@ -156,7 +156,7 @@ class _Generation:
                 "with --output, or delete this one"
             )
         shutil.rmtree(self._folder / "parts", ignore_errors=True)
-        return reports  # type: ignore[no-any-return]
+        return reports
 
     def _begin(self) -> None:
         """Keeps what an earlier call with the same plan left, and nothing else."""

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hacore.errors import DataError, reason
 from hacore.machine.files import write_whole
 from hacore_clevr.generate.layout import ANY, CONDITION_A, CONDITION_B, SceneOptions
 from hacore_clevr.generate.questions import BLOCK, make_block, numbered
@@ -149,7 +150,10 @@ def make_questions(job: Job) -> Done:
 
 def read_part(path: Path) -> list[dict[str, Any]]:
     """The records of a part."""
-    records: list[dict[str, Any]] = json.loads(path.read_bytes())
+    try:
+        records: list[dict[str, Any]] = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read ({reason(error)}); delete it and generate again") from None
     return records
 
 

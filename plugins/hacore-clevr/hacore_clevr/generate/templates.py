@@ -168,7 +168,7 @@ class _Reader:
             name, kind = (entry.get("name"), entry.get("type")) if isinstance(entry, dict) else (None, None)
             if not isinstance(name, str) or not re.fullmatch(r"<\w+>", name):
                 self.bad(f"params: {entry!r} has no name such as <Z2>")
-            elif kind not in PARAMETER_TYPES:
+            elif not isinstance(kind, str) or kind not in PARAMETER_TYPES:
                 self.bad(f"parameter {name}: type {kind!r} is not one of {', '.join(PARAMETER_TYPES)}")
             elif name in types:
                 self.bad(f"parameter {name} is declared twice")
