@@ -70,8 +70,8 @@ class DataSummary(Record):
         channels, height, width = self.image_size
         if channels != 3 or not 1 <= min(height, width) <= max(height, width) <= _MOST_PIXELS:
             return f"image_size is {list(self.image_size)}, not 3 channels of 1 to {_MOST_PIXELS:,} pixels"
-        if not len(self.image_mean) == len(self.image_std) == channels or min(self.image_std) <= 0:
-            return f"image_mean and image_std are not {channels} numbers, or a deviation is not above 0"
+        if not len(self.image_mean) == len(self.image_std) == channels or min(self.image_std) < 0:
+            return f"image_mean and image_std are not {channels} numbers, or a deviation is below 0"
         if self.stored_dtype not in _DTYPES:
             return f"stored_dtype is {self.stored_dtype!r}, not one of {', '.join(filter(None, _DTYPES))}"
         if self.word_vectors > _MOST_CHANNELS:

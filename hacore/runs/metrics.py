@@ -11,6 +11,7 @@ import attrs
 
 from hacore.errors import RunError
 from hacore.machine.records import FORMAT, Amount, Count, Record, Share, read_line
+from hacore.machine.texts import HEAD, TextError, text_start
 from hacore.measure.scores import Part
 
 _LEFT = "the line is left out"
@@ -65,11 +66,16 @@ def read_metrics(
         with open(path, "rb") as file:
             start = max(0, file.seek(0, os.SEEK_END) - _TAIL) if tail else 0
             file.seek(start)
-            texts = file.read().splitlines(keepends=True)
+            data = file.read()
     except FileNotFoundError:
         return []
     except OSError as error:
         damaged(f"{path}: cannot be read: {error.strerror or error}")
+        return []
+    try:
+        texts = data[0 if start else text_start(data[:HEAD]) :].splitlines(keepends=True)
+    except TextError as error:
+        damaged(error.at(path))
         return []
     lines: list[TrainLine | EvalLine] = []
     steps = dict.fromkeys(_KINDS, -1)

@@ -169,7 +169,7 @@ def test_predictions_are_one_line_a_question(tmp_path):
         assert line["kept"] == (3 if grey % 2 else 1)
 
 
-def test_answers_that_are_not_known_have_no_score(tmp_path):
+def test_answers_that_the_model_cannot_give_are_worth_nothing(tmp_path):
     class Test(Crafted):
         def questions(self, split):
             questions = super().questions(split)
@@ -178,7 +178,7 @@ def test_answers_that_are_not_known_have_no_score(tmp_path):
 
     evaluate(Guess(), Test(4), "test", device=CPU, predictions=tmp_path / "test.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
-    assert {(line["answer"], line["score"]) for line in lines} == {(None, None)}
+    assert {(line["answer"], line["score"]) for line in lines} == {(None, 0.0)}
 
 
 def test_a_question_with_several_answers_is_scored_when_none_of_them_is_the_most_frequent(tmp_path):

@@ -59,12 +59,14 @@ def test_in_another_encoding_each_is_named(folder, names, codec):
     for path, use in {
         folder.result_file: folder.result,
         folder.spec_file: folder.spec,
-        folder.metrics_file: lambda: read_metrics(folder.metrics_file),
         predictions: lambda: read_predictions(predictions),
     }.items():
         with pytest.raises(HacoreError) as caught:
             use()
         names(str(caught.value), f"{path}:", "UTF-16", "save it as UTF-8")
+    problems = []
+    assert read_metrics(folder.metrics_file, damaged=problems.append) == []
+    names(problems[0], f"{folder.metrics_file}:", "UTF-16", "save it as UTF-8")
 
 
 @pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16"])
