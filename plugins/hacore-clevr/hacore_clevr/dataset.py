@@ -13,6 +13,7 @@ from hacore_packing.prepare import open_prepared
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
+from hacore.machine.commands import pasteable
 from hacore.objects import Objects
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
@@ -160,7 +161,7 @@ def _open_official(root: Path, size: tuple[int, int]) -> Pack:
         FORMAT,
         is_current=is_current,
         prepare=lambda: prepare(PrepareConfig(root=str(root), size=size), LogTell()),
-        command=f"hacore data prepare clevr {root}",
+        command=pasteable("hacore", "data", "prepare", "clevr", root),
     )
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions
 from hacore.errors import DataError
+from hacore.machine.commands import pasteable
 from hacore_vqa import Config, CpConfig, PrepareConfig
 from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve
@@ -261,14 +262,14 @@ def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
     find_splits(root, layout)  # says what is wrong with the folder before anything is said to be prepared
     images = Path(config.images).expanduser() if config.images else root
     asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
-    where = f" --images {config.images}" if config.images else ""
+    options = ("--images", images) if config.images else ()
     return open_prepared(
         root,
         default_folder(layout, root, config.size, images),
         FORMAT,
         is_current=is_current,
         prepare=lambda: prepare(layout, asked, LogTell()),
-        command=f"hacore data prepare {layout.name} {root}{where}",
+        command=pasteable("hacore", "data", "prepare", layout.name, root, *options),
     )
 
 

@@ -14,6 +14,7 @@ from hacore_packing.folders import only_one
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.machine.commands import pasteable
 from hacore_vqa import RebuildConfig
 from hacore_vqa.findings import Findings
 from hacore_vqa.official import CP, V2
@@ -53,7 +54,7 @@ def rebuild(config: RebuildConfig, tell: Tell) -> Outcome:
             "folder": str(output),
             "questions": written,
             "questions of VQA v2 in neither list": others,
-            "next": f"hacore data prepare {CP.name} {output} --images {root}",
+            "next": pasteable("hacore", "data", "prepare", CP.name, output, "--images", root),
         }
     )
 
