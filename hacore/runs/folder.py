@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hacore.errors import RunError
+from hacore.machine.commands import pasteable
 from hacore.machine.files import read_json, write_json, write_whole
 from hacore.runs.result import Result
 from hacore.spec import Spec, dump_spec, load_spec, spec_table
@@ -64,11 +65,10 @@ class RunFolder:
             write_json(folder.environment_file, environment)
             (temporary / "checkpoints").mkdir()
             os.rename(temporary, final)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:  # the latter where file names are not UTF-8
             shutil.rmtree(temporary, ignore_errors=True)
-            raise RunError(
-                f"{final}: cannot be made: {error.strerror or error}; give another folder with --runs"
-            ) from error
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(f"{final}: cannot be made: {reason}; give another folder with --runs") from error
         except RunError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -105,11 +105,12 @@ class RunFolder:
         for path in (self.best, self.last):
             if path.is_file():
                 return path
-        raise RunError(
-            f"{self.path}: has no checkpoint yet; continue it with 'hacore run --resume {self.path}'"
-        )
+        raise RunError(f"{self.path}: has no checkpoint yet; continue it with: {self._resuming()}")
 
     def result(self) -> Result:
         """What result.json says. Raises RunError where the run is not finished."""
-        way_out = f"finish the run with 'hacore run --resume {self.path}'"
+        way_out = f"finish the run with: {self._resuming()}"
         return Result.from_dict(read_json(self.result_file, way_out), str(self.result_file), way_out)
+
+    def _resuming(self) -> str:
+        return pasteable("hacore", "run", "--resume", self.path)

@@ -158,13 +158,13 @@ def _open_packed(root: Path) -> Pack:
     pack = FORMAT.open(root)
     if source := source_folder(pack, "root"):
         splits = [word for split in pack.splits for word in ("--splits", split)]
-        command = [*_prepare_command(source, pack.size), "--output", str(root), *splits]
+        command = [*_prepare_command(source, pack.size), "--output", root, *splits]
         require_reader(pack, picture_files(source, pack.splits), command)
     return pack
 
 
-def _prepare_command(root: Path, size: tuple[int, int]) -> list[str]:
-    return ["hacore", "data", "prepare", "clevr", str(root), "--size", *map(str, size)]
+def _prepare_command(root: Path, size: tuple[int, int]) -> list[str | Path]:
+    return ["hacore", "data", "prepare", "clevr", root, "--size", *map(str, size)]
 
 
 def _open_official(root: Path, size: tuple[int, int]) -> Pack:

@@ -265,7 +265,7 @@ def _open_packed(root: Path) -> Pack:
     source = source_folder(pack, "root")
     images = source_folder(pack, "images") or source
     if source and images:
-        places = [str(source), "--images", str(images), "--output", str(root)]
+        places = [source, "--images", images, "--output", root]
         splits = [word for split in pack.splits for word in ("--splits", split)]
         command = ["hacore", "data", "prepare", pack.data, *places, *_size(pack.size), *splits]
         require_reader(pack, picture_files(images, pack.parts), command)
@@ -280,14 +280,14 @@ def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
     find_splits(root, layout)  # says what is wrong with the folder before anything is said to be prepared
     images = Path(config.images).expanduser() if config.images else root
     asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
-    where = ["--images", config.images] if config.images else []
+    where: list[str | Path] = ["--images", images] if config.images else []
     return open_prepared(
         root,
         default_folder(layout, root, config.size, images),
         FORMAT,
         is_current=is_current,
         prepare=lambda: prepare(layout, asked, LogTell()),
-        command=["hacore", "data", "prepare", layout.name, str(root), *where, *_size(config.size)],
+        command=["hacore", "data", "prepare", layout.name, root, *where, *_size(config.size)],
         paths=lambda pack: picture_files(images, pack.parts),
     )
 
