@@ -47,7 +47,7 @@ class Questions:
     words: (total,) vocabulary indices. offsets: (Q + 1,); question q is words[offsets[q]:offsets[q+1]],
     at least one word. image: (Q,) row of the split's images. answer: (Q,) index of the answer, -1 where
     it is not known. type: (Q,) index of the question type. ids: (Q,) the data set's own numbers,
-    int64, or dtype object for integers that need more bits, see ``hacore.machine.ids.id_column``.
+    int64, or dtype object for integers that need more bits, see ``hacore_packing.ids.id_column``.
     accepted: (Q, S) answers that score something, -1 where a question has fewer than S, and
     accepted_score: (Q, S) their scores; None where there is one right answer a question.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import threading
 from collections.abc import Sequence
@@ -10,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from hacore.machine.arrays import npy_header
 
 _PIECE = 1 << 17
 """Bytes asked for at once: of a longer range, Linux reads only the beginning ahead."""
@@ -91,3 +90,11 @@ class MappedFeatures:
                 for at in range(begin - begin % mmap.PAGESIZE, end, _PIECE):
                     self._maps[shard].madvise(mmap.MADV_WILLNEED, at, min(_PIECE, end - at))
                 first += count
+
+
+def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """What stands before the values in a ``.npy`` file."""
+    header = io.BytesIO()
+    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, described)
+    return header.getvalue()

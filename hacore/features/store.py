@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
-from hacore.features.mapped import MappedFeatures
-from hacore.machine.arrays import npy_header
+from hacore.features.mapped import MappedFeatures, npy_header
 from hacore.machine.commands import pasteable
 from hacore.machine.strict import strict_converter
 

@@ -13,8 +13,6 @@ _COMMANDS = {
     "check": ("inspect:check", "Say whether a spec is valid, and what it costs."),
     "plugins": ("inspect:plugins", "List installed components, or the options of one."),
     "needs": ("inspect:needs", "List the pip packages that a spec needs."),
-    "data": ("data:data", "Download, prepare, generate or verify a dataset."),
-    "score": ("data:score", "Score a results file as the official evaluation does."),
 }
 """In the order of ``hacore --help``."""
 

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
+from hacore_packing.ids import ALLOWED, id_column, whole_number
 
-from hacore.machine.ids import ALLOWED, id_column, whole_number
 from hacore.machine.texts import composed
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
 from hacore_clevr.objects import UNKNOWN, Scenes

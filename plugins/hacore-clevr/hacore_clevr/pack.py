@@ -26,7 +26,7 @@ class Stored:
     words: (total,) uint16 numbers in the pack's vocabulary. offsets: (Q + 1,) int64. image: (Q,) int32
     rows. answer: (Q,) int8 index into ``domain.ANSWERS`` or -1. type: (Q,) int16 index into the pack's
     question types. ids: (Q,), see
-    ``hacore.machine.ids.id_column``. relevant: (Q,) int32, the objects that a question is about, one bit an
+    ``hacore_packing.ids.id_column``. relevant: (Q,) int32, the objects that a question is about, one bit an
     object, -1 where that is not known. boxes: (I, O, 4) float32 of the images' objects, see
     ``hacore.objects``; O = 0 where no scenes are known. Older packs have neither.
     """

@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
+from hacore_packing.ids import ALLOWED, whole_number
 from hacore_packing.stream import JsonError, read_list
 
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
-from hacore.machine.ids import ALLOWED, whole_number
 from hacore.machine.texts import composed
 from hacore.pictures import DamagedPictureError, open_picture
 from hacore_clevr import VerifyConfig

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 import torch
+from hacore_packing.arrays import ArrayWriter
 from torch import Tensor
 
 from hacore.console import time_left
@@ -36,7 +37,6 @@ from hacore.features.store import (
     read_description,
     shard_entry,
 )
-from hacore.machine.arrays import ArrayWriter
 from hacore.machine.device import choose_device
 from hacore.machine.files import content_of, require_room
 from hacore.model.compose import compose

@@ -14,12 +14,12 @@ from typing import Any
 
 import attrs
 import cattrs
+from hacore_packing.arrays import ArrayWriter
+from hacore_packing.locks import locked
 
 from hacore.errors import DataError
 from hacore.features.store import Description, Shard, index_file, shard_entry, wrong_size
-from hacore.machine.arrays import ArrayWriter
 from hacore.machine.files import write_whole
-from hacore.machine.locks import locked
 
 
 def save_table(path: Path, table: dict[str, Any]) -> None:

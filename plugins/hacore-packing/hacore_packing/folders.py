@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hacore.data_tools import Tell
 from hacore.errors import DataError
-from hacore.machine.locks import locked
+from hacore_packing.locks import locked
 
 
 @contextmanager

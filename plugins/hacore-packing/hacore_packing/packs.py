@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hacore.errors import DataError, reason
 from hacore.machine.files import content_of
-from hacore.machine.ids import id_column
+from hacore_packing.ids import id_column
 
 PACK = "pack.json"
 

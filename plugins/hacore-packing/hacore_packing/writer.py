@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from hacore.machine.arrays import ArrayWriter
+from hacore_packing.arrays import ArrayWriter
 
 Bytes = npt.NDArray[np.uint8]
 SHARD = 64

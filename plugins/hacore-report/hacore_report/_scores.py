@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from hacore.errors import HacoreError, RunError
 from hacore.machine.commands import pasteable
-from hacore.machine.ids import id_column
 from hacore.machine.records import FORMAT
 from hacore.machine.texts import open_text
 from hacore.measure.predictions import read_predictions
@@ -55,7 +54,7 @@ class Scores:
                 f"{source}: has no scores, as the answers of this split are not public; compare on another "
                 "split with --split, after 'hacore eval RUN --split SPLIT'"
             )
-        id_Q, score_Q = id_column(ids), np.array([score or 0.0 for score in scores])
+        id_Q, score_Q = _id_column(ids), np.array([score or 0.0 for score in scores])
         order = np.argsort(id_Q, kind="stable")
         way_out = "write it again with 'hacore eval'"
         if (repeated := np.flatnonzero(np.diff(id_Q[order]) == 0)).size:
@@ -141,3 +140,11 @@ def _line(text: str) -> Line:
     if not known or max(abs(number), abs(image)) >= 2**63 or not 0 <= (score or 0) <= 1:
         raise ValueError("not a line of predictions")
     return number, image, name, score
+
+
+def _id_column(ids: Sequence[int]) -> npt.NDArray[Any]:
+    """(Q,) int64; Python's integers, dtype object, where one does not fit."""
+    try:
+        return np.array(ids, np.int64)
+    except OverflowError:
+        return np.array(ids, object)

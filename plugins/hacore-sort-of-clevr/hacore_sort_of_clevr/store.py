@@ -15,11 +15,11 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+from hacore_packing.arrays import ArrayWriter
+from hacore_packing.locks import locked
 
 from hacore.errors import DataError
-from hacore.machine.arrays import ArrayWriter
 from hacore.machine.files import content_of
-from hacore.machine.locks import locked
 from hacore_sort_of_clevr.questions import sample_questions
 from hacore_sort_of_clevr.scenes import COLOURS, SIZE, Bytes, draw, sample_scenes
 

@@ -208,7 +208,7 @@ def test_killed_while_it_writes(tmp_path):
     """The process ends at once, with one array of a block written and the others not."""
     code = (
         "import os, signal, sys, pathlib\n"
-        "from hacore.machine.arrays import ArrayWriter\n"
+        "from hacore_packing.arrays import ArrayWriter\n"
         "from hacore_sort_of_clevr.store import Generated, open_store\n"
         "write = ArrayWriter.write\n"
         "def killed(self, start, values, extra=None):\n"

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
+from hacore_packing.ids import id_column
 
-from hacore.machine.ids import id_column
 from hacore_vqa.findings import Findings
 from hacore_vqa.metric import strip
 from hacore_vqa.official import COCO, IMAGE_IDS, Split

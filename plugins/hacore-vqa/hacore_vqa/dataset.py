@@ -265,7 +265,7 @@ def _open_packed(root: Path) -> Pack:
     source = source_folder(pack, "root")
     images = source_folder(pack, "images") or source
     if source and images:
-        places = [source, "--images", images, "--output", root]
+        places: list[str | Path] = [source, "--images", images, "--output", root]
         splits = [word for split in pack.splits for word in ("--splits", split)]
         command = ["hacore", "data", "prepare", pack.data, *places, *_size(pack.size), *splits]
         require_reader(pack, picture_files(images, pack.parts), command)

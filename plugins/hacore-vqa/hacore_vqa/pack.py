@@ -41,7 +41,7 @@ class Stored:
     """The questions of a packed split.
 
     words: (total,) int32 numbers of words. offsets: (Q + 1,) int64. image: (Q,) int64 rows of the split's
-    part. ids, see ``hacore.machine.ids.id_column``, given: (Q, 10) int32, chosen: (Q,) int32, question_type:
+    part. ids, see ``hacore_packing.ids.id_column``, given: (Q, 10) int32, chosen: (Q,) int32, question_type:
     (Q,) int16, answer_type: (Q,) int8, as in ``columns.Columns``.
     """
 

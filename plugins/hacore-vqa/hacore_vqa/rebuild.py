@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 from hacore_packing.folders import only_one
+from hacore_packing.ids import ALLOWED, whole_number
 
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
 from hacore.machine.commands import pasteable
-from hacore.machine.ids import ALLOWED, whole_number
 from hacore.machine.texts import TextError, decode_text
 from hacore_vqa import RebuildConfig
 from hacore_vqa.findings import Findings

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from hacore_packing.ids import ALLOWED, whole_number
 
 from hacore.errors import DataError
-from hacore.machine.ids import ALLOWED, whole_number
 from hacore.machine.texts import HEAD, TextError, text_start
 from hacore_vqa.findings import Findings
 
@@ -95,7 +95,7 @@ _KEYS = {Question: "questions", Annotation: "annotations", Result: ""}
 def read_records(path: Path, kind: type[RecordT], findings: Findings) -> Iterator[RecordT]:
     """The records of a file in order; invalid ones are noted and left out.
 
-    Ids are whole numbers of any size, see ``hacore.machine.ids``. Problems go into ``findings``: text that is
+    Ids are whole numbers of any size, see ``hacore_packing.ids``. Problems go into ``findings``: text that is
     cut off, not JSON or not UTF-8, fields that are missing or of another type, an id that occurs again (the
     first one counts), a number of answers other than ten. A record is named by its id, or by its place in the
     file from 0 if it has none. DataError when the file cannot be opened.

@@ -6,7 +6,6 @@ whatever is killed at whatever moment loses only the rows at hand. Imports no to
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hacore.features.mapped import npy_header
 from hacore.machine.files import Content, content_of
 
 
@@ -112,14 +112,6 @@ class ArrayWriter:
             }
             if stop <= self.shape[0] and entry["stamp"] == self._stamp(start, stop):
                 self._entries[start] = entry
-
-
-def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
-    """What stands before the values in a ``.npy`` file."""
-    header = io.BytesIO()
-    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, described)
-    return header.getvalue()
 
 
 def _is_begun(path: Path, header: bytes, length: int) -> bool:

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from hacore.machine.ids import id_column, whole_number
+from hacore_packing.ids import id_column, whole_number
 
 
 @pytest.mark.parametrize("value", [0, -5, 7, 2**63, 2**64, 10**30, -(10**30)])

@@ -4,8 +4,7 @@ import threading
 
 import filelock
 import pytest
-
-from hacore.machine.locks import locked
+from hacore_packing.locks import locked
 
 
 def nothing():

@@ -8,10 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hacore_packing.arrays import ArrayWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from hacore.machine.arrays import ArrayWriter
 
 ROWS = np.random.default_rng(0).normal(size=(9, 2, 4)).astype(np.float32)
 
@@ -92,7 +91,7 @@ def test_killed_while_it_writes(tmp_path):
     """The process ends at once; what the journal names is in the file, and the rest is written again."""
     code = (
         "import sys, pathlib, numpy as np\n"
-        "from hacore.machine.arrays import ArrayWriter\n"
+        "from hacore_packing.arrays import ArrayWriter\n"
         "here = pathlib.Path(sys.argv[1])\n"
         "array = ArrayWriter(here / 'rows.npy', here / 'rows.jsonl', (2000, 64), 'int32')\n"
         "for start, stop in array.missing(1):\n"
