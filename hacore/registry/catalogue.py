@@ -14,7 +14,7 @@ def catalogue() -> dict[str, dict[str, str]]:
 
 
 def required_library(distribution: str) -> str | None:
-    """The library of this project, no plugin itself, that a published distribution requires."""
+    """The library of this project that a published distribution requires."""
     library: str | None = _tables()["requires"].get(distribution)
     return library
 
