@@ -56,6 +56,9 @@ def test_with_a_mark_they_say_the_same(folder):
 def test_in_another_encoding_each_is_named(folder, names, codec):
     predictions = folder.predictions_file(folder.result().split)
     rewrite(folder, codec)
+    damaged = []
+    assert read_metrics(folder.metrics_file, damaged=damaged.append) == []
+    names(damaged[0], f"{folder.metrics_file}:", "UTF-16", "save it as UTF-8")
     for path, use in {
         folder.result_file: folder.result,
         folder.spec_file: folder.spec,

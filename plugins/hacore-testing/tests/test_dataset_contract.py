@@ -183,6 +183,10 @@ def test_questions_without_answers_are_allowed_outside_training(failures):
     assert failures("dataset", Hidden) == {}
 
 
+def test_ids_may_need_more_than_64_bits(failures):
+    assert failures("dataset", column(ids=lambda a: a.astype(object) + 2**64)) == {}
+
+
 @pytest.mark.parametrize(
     ("cls", "test", "words"),
     [
@@ -222,6 +226,11 @@ def test_questions_without_answers_are_allowed_outside_training(failures):
         ),
         (column(image=lambda a: a + 1), "test_questions", "must lie in [0, 12)"),
         (column(ids=lambda a: a // 2), "test_questions", "ids of split 'train' are not all different"),
+        (
+            column(ids=lambda a: a.astype(str).astype(object)),
+            "test_questions",
+            "ids of split 'train' must be",
+        ),
         (column(words=lambda a: a - 2), "test_questions", "must be integers in [1, 7), 0 is padding"),
         (column(offsets=lambda a: a[:-1]), "test_questions", "offsets of split 'train' must be int64 (25,)"),
         (column(offsets=lambda a: a - 1), "test_questions", "must run from 0 to 84"),
