@@ -138,8 +138,13 @@ def test_weights_of_another_network_are_no_matter_of_images(tmp_path, small_tabl
     with pytest.raises(ComposeError) as caught:
         hacore.compose(spec, SIZES)
     message = str(caught.value)
-    names(message, "image_encoder 'resnet'", str(path), "do not fit the encoder", "depth")
-    names(message, "missing: conv1.weight (64, 3, 7, 7)", "unexpected: ", "features.0.weight (64, 3, 3, 3)")
+    names(message, "image encoder 'resnet'", str(path), "do not fit the encoder", "depth")
+    names(
+        message,
+        "missing: conv1.weight (64, 3, 7, 7)",
+        "unexpected: ",
+        "classifier.1.weight (1000, 512, 1, 1)",
+    )
     assert "images" not in message
 
 

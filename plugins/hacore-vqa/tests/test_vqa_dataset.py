@@ -279,6 +279,8 @@ def test_word_vectors_of_the_vocabulary(v2, tmp_path):
         ("the 1 2\ndiscs 1\n", ":2:", ["a word and 2 finite numbers", "get the file again"]),
         ("the 1 nan\n", ":1:", ["a word and 2 finite numbers", "get the file again"]),
         ("unseen 1 2\n", ":", ["none of the 16 words", "word_vectors", "text file of vectors"]),
+        ("<!DOCTYPE html>\n<html>\n", ":", ["is a web page", "text file of vectors"]),
+        ("PK\3\4 glove.zip", ":", ["zip", "text file of vectors"]),
         (None, ":", ["No such file", "word_vectors", "text file of vectors"]),
     ],
 )
