@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ from hacore.cli.changes import change_option, changed, read_changes, split_chang
 from hacore.cli.tables import device_option, percent, print_json
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
+from hacore.machine.names import file_name_part, short_digest
 from hacore.machine.texts import TextError, decode_text
+from hacore.spec import spec_table
 
 if TYPE_CHECKING:
     from hacore.runs.asking import Reply
@@ -46,9 +48,12 @@ def ask(
 ) -> None:
     """Ask the trained model of RUN, a run folder, about any image.
 
-    Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION.png with the kept cells bright and
-    the rest darkened. Without a QUESTION, it prompts for one after another, or reads them from standard
-    input, one a line. KEY=VALUE changes the selector or the place of the data, as for 'hacore eval'; the data
+    Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION-DIGEST.png with the kept cells
+    bright and the rest darkened. The digest differs for another run, image, question or option, so that no
+    picture takes the place of another; the same command again writes the same file.
+
+    Without a QUESTION, it prompts for one after another, or reads them from standard input, one a line.
+    KEY=VALUE changes the selector or the place of the data, as for 'hacore eval'; the data
     that the model was trained on are not needed. Needs Pillow.
 
     \b
@@ -75,7 +80,7 @@ def ask(
     from hacore.pictures import open_picture
 
     replies = trained.ask(open_picture(image), texts, top=top)
-    files = [_draw(reply, image, folder) for reply in replies]
+    files = [_draw(reply, trained, image, folder) for reply in replies]
     if as_json:
         print_json(
             {
@@ -110,7 +115,7 @@ def _converse(trained: Trained, image: str, top: int, folder: Path | None) -> No
             return
         try:
             reply = trained.ask(picture, question, top=top)
-            _show(reply, _draw(reply, image, folder), title=False)
+            _show(reply, _draw(reply, trained, image, folder), title=False)
         except HacoreError as error:
             click.echo(f"hacore: {error}", err=True)
 
@@ -140,13 +145,16 @@ def _show(reply: Reply, file: Path | None, *, title: bool = True) -> None:
     click.echo(f"{len(reply.kept)} of {rows * columns} cells kept{where}")
 
 
-def _draw(reply: Reply, image: str, folder: Path | None) -> Path | None:
-    """Write the picture of a reply, named by image and question."""
+def _draw(reply: Reply, trained: Trained, image: str, folder: Path | None) -> Path | None:
+    """Write the picture of a reply, named by image and question and by a digest of all that decides it."""
     if folder is None:
         return None
-    words = re.sub(r"\W+", "-", reply.question.lower()).strip("-")[:60].strip("-")
-    file = folder / f"{Path(image).stem}-{words}.png"
     png = io.BytesIO()
     reply.draw().save(png, "PNG")
+    places = [str(path.resolve()) for path in (trained.folder.path, Path(image))]
+    content = hashlib.sha256(png.getvalue()).hexdigest()
+    digest = short_digest([*places, reply.question, spec_table(trained.spec)["selector"], content])
+    parts = file_name_part(Path(image).stem), file_name_part(reply.question.lower()), digest
+    file = folder / f"{'-'.join(part for part in parts if part)}.png"
     write_whole(file, png.getvalue(), option="--output")
     return file

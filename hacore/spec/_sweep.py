@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,13 +11,14 @@ from typing import Any
 import attrs
 
 from hacore.errors import HacoreError, Problem, SpecError
+from hacore.machine.names import file_name_part, short_digest
 from hacore.spec._combinations import Choice, choices, same
 from hacore.spec._load import SWEPT, Source, resolve
 from hacore.spec._schema import Spec
 from hacore.spec._structure import inline, shown
 from hacore.spec._write import dump_spec
 
-_LONGEST_NAME = 120
+_LONGEST_NAME = 120  # bytes
 
 
 @attrs.frozen(kw_only=True)
@@ -184,10 +183,11 @@ def _combinations(chosen: list[Choice], specs: list[Spec]) -> list[Combination]:
     combinations = []
     keys = _distinguishing(chosen)
     slugs = [_slug({key: choice.values[key] for key in keys if key in choice.values}) for choice in chosen]
+    folded = [slug.casefold() for slug in slugs]  # on some file systems they are the same name
     for choice, spec, slug in zip(chosen, specs, slugs, strict=True):
-        if slugs.count(slug) > 1 or len(spec.name) + len(slug) > _LONGEST_NAME:
-            digest = hashlib.sha256(json.dumps(choice.values, sort_keys=True).encode()).hexdigest()[:8]
-            slug = f"{slug[: max(0, _LONGEST_NAME - len(spec.name))]}-{digest}".strip("-")
+        if folded.count(slug.casefold()) > 1 or _size(spec.name) + _size(slug) > _LONGEST_NAME:
+            cut = file_name_part(slug, max(0, _LONGEST_NAME - _size(spec.name)))
+            slug = f"{cut}-{short_digest(choice.values)}".strip("-")
         parts = [f"{key} = {_bare(choice.values[key])}" for key in keys if key in choice.values]
         for seed in choice.seeds or (spec.seed,):
             short = f"{slug}-seed{seed}" if slug else f"seed{seed}"
@@ -201,6 +201,10 @@ def _combinations(chosen: list[Choice], specs: list[Spec]) -> list[Combination]:
                 )
             )
     return combinations
+
+
+def _size(name: str) -> int:
+    return len(name.encode())
 
 
 def _distinguishing(chosen: list[Choice]) -> list[str]:
@@ -251,4 +255,4 @@ def _part(name: str, value: Any) -> str:
         text = "-".join([name, *(shown(item) for item in items)])
     else:
         text = f"{name}{value}"
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.replace('"', "")).strip("-")
+    return file_name_part(text.replace('"', ""), 4 * _LONGEST_NAME)

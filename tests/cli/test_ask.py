@@ -2,7 +2,10 @@
 
 import io
 import json
+import re
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,16 +36,59 @@ def test_answers_unknown_words_and_a_picture(cli, run, tmp_path):
     assert lines[1] == "words that the model never saw: zebra"
     shares = [float(line.split("%")[0].split()[-1]) for line in lines[2:5]]
     assert shares == sorted(shares, reverse=True)
-    assert lines[5] == "10 of 25 cells kept; picture: scene-is-the-red-zebra-on-the-left.png"
+    kept, picture = lines[5].split("; picture: ")
+    assert kept == "10 of 25 cells kept"
+    assert re.fullmatch("scene-is-the-red-zebra-on-the-left-[0-9a-f]{8}.png", picture)
     assert "never saw" not in second
-    with Image.open("scene-is-the-red-zebra-on-the-left.png") as picture:
-        pixels = np.asarray(picture.convert("RGB"))[10:370, 10:490]
+    with Image.open(picture) as drawn:
+        pixels = np.asarray(drawn.convert("RGB"))[10:370, 10:490]
     assert set(np.unique(pixels)) == {60, 200}  # kept cells as bright as they were, others at 0.3 of it
     # Of 5x5 cells the inner ones are a 16th of the picture each, the outer ones half of that or less.
     assert 0.1 < (pixels == 200).mean() <= 10 / 16 + 0.02
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == [
-        *("scene-how-many-objects.png", "scene-is-the-red-zebra-on-the-left.png", "scene.png"),
+    other = second.rstrip().partition("picture: ")[2]
+    assert other.startswith("scene-how-many-objects-")
+    assert {path.name for path in tmp_path.glob("*.png")} == {"scene.png", picture, other}
+
+
+LONG = (
+    "there is a large metal thing that is left of the small brown cube and behind the red ball; what is its"
+)
+QUESTIONS = (
+    f"{LONG} shape?",
+    f"{LONG} colour?",
+    "red?",
+    "red!",
+    "RED?",
+    "红色?",
+    "蓝色?",
+    "o" * 300 + " red",
+)
+
+
+def test_no_picture_takes_the_place_of_another(cli, run, tmp_path):
+    """Of another question, image, option or run, in one command or in several."""
+    for image in ("a/scene.png", "b/scene.png", "b/scene.jpg", "b/" + "ü" * 100 + ".png"):
+        (tmp_path / image).parent.mkdir(exist_ok=True)
+        Image.open("scene.png").save(image)
+    copy = shutil.copytree(run, tmp_path / "copy")
+    commands = [
+        (run, "a/scene.png", *QUESTIONS),
+        *((run, image, "red?") for image in ("b/scene.png", "b/scene.jpg", "b/" + "ü" * 100 + ".png")),
+        (run, "a/scene.png", "red?", "--set", "selector.k=4"),
+        (run, "a/scene.png", "red?", "--set", "selector.use=all-cells"),
+        (copy, "a/scene.png", "red?"),
     ]
+    written = []
+    for words in commands:
+        ran = cli("ask", *words, "--output", "out", "--json")
+        written += [reply["picture"] for reply in json.loads(ran.out)["replies"]]
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert len({Path(name).name.casefold() for name in written}) == len(written) == len(files)
+    assert max(len(name.encode()) for name in files) < 200
+    assert any("红色" in name for name in files)
+    again = cli("ask", *commands[0], "--output", "out", "--json")
+    assert [reply["picture"] for reply in json.loads(again.out)["replies"]] == written[: len(QUESTIONS)]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files
 
 
 def test_json_of_questions_from_standard_input(cli, run, monkeypatch, tmp_path):
@@ -113,7 +159,7 @@ def test_what_goes_wrong_is_one_line(cli, names, run, monkeypatch, tmp_path):
         (run, "scene.png"): ["no question", "after the image"],
         ("none", "scene.png", "is it red?"): ["none:", "no such run folder"],
         (run, "scene.png", "why?", "--output", "notes.png"): [
-            "notes.png/scene-why.png:",
+            "notes.png/scene-why-",
             "cannot be written",
         ],
     }.items():

@@ -19,6 +19,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from mlflow.entities import Metric, Param, Run
 from mlflow.tracking import MlflowClient
 
+from hacore.machine.names import distinct
 from hacore.measure.look import Look
 from hacore.observers import Observed, RunObserver
 from hacore_mlflow import Config
@@ -156,8 +157,9 @@ def _scores(split: str, values: Mapping[str, Any]) -> dict[str, float]:
     """What is known of a split; where its answers are not public, that is little."""
     scores = {f"{split}/{key}": values[key] for key in _MEASURED if values.get(key) is not None}
     for kind in ("by_type", "by_group"):
+        tags = distinct(values[kind], _clean)
         for name, part in values[kind].items():
-            scores[f"{split}_{kind}/{_clean(name)}"] = part["accuracy"]
+            scores[f"{split}_{kind}/{tags[name]}"] = part["accuracy"]
     return scores
 
 

@@ -12,6 +12,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
+from hacore.machine.names import distinct
 from hacore.measure.look import Look
 from hacore.observers import Observed, RunObserver
 from hacore_tensorboard import Config
@@ -98,8 +99,9 @@ def _add_scores(writer: SummaryWriter, split: str, values: Mapping[str, Any], st
         if values.get(key) is not None:
             writer.add_scalar(f"{split}/{key}", values[key], step)
     for kind in ("by_type", "by_group"):
+        tags = distinct(values[kind], _clean)
         for name, part in values[kind].items():
-            writer.add_scalar(f"{split}_{kind}/{_clean(name)}", part["accuracy"], step)
+            writer.add_scalar(f"{split}_{kind}/{tags[name]}", part["accuracy"], step)
 
 
 # torch's add_hparams opens a run of its own, turns true and false into numbers, and lets TensorBoard show the
