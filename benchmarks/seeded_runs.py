@@ -26,6 +26,8 @@ import torch
 import torchvision
 from safetensors import safe_open
 
+from hacore.machine.commands import child_command
+
 HAN = """
 name = "han"
 seed = 5
@@ -117,7 +119,7 @@ def _stored(spec: Path, work: Path) -> list[str]:
 def _resumed(spec: Path, runs: Path) -> Path:
     """The folder of a run that SIGTERM stopped after its second line of metrics, and that went on."""
     flags = ["--set", "name=resumed", "--runs", str(runs), "--device", "cpu"]
-    command = [sys.executable, "-m", "hacore", "run", str(spec), *flags]
+    command = child_command("run", str(spec), *flags)
     started = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     while started.poll() is None:
         written = list(runs.glob("resumed/*/metrics.jsonl"))
@@ -132,7 +134,7 @@ def _resumed(spec: Path, runs: Path) -> Path:
 
 
 def _hacore(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "hacore", *arguments], capture_output=True, text=True)
+    done = subprocess.run(child_command(*arguments), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"hacore {' '.join(arguments)} failed:\n{done.stderr}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
+from hacore.machine.commands import pasteable
 from hacore.observers import observer_flags
 from hacore.runs import RunFolder
 from hacore.runs.places import moved_flags, placed, same_experiment
@@ -115,8 +115,8 @@ def _raise_stopped(folder: RunFolder, flags: list[str]) -> None:
     from hacore.machine.processes import launched
 
     if not launched():
-        command = shlex.join(["--resume", str(folder.path), *flags])
-        raise HacoreError(f"stopped before the end; resume with: hacore run {command}")
+        command = pasteable("hacore", "run", "--resume", folder.path, *flags)
+        raise HacoreError(f"stopped before the end; resume with: {command}")
 
 
 @click.command("eval", no_args_is_help=True)

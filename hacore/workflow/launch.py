@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,6 +11,7 @@ from collections.abc import Sequence
 import torch.distributed as dist
 
 from hacore.errors import RunError
+from hacore.machine.commands import child_command, pasteable
 from hacore.machine.interrupts import Interrupts
 from hacore.runs import RunFolder
 
@@ -48,7 +47,7 @@ def run_processes(folder: RunFolder, processes: int, device: str, flags: Sequenc
             with Interrupts(terminate):
                 for rank in range(processes):
                     worker = subprocess.Popen(
-                        [sys.executable, "-m", "hacore", "run", *arguments],
+                        child_command("run", *arguments),
                         env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                         stdout=subprocess.DEVNULL,
                         stderr=output if rank else None,
@@ -65,7 +64,7 @@ def run_processes(folder: RunFolder, processes: int, device: str, flags: Sequenc
             cause = f": {last[0]}" if last and not workers[0].returncode else ""
             raise RunError(
                 f"{folder.path}: a training process ended with status {failed[0]}{cause}; "
-                f"resume with: hacore run --resume {shlex.join([str(folder.path), *flags])}"
+                f"resume with: {pasteable('hacore', 'run', '--resume', folder.path, *flags)}"
             )
 
 

@@ -77,3 +77,33 @@ def test_no_process_is_left_behind(make_spec, tmp_path):
     run_processes(folder, 2, "cpu")  # finished already: both leave at once
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(folder.path) not in running
+
+
+def test_modules_of_the_working_folder_are_not_those_of_python(make_spec, tmp_path, monkeypatch):
+    """The processes import what a run in one process imports, whatever the user's own scripts are called."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("random", "types", "torch", "numpy", "attr", "hacore"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the module of the working folder')")
+    _, result = hacore.run(make_spec({"train.processes": 2, "train.steps": 1}), runs=tmp_path / "runs")
+    assert result["training"]["processes"] == 2
+
+
+def test_plugins_on_pythonpath_are_found_by_the_processes(make_spec, tmp_path, monkeypatch, install):
+    """Even where that is the working folder."""
+    source = """
+from hacore.plugin import Component, hookimpl
+from hacore_l2_topk import Config
+
+hacore_contract = 2
+target = "hacore_l2_topk.l2_topk:L2TopK"
+
+@hookimpl
+def hacore_declare():
+    return [Component(kind="selector", name="path-topk", target=target, config=Config, summary="k")]
+"""
+    folder = install("path_topk", source)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    changes = {"train.processes": 2, "train.steps": 1, "selector.use": "path-topk"}
+    _, result = hacore.run(make_spec(changes), runs=tmp_path / "runs")
+    assert result["training"]["processes"] == 2

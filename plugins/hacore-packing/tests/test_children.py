@@ -50,3 +50,10 @@ def test_a_process_that_dies_is_reported(monkeypatch):
     monkeypatch.setattr(children, "_start_child", doomed)
     with pytest.raises(DataError, match=r"number \d: .*process .* ended .*fewer workers"):
         list(children.do_all(TARGET, [Job(number) for number in range(6)], 2))
+
+
+def test_modules_of_the_working_folder_are_not_those_of_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("random", "types", "pickle", "signal", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the module of the working folder')")
+    assert sorted(children.do_all(TARGET, [Job(2), Job(3)], 2)) == [4, 9]

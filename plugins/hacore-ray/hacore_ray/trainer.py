@@ -12,6 +12,8 @@ from pathlib import Path
 
 import attrs
 
+from hacore.machine.commands import child_command
+
 
 @attrs.frozen(kw_only=True)
 class Task:
@@ -43,9 +45,9 @@ class Trainer:
         with open(Path(task.folder, task.log), "ab") as log:
             log.write(f"on {socket.gethostname()}, node {self._node} of Ray\n".encode())
             log.flush()
-            training = [sys.executable, "-m", "hacore", *task.arguments]
+            training = child_command(*task.arguments)
             self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("guard.py")), *training],
+                [sys.executable, "-P", str(Path(__file__).with_name("guard.py")), *training],
                 cwd=task.folder,
                 env={**os.environ, **task.environment},
                 stdin=subprocess.DEVNULL,

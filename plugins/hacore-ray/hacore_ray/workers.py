@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +143,15 @@ class RayProcess:
 
 def _connect(address: str) -> None:
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        # Ray puts the working folder first on the import path of its processes, where a user's random.py
+        # would take the place of Python's.
+        with chdir(Path(__file__).parent):
+            ray.init(
+                address=address,
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except Exception as error:  # Ray raises errors of many kinds
         text = one_line(" ".join(str(error).split())).rstrip(".")
         problem = "no Ray cluster is found" if address == "auto" else f"no Ray cluster at '{address}': {text}"

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import attrs
 import pytest
 from hacore_sweep import SweepFolder, run_sweep
 
+from hacore.machine.commands import child_command
 from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 from hacore.spec import load_spec
@@ -77,7 +77,7 @@ def start(cluster):
         words = ["sweep", "small.toml", "--on", "ray", "--with", f"address={cluster.address}"]
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", "hacore", *words, "--device", "cpu"],
+                child_command(*words, "--device", "cpu"),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -134,6 +134,8 @@ def alone(name):
 
 
 def test_a_failed_run_does_not_stop_the_rest_on_two_nodes(start):
+    for name in ("random", "types", "torch", "tomllib", "hacore"):  # of the user's, which nothing imports
+        Path(f"{name}.py").write_text("raise SystemExit('the module of the working folder')")
     process = start("[sweep]\nseeds = [0, 1]\nselector.k = [4, 26]\n")
     out, error = process.communicate(timeout=300)
     assert process.returncode == 1, error

@@ -6,12 +6,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 
 import attrs
 
 from hacore.executors import Demand, Ended, Work
+from hacore.machine.commands import child_command
 from hacore.machine.threads import cores
 from hacore.plugin import NoOptions
 from hacore.spec import Spec
@@ -88,7 +88,7 @@ class LocalProcess:
         self._slot: Slot | None = free.pop(0)
         with open(work.log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hacore", *work.arguments, "--device", self._slot.device],
+                child_command(*work.arguments, "--device", self._slot.device),
                 env={**os.environ, **self._slot.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

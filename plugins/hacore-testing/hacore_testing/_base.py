@@ -124,7 +124,7 @@ class Contract:
         require(modules, f"{installed.distribution} has no entry point in the group '{GROUP}'")
         for module in modules:
             ran = subprocess.run(
-                [sys.executable, "-c", _DECLARE, module],
+                [sys.executable, "-P", "-c", _DECLARE, module],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 capture_output=True,
                 text=True,
