@@ -190,7 +190,7 @@ def timed(case: Case, implementation: str, mode: str, device: str) -> float:
 
 def resident(field: str) -> int:
     """Bytes: VmRSS, now, or VmHWM, the most since it was reset."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
@@ -199,7 +199,7 @@ def peak_of_this_process(setting: Setting, kept: int, implementation: str, mode:
     Case.make(warm_up, 3, "cpu").step(implementation, mode)
     case = Case.make(setting, kept, "cpu")
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM
         before = resident("VmRSS")
         case.step(implementation, mode)
         return resident("VmHWM") - before
@@ -315,7 +315,7 @@ def device_name(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
+    lines = cpu_info.read_text(encoding="utf-8").splitlines() if cpu_info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
 

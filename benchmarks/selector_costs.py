@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
             for row, numbers in zip(table.rows, measured, strict=True)
         ]
         record = {"what": "cost of selectors", "device": device, "against": against, "rows": named}
-        Path(chosen.json).write_text(json.dumps(record, indent=1) + "\n")
+        Path(chosen.json).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -133,7 +133,7 @@ def ask_python(
 def resident(process: int) -> float:
     """MB of a process in memory; 0 where the system does not tell."""
     statm = Path(f"/proc/{process}/statm")
-    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    pages = int(statm.read_text(encoding="utf-8").split()[1]) if statm.exists() else 0
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 

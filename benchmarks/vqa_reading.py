@@ -46,9 +46,9 @@ def write(folder: Path, questions: int) -> None:
     chance = random.Random(0)
     split = V2.splits["train"]
     with (
-        open(folder / split.questions, "w") as asked,
-        open(folder / split.annotations, "w") as answered,
-        open(folder / "results.json", "w") as results,
+        open(folder / split.questions, "w", encoding="utf-8") as asked,
+        open(folder / split.annotations, "w", encoding="utf-8") as answered,
+        open(folder / "results.json", "w", encoding="utf-8") as results,
     ):
         asked.write('{"info": {}, "questions": [')
         answered.write('{"info": {}, "annotations": [')

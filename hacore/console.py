@@ -31,7 +31,9 @@ class Console:
         screen: rich.console.Console | None = None,
     ) -> None:
         self._screen = screen or rich.console.Console(stderr=True)
-        self._write = write or partial(self._screen.print, markup=False, highlight=False, soft_wrap=True)
+        self._write = write or partial(
+            self._screen.print, markup=False, emoji=False, highlight=False, soft_wrap=True
+        )
         self.live = write is None and self._screen.is_interactive
         self._seconds = seconds
         self._written: dict[str, float] = {}

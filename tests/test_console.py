@@ -8,6 +8,7 @@ import pytest
 import rich.console
 
 from hacore import console as module
+from hacore.cli.tables import print_table
 from hacore.console import Console, Silent, show_log
 from hacore.data_tools import Tell
 
@@ -126,3 +127,13 @@ def test_silent_says_nothing(capsys):
     tell.message("hush")
     tell.progress("images", 1, 1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_paths_are_shown_as_they_are(terminal, capsys):
+    """Neither rich's markup nor its names of emoji are read in them."""
+    screen, text = terminal
+    path = "runs/[red]a:x:[/red]/[link=b]"
+    Console(screen=screen).message(path)
+    assert text.getvalue() == f"{path}\n"
+    print_table(path, ["run"], [[path]])
+    assert capsys.readouterr().out.split() == [path, "run", path]

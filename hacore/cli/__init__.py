@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hacore import __version__
+from hacore.cli.streams import drop_output, output_failed, prepare_streams
 from hacore.errors import HacoreError
 from hacore.machine.threads import sleep_while_waiting
 
@@ -70,9 +71,33 @@ def cli(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the exit status is 0, 1 for what the user can fix, 2 for usage."""
+    prepare_streams()
     if arguments is None:  # the program itself; a caller's process stays as it is
         sleep_while_waiting()
         arguments = sys.argv[1:]
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of a pipe left.
+        drop_output()
+        sys.exit(0)
+    except OSError as error:
+        if not output_failed():
+            raise
+        drop_output()
+        reason = error.strerror or str(error)
+        _complain(f"standard output cannot be written: {reason}; make room or write to another place")
+        sys.exit(1)
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and "torch" in sys.modules:
+        # Threads of gloo may outlive its group; destroyed by the interpreter's end, they abort the process.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit status; raises OSError where standard output cannot be written."""
     # The flag may stand anywhere, as a user adds it to the end of the command that failed.
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -82,26 +107,16 @@ def main(arguments: list[str] | None = None) -> Any:
         if debug:
             raise
         _complain(str(error))
-        sys.exit(1)
+        return 1
     except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        return leave.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe left; the interpreter would complain again while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    code = status if isinstance(status, int) else 0
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and "torch" in sys.modules:
-        # Threads of gloo may outlive its group; destroyed by the interpreter's end, they abort the process.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+        return 130
+    return status if isinstance(status, int) else 0
 
 
 def _complain(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hacore.cli.changes import change_option, changed, read_changes, split_changes
+from hacore.cli.streams import can_show
 from hacore.cli.tables import device_option, percent, print_json
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
@@ -137,8 +138,9 @@ def _show(reply: Reply, file: Path | None, *, title: bool = True) -> None:
     if reply.unknown:
         click.echo(f"words that the model never saw: {', '.join(reply.unknown)}")
     width = max(len(ranked.answer) for ranked in reply.answers)
+    block = "█" if can_show("█") else "#"
     for ranked in reply.answers:
-        bar = "█" * round(30 * ranked.probability)
+        bar = block * round(30 * ranked.probability)
         click.echo(f"  {ranked.answer:<{width}}  {percent(ranked.probability):>5}%  {bar}".rstrip())
     rows, columns = reply.grid
     where = f"; picture: {file}" if file else ""

@@ -50,7 +50,7 @@ def run(
     Leaves a folder RUNS/NAME/TIME-ID with the resolved spec, metrics, checkpoints, predictions,
     result.json and a page to look at, report/index.html (which the package hacore-report makes).
     With --resume only the places of the data can be changed, as data.root=DIR.
-    Ctrl-C or SIGTERM save the state and leave; --resume continues from there.
+    Ctrl-C, SIGTERM and closing the terminal save the state and leave; --resume continues from there.
     Several processes: torchrun --nproc-per-node 2 -m hacore run SPEC.
 
     \b

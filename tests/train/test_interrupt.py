@@ -67,11 +67,22 @@ def test_other_threads_leave_signals_alone():
     assert states == [(True, False)]
 
 
+def test_the_end_of_the_terminal_is_ignored_where_the_user_said_so():
+    """As nohup does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interrupts.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 # Neither a checkpoint nor an evaluation before the end.
 CHANGES = {"train.epochs": 20, "train.log_steps": 1, "train.checkpoint_steps": 1000, "eval.every_epochs": 20}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_command_saves_leaves_with_status_1_and_says_how_to_go_on(
     make_spec, uninterrupted, assert_same, tmp_path, number
 ):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hacore.cli.tables import json_option
+from hacore.cli.tables import json_option, print_json
 
 where_option = click.option(
     "--where",
@@ -90,6 +90,7 @@ def table(
       hacore table runs/han_rn/* --value non-relational --value relational --format markdown
     """
     from hacore_report import read_runs, tabulate, write_table
+    from hacore_report._formats import as_json as table_as_json
 
     finished = read_runs(runs, choices=choices).where([condition(words) for words in conditions])
     content = tabulate(
@@ -99,7 +100,10 @@ def table(
         from hacore_report import mark_best
 
         content = mark_best(content, finished)
-    click.echo(write_table(content, "json" if as_json else form, digits=digits), nl=False)
+    if as_json:
+        print_json(table_as_json(content))
+    else:
+        click.echo(write_table(content, form, digits=digits), nl=False)
     for note in content.notes:
         click.echo(f"note: {note}", err=True)
 

@@ -140,7 +140,7 @@ def _write(folder: Path, wanted: Generated) -> None:
                 writer.write(start, getattr(block, name))
     entries = {f"{name}.npy": attrs.asdict(writer.finish()) for name, writer in writers.items()}
     meta = {"version": VERSION, "options": attrs.asdict(wanted), "files": entries}
-    (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+    (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
 def _check(folder: Path, wanted: Generated) -> None:

@@ -127,7 +127,8 @@ class Contract:
                 [sys.executable, "-P", "-c", _DECLARE, module],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
             )
             if ran.returncode:
                 cause = ran.stderr.strip().splitlines()[-1] if ran.stderr.strip() else "it exits"

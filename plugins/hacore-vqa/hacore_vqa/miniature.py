@@ -60,7 +60,7 @@ def write_cp(v2: Path, root: Path) -> Path:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _draw(root: Path, coco: str, image: int) -> list[dict[str, Any]]:

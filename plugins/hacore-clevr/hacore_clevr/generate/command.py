@@ -161,11 +161,13 @@ class _Generation:
     def _begin(self) -> None:
         """Keeps what an earlier call with the same plan left, and nothing else."""
         path = self._work / "parts" / "plan.json"
-        if self._work.exists() and (not path.is_file() or path.read_text() != json.dumps(self._described)):
+        if self._work.exists() and (
+            not path.is_file() or path.read_text(encoding="utf-8") != json.dumps(self._described)
+        ):
             self._tell.message(f"an unfinished {self._folder} with other options is discarded")
             shutil.rmtree(self._work)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self._described))
+        path.write_text(json.dumps(self._described), encoding="utf-8")
 
     def _writers(self) -> dict[str, PackWriter]:
         if not self._plan.packed:
