@@ -233,7 +233,7 @@ def test_overrides_without_the_spec_they_change(cli, names, ran):
 
 def test_a_run_without_a_checkpoint(cli, names, ran):
     shutil.rmtree(ran / "checkpoints")
-    names(cli("eval", "run").error, "run:", "no checkpoint", "'hacore run --resume run'")
+    names(cli("eval", "run").error, "run:", "no checkpoint", "hacore run --resume run")
 
 
 def test_a_split_that_the_data_do_not_have(cli, names, ran):

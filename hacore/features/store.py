@@ -19,6 +19,7 @@ import numpy.typing as npt
 from hacore.errors import DataError
 from hacore.features.mapped import MappedFeatures
 from hacore.machine.arrays import npy_header
+from hacore.machine.commands import pasteable
 from hacore.machine.strict import strict_converter
 
 FORMAT = "hacore features 1"
@@ -130,9 +131,7 @@ class FeatureStore:
         root = Path(root).expanduser()
         description = read_description(root)
         if description is None:
-            raise DataError(
-                f"{root}: not a feature store; make it with 'hacore features SPEC --output {root}'"
-            )
+            raise DataError(f"{root}: not a feature store; make it with: {_command(root)}")
         shards = _read_index(root)
         store = cls(root, description, shards)
         problems = [
@@ -141,8 +140,7 @@ class FeatureStore:
         if problems:
             more = f", and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
             raise DataError(
-                f"{', '.join(problems[:_NAMED])}{more}; make what is wrong again with "
-                f"'hacore features SPEC --output {root}'"
+                f"{', '.join(problems[:_NAMED])}{more}; make what is wrong again with: {_command(root)}"
             )
         return store
 
@@ -175,7 +173,7 @@ class FeatureStore:
         if split not in self.splits:
             raise DataError(
                 f"{self.root}: no features of split '{split}', only of {', '.join(self.splits) or 'none'}; "
-                f"make them with 'hacore features SPEC --output {self.root} --splits {split}'"
+                f"make them with: {_command(self.root, '--splits', split)}"
             )
         of = self.description
         part = of.splits[split]
@@ -238,9 +236,7 @@ def _read_index(root: Path) -> dict[str, Shard]:
         table = json.loads(path.read_bytes())
         return {name: _converter.structure(entry, Shard) for name, entry in table.items()}
     except FileNotFoundError:
-        raise DataError(
-            f"{root}: the feature store is not finished; resume with 'hacore features SPEC --output {root}'"
-        ) from None
+        raise DataError(f"{root}: the feature store is not finished; resume with: {_command(root)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:
@@ -252,4 +248,8 @@ def _damaged(path: Path) -> DataError:
 
 
 def _way_out(root: Path) -> str:
-    return f"delete it and run 'hacore features SPEC --output {root}' again"
+    return f"delete it and make it again with: {_command(root)}"
+
+
+def _command(root: Path, *options: str) -> str:
+    return pasteable("hacore", "features", "SPEC", "--output", root, *options)

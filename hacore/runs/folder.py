@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hacore.errors import RunError
+from hacore.machine.commands import pasteable
 from hacore.machine.files import read_json, write_json, write_whole
 from hacore.runs.result import Result
 from hacore.spec import Spec, dump_spec, load_spec, spec_table
@@ -105,11 +106,12 @@ class RunFolder:
         for path in (self.best, self.last):
             if path.is_file():
                 return path
-        raise RunError(
-            f"{self.path}: has no checkpoint yet; continue it with 'hacore run --resume {self.path}'"
-        )
+        raise RunError(f"{self.path}: has no checkpoint yet; continue it with: {self._resuming()}")
 
     def result(self) -> Result:
         """What result.json says. Raises RunError where the run is not finished."""
-        way_out = f"finish the run with 'hacore run --resume {self.path}'"
+        way_out = f"finish the run with: {self._resuming()}"
         return Result.from_dict(read_json(self.result_file, way_out), str(self.result_file), way_out)
+
+    def _resuming(self) -> str:
+        return pasteable("hacore", "run", "--resume", self.path)

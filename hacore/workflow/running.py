@@ -13,6 +13,7 @@ import torch
 from hacore.console import Silent
 from hacore.data import Dataset
 from hacore.errors import RunError
+from hacore.machine.commands import pasteable
 from hacore.machine.device import choose_device, device_name, use_device
 from hacore.machine.files import write_json
 from hacore.machine.processes import World, barrier, broadcast_text, launched, leading, world
@@ -62,7 +63,8 @@ def run(
     if resume is not None and resume.result_file.is_file():
         if not leading():
             return resume, None
-        reporter.message(f"finished already; 'hacore eval {resume.path}' measures the model again")
+        again = pasteable("hacore", "eval", resume.path)
+        reporter.message(f"finished already; measure the model again with: {again}")
         return resume, resume.result()
     if resume is not None:
         same_experiment(resume, spec)

@@ -167,4 +167,4 @@ def test_what_goes_wrong_is_one_line(cli, names, run, monkeypatch, tmp_path):
     for checkpoint in (tmp_path / run / "checkpoints").iterdir():
         checkpoint.unlink()
     message = cli("ask", run, "scene.png", "is it red?").error
-    names(message, f"{run}:", "no checkpoint", f"'hacore run --resume {run}'")
+    names(message, f"{run}:", "no checkpoint", f"hacore run --resume {run}")

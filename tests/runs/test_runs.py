@@ -67,7 +67,7 @@ def test_what_is_no_run_folder(tmp_path):
 def test_the_best_checkpoint_counts_then_the_last(folder, names):
     with pytest.raises(RunError) as error:
         folder.checkpoint()
-    names(str(error.value), f"{folder.path}:", "no checkpoint", f"'hacore run --resume {folder.path}'")
+    names(str(error.value), f"{folder.path}:", "no checkpoint", f"hacore run --resume {folder.path}")
     save_tensors(folder.last, {"a": torch.ones(1)}, {})
     assert folder.checkpoint() == folder.last
     save_tensors(folder.best, {"a": torch.ones(1)}, {})
@@ -75,7 +75,7 @@ def test_the_best_checkpoint_counts_then_the_last(folder, names):
 
 
 def test_a_result_that_is_not_there_yet(folder):
-    with pytest.raises(RunError, match=r"result\.json: missing.*'hacore run --resume "):
+    with pytest.raises(RunError, match=r"result\.json: missing.*: hacore run --resume "):
         folder.result()
 
 

@@ -177,7 +177,7 @@ def test_a_finished_run_gives_its_result_again_at_once(make_spec, start, monkeyp
     again, outcome = run_spec(make_spec({"train.steps": 2}), resume=folder, device="cpu", reporter=Notes())
     assert again.path == folder.path
     assert outcome == result
-    assert messages == [f"finished already; 'hacore eval {folder.path}' measures the model again"]
+    assert messages == [f"finished already; measure the model again with: hacore eval {folder.path}"]
 
 
 def test_resuming_with_another_spec_or_other_data_is_refused(make_spec, names, start, monkeypatch):

@@ -194,7 +194,7 @@ def test_devices_that_are_not_there_are_named():
 
 def test_a_run_without_a_checkpoint_cannot_be_loaded(spec, tmp_path):
     folder = hacore.RunFolder.create(spec, tmp_path, {})
-    with pytest.raises(RunError, match="has no checkpoint yet; continue it with 'hacore run --resume "):
+    with pytest.raises(RunError, match="has no checkpoint yet; continue it with: hacore run --resume "):
         hacore.load(folder, device="cpu")
 
 

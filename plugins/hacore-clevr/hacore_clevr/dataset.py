@@ -14,6 +14,7 @@ from hacore_packing.readers import require_reader, source_folder
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
+from hacore.machine.commands import path_word
 from hacore.objects import Objects
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
@@ -164,7 +165,7 @@ def _open_packed(root: Path) -> Pack:
 
 
 def _prepare_command(root: Path, size: tuple[int, int]) -> list[str]:
-    return ["hacore", "data", "prepare", "clevr", str(root), "--size", *map(str, size)]
+    return ["hacore", "data", "prepare", "clevr", path_word(root), "--size", *map(str, size)]
 
 
 def _open_official(root: Path, size: tuple[int, int]) -> Pack:

@@ -241,7 +241,7 @@ def test_problems_of_an_official_folder_are_listed(official, names):
     first, second, last = str(caught.value).splitlines()
     names(first, "CLEVR_train_000001.png:", "image")
     names(second, "CLEVR_val_000002.png:", "image")
-    names(last, f"{official}:", "2", f"'hacore data prepare clevr {official} --size 6 10'")
+    names(last, f"{official}:", "2", f"hacore data prepare clevr {official} --size 6 10")
 
 
 def test_damage_is_named(packed, names):

@@ -90,7 +90,7 @@ def test_killed_in_the_middle_of_a_shard(make_table, tmp_path):
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    with pytest.raises(DataError, match=r"not finished.*'hacore features SPEC"):
+    with pytest.raises(DataError, match=r"not finished.*: hacore features SPEC"):
         FeatureStore.open(root)
     report = fill(resolved, root, batch_images=1, shard_bytes=make.SHARD_BYTES)
     assert 0 < report.images < 300
@@ -149,7 +149,7 @@ def test_a_cut_shard_is_named_and_made_again(make_spec, names, whole, tmp_path):
         FeatureStore.open(root)
     message = " ".join(str(caught.value).splitlines())
     names(message, f"{root}/train-00001.npy:", "100,000 bytes", "409,728")
-    names(message, f"{root}/val-00000.npy:", "missing", f"'hacore features SPEC --output {root}'")
+    names(message, f"{root}/val-00000.npy:", "missing", f"hacore features SPEC --output {root}")
     assert fill(make_spec(), root).images == 8 + 6
     assert contents(root) == before
 

@@ -58,5 +58,5 @@ def raise_problems(root: Path, problems: Sequence[str], command: str) -> None:
     if problems:
         count = len(problems)
         more = [f"and {count - _NAMED} more"] if count > _NAMED else []
-        last = f"{root}: {count} found; fix the data, and see all by '{command}'"
+        last = f"{root}: {count} found; fix the data, and see all by: {command}"
         raise DataError("\n".join([*problems[:_NAMED], *more, last]))

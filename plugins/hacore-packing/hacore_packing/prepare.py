@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import attrs
 
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.machine.commands import pasteable
 from hacore.pictures import READER
 from hacore_packing.folders import only_one
 from hacore_packing.images import finish_images, pack_images, raise_problems
@@ -170,5 +170,5 @@ def open_prepared(
             return pack
         log.info("the files of %s have changed since they were prepared", root)
     log.info("preparing %s in %s, once", root, folder)
-    raise_problems(root, prepare().problems, shlex.join(command))
+    raise_problems(root, prepare().problems, pasteable(*command))
     return form.open(folder)

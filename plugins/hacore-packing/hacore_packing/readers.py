@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hacore.errors import DataError, RunError
+from hacore.machine.commands import pasteable
 from hacore.machine.files import write_json
 from hacore.pictures import READER, open_picture, orientation
 from hacore_packing.packs import PACK, Pack
@@ -39,7 +39,7 @@ def require_reader(pack: Pack, paths: Iterable[str | Path], renew: Sequence[str]
     if path := otherwise_read(pack, paths):
         raise DataError(
             f"{pack.folder}: an earlier version of hacore packed it and read {path} differently (its EXIF "
-            f"orientation, transparency or range of values); pack it again by '{shlex.join(renew)}'"
+            f"orientation, transparency or range of values); pack it again by: {pasteable(*renew)}"
         )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import HacoreError, RunError
+from hacore.machine.commands import pasteable
 from hacore.machine.ids import id_column
 from hacore.machine.records import FORMAT
 from hacore.machine.texts import open_text
@@ -100,8 +101,8 @@ def read_scores(path: Path) -> Scores:
         with open_text(path) as file:
             lines = [_line(text) for text in file]
     except FileNotFoundError:
-        run = path.parent.parent
-        raise RunError(f"{path}: missing; write it with 'hacore eval {run} --split {path.stem}'") from None
+        command = pasteable("hacore", "eval", path.parent.parent, "--split", path.stem)
+        raise RunError(f"{path}: missing; write it with: {command}") from None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         lines = []
     if not lines:  # empty or damaged: this says what is wrong with it

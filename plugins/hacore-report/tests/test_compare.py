@@ -202,7 +202,7 @@ def test_questions_without_a_known_answer_are_wrong(cli, write_run, write_scores
 def test_another_split(cli, experiment, write_scores, names):
     ours, theirs = experiment(10, 0.8), experiment(4, 0.6)
     message = cli("compare", *ours, "--against", *theirs, "--split", "val").error
-    names(message, f"{ours[0]}/predictions/val.jsonl:", "missing", f"'hacore eval {ours[0]} --split val'")
+    names(message, f"{ours[0]}/predictions/val.jsonl:", "missing", f"hacore eval {ours[0]} --split val")
     for path in (*ours, *theirs):
         write_scores(path, [(image, "shape", 1.0) for image in range(25)], split="val")
     told = json.loads(cli("compare", *ours, "--against", *theirs, "--split", "val", "--json").out)

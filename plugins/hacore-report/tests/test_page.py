@@ -189,7 +189,7 @@ def test_what_cannot_be_reported_is_one_line(copied, cli, names, tmp_path):
     predictions.write_text("{")
     names(cli("report", copied.path).error, f"{predictions}:", "cannot be read")
     copied.result_file.unlink()
-    names(cli("report", copied.path).error, "result.json:", "missing", "'hacore run --resume")
+    names(cli("report", copied.path).error, "result.json:", "missing", "hacore run --resume")
     with pytest.raises(RunError, match="missing; finish the run"):
         hacore.write_report(copied)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hacore.machine.commands import pasteable
 from hacore.plugin import SECTIONS
 
 
@@ -25,4 +26,5 @@ def new(kind: str, name: str, output: str) -> None:
 
     folder = new_plugin(kind, name, Path(output))
     click.echo(f"wrote {folder}")
-    click.echo(f"next:  pip install -e {folder}  &&  pytest {folder}")
+    install, check = pasteable("pip", "install", "-e", folder), pasteable("pytest", folder)
+    click.echo(f"next:  {install}  &&  {check}")

@@ -93,7 +93,7 @@ def test_everything_wrong_with_runs_is_said_before_anything_is_served(runs, tmp_
         main(["serve", *map(str, folders), "--port", "0", "--device", "cpu"])
     assert left.value.code == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"hacore: {empty}: has no checkpoint yet; continue it with 'hacore run --resume {empty}'",
+        f"hacore: {empty}: has no checkpoint yet; continue it with: hacore run --resume {empty}",
         f"hacore: {tmp_path / 'nothing'}: no such run folder; 'hacore run SPEC' makes one and names it",
     ]
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hacore.errors import one_line
 from hacore.executors import Ended, Work, Workers
+from hacore.machine.commands import path_word
 from hacore.runs import RunFolder
 from hacore.runs.metrics import TrainLine, read_metrics
 from hacore.spec import dump_spec
@@ -35,7 +36,7 @@ class Job:
         if outcome.folder is not None:
             source: tuple[str, ...] = ("--resume", str(outcome.folder.path))
         else:
-            source = (str(folder.spec_of(spec)), "--runs", str(folder.runs))
+            source = (path_word(folder.spec_of(spec)), "--runs", str(folder.runs))
         self._log = folder.log_of(spec)
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log_start = self._log.stat().st_size if self._log.exists() else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
+from hacore.machine.commands import pasteable
 from hacore.observers import observer_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, load_sweep, set_values
@@ -130,8 +130,8 @@ def _raise_missing(folder: Path, outcomes: list[Outcome], flags: list[str]) -> N
     if missing > len(failed):
         lines.append(f"stopped before the end, {missing} of {len(outcomes)} runs are missing")
     if missing:
-        command = shlex.join([str(folder), *flags])
-        raise HacoreError("\n".join([*lines, f"resume with: hacore sweep {command}"]))
+        command = pasteable("hacore", "sweep", folder, *flags)
+        raise HacoreError("\n".join([*lines, f"resume with: {command}"]))
 
 
 def _list(plan: Sweep, chosen: set[str], path: Path, as_json: bool) -> None:
@@ -161,4 +161,4 @@ def _print(folder: Path, outcomes: list[Outcome]) -> None:
             ]
         rows.append(row)
     print_table("", ["combination", "status", "accuracy (%)", "kept (%)", "training (s)"], rows)
-    click.echo(f"\nsweep folder: {folder}\ntable: hacore table {folder}")
+    click.echo(f"\nsweep folder: {folder}\ntable: {pasteable('hacore', 'table', folder)}")

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions
 from hacore.errors import DataError
+from hacore.machine.commands import path_word
 from hacore_vqa import Config, CpConfig, PrepareConfig
 from hacore_vqa.answers import choose_answers
 from hacore_vqa.carve import carve
@@ -265,7 +266,7 @@ def _open_packed(root: Path) -> Pack:
     source = source_folder(pack, "root")
     images = source_folder(pack, "images") or source
     if source and images:
-        places = [str(source), "--images", str(images), "--output", str(root)]
+        places = [path_word(source), "--images", str(images), "--output", str(root)]
         splits = [word for split in pack.splits for word in ("--splits", split)]
         command = ["hacore", "data", "prepare", pack.data, *places, *_size(pack.size), *splits]
         require_reader(pack, picture_files(images, pack.parts), command)
@@ -287,7 +288,7 @@ def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
         FORMAT,
         is_current=is_current,
         prepare=lambda: prepare(layout, asked, LogTell()),
-        command=["hacore", "data", "prepare", layout.name, str(root), *where, *_size(config.size)],
+        command=["hacore", "data", "prepare", layout.name, path_word(root), *where, *_size(config.size)],
         paths=lambda pack: picture_files(images, pack.parts),
     )
 

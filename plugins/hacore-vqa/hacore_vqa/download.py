@@ -17,6 +17,7 @@ from hacore_packing.retrieve import retrieve
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.machine.commands import pasteable
 from hacore_vqa import DownloadConfig
 from hacore_vqa.official import V2
 
@@ -93,7 +94,7 @@ def download(config: DownloadConfig, tell: Tell) -> Outcome:
             "folder": str(output),
             "archives": done,
             "seconds": round(time.monotonic() - started, 1),
-            "next": f"hacore data prepare {V2.name} {output}",
+            "next": pasteable("hacore", "data", "prepare", V2.name, output),
         }
     )
 

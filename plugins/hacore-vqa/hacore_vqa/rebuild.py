@@ -14,6 +14,7 @@ from hacore_packing.folders import only_one
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
 from hacore.errors import DataError
+from hacore.machine.commands import pasteable
 from hacore.machine.ids import ALLOWED, whole_number
 from hacore.machine.texts import TextError, decode_text
 from hacore_vqa import RebuildConfig
@@ -55,7 +56,7 @@ def rebuild(config: RebuildConfig, tell: Tell) -> Outcome:
             "folder": str(output),
             "questions": written,
             "questions of VQA v2 in neither list": others,
-            "next": f"hacore data prepare {CP.name} {output} --images {root}",
+            "next": pasteable("hacore", "data", "prepare", CP.name, output, "--images", root),
         }
     )
 

@@ -318,7 +318,7 @@ def test_no_data_and_other_data(v2, cp, names, tmp_path):
     (v2 / "val2014" / "COCO_val2014_000000000101.jpg").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         opened(v2)
-    names(str(caught.value).splitlines()[-1], f"{v2}:", "1", f"'hacore data prepare vqa-v2 {v2} --size 8 12'")
+    names(str(caught.value).splitlines()[-1], f"{v2}:", "1", f"hacore data prepare vqa-v2 {v2} --size 8 12")
 
 
 def test_damage_of_a_pack_is_named(v2):
