@@ -35,9 +35,20 @@ def distinct(names: Iterable[str], part: Callable[[str], str]) -> dict[str, str]
     }
 
 
+def is_file_name(text: str) -> bool:
+    """Whether it is letters and digits of any script, and ``.``, ``_`` and ``-`` that do not come first."""
+    first = text[:1]
+    return bool(first) and _kind(first) in "LN" and all(c in "._-" or _kind(c) in "LMN" for c in text)
+
+
+def _kind(character: str) -> str:
+    """``L`` of letters, ``M`` of the marks that belong to them, ``N`` of digits."""
+    return unicodedata.category(character)[0]
+
+
 def _fits(character: str) -> bool:
-    """Letters, the marks that belong to them, digits, ``_`` and ``.``, where the system can write them."""
-    if character not in "_." and unicodedata.category(character)[0] not in "LMN":
+    """Whether it may stay, and the system can write it."""
+    if character not in "_." and _kind(character) not in "LMN":
         return False
     try:
         os.fsencode(character)

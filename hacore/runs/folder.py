@@ -65,11 +65,10 @@ class RunFolder:
             write_json(folder.environment_file, environment)
             (temporary / "checkpoints").mkdir()
             os.rename(temporary, final)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:  # the latter where file names are not UTF-8
             shutil.rmtree(temporary, ignore_errors=True)
-            raise RunError(
-                f"{final}: cannot be made: {error.strerror or error}; give another folder with --runs"
-            ) from error
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(f"{final}: cannot be made: {reason}; give another folder with --runs") from error
         except RunError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

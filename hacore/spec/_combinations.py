@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from hacore.errors import Problem, did_you_mean
-from hacore.spec._structure import shown
+from hacore.spec._structure import listed, shown
 
 MODES = ("grid", "zip")
 _EXAMPLE = "as in selector.k = [4, 8]"
@@ -148,7 +148,7 @@ def _wrong_key(key: str, lists: dict[str, Any], sections: Sequence[str]) -> str 
 
 def _not_a_list(key: str, values: Any) -> str | None:
     if not isinstance(values, list):
-        return f"found {shown(values)}; must be a list of values, as in {key} = [{shown(values)}]"
+        return f"found {shown(values)}; must be a list of values, as in {key} = {shown(listed(values))}"
     if not values:
         return "the list is empty; give at least one value"
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib.metadata import distributions
 from itertools import accumulate
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
+from hacore.machine.names import is_file_name
 from hacore.machine.texts import TextError, decode_text
 from hacore.registry import catalogue, registry, required_library
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
-from hacore.spec._structure import pairs, shown, structure_table
+from hacore.spec._structure import pairs, shown, structure_table, toml_value
 
 _TABLES: dict[str, type[Any]] = {
     "features": FeaturesConfig,
@@ -36,7 +38,6 @@ _MANY = (
     "the spec is a sweep, which is many runs; 'hacore sweep' lists (--dry-run) and runs them, "
     "--set sweep=none leaves the sweep out"
 )
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEADER = re.compile(r"\s*(\[?)\[\s*([A-Za-z0-9_.\- ]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\-\"]+)\s*=")
 
@@ -207,21 +208,14 @@ def set_values(
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
-                raise HacoreError(one_line(f"{place}: '{parent}' is a value, not a table"))
+                kind = "a list of tables" if isinstance(inner, list) else "a value"
+                raise HacoreError(one_line(f"{place}: '{parent}' is {kind}, not a table"))
         if text == "none":
             inner.pop(last, None)
         else:
-            inner[last] = _toml_value(text)
+            inner[last] = toml_value(text)
         applied.append((key, words))
     return applied
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        return text
-    return table["value"] if len(table) == 1 else text
 
 
 def resolve(table: dict[str, Any]) -> Spec:
@@ -271,11 +265,10 @@ def _name(table: dict[str, Any], problems: list[Problem]) -> str:
     name = table.get("name")
     if name is None:
         problems.append(Problem("name", 'missing; give the experiment its own name, as in name = "han_rn"'))
-    elif not isinstance(name, str) or not _NAME.fullmatch(name):
-        problems.append(
-            Problem("name", f"found {shown(name)}; must be a string of letters, digits, '.', '_' and '-'")
-        )
-    return str(name)
+    elif not isinstance(name, str) or not is_file_name(unicodedata.normalize("NFC", name)):
+        allowed = "must be a string of letters, digits, '.', '_' and '-' that begins with a letter or digit"
+        problems.append(Problem("name", f"found {shown(name)}; {allowed}"))
+    return unicodedata.normalize("NFC", str(name))  # as some file systems do
 
 
 def _seed(table: dict[str, Any], problems: list[Problem]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 import types
 import typing
 from typing import Any, Literal
@@ -63,7 +64,8 @@ def structure_table(cls: type[Any], table: dict[str, Any], path: str, problems: 
         except ValueError as error:
             problems.append(Problem(place, str(error)))
         except (TypeError, cattrs.BaseValidationError):
-            problems.append(Problem(place, f"found {shown(value)}; must be {describe_type(field.type)}"))
+            what = f"found {shown(value)}; must be {describe_type(field.type)}"
+            problems.append(Problem(place, what + _as_in(field, value)))
     if len(problems) > before:
         return None
     try:
@@ -71,6 +73,38 @@ def structure_table(cls: type[Any], table: dict[str, Any], path: str, problems: 
     except ValueError as error:
         problems.append(Problem(path or "spec", str(error)))
         return None
+
+
+def _as_in(field: attrs.Attribute[Any], value: Any) -> str:
+    """``, as in size = [32, 32]`` where that is what the user seems to mean."""
+    if isinstance(value, (list, dict)) or typing.get_origin(field.type) is not tuple:
+        return ""
+    try:
+        _converter.structure(listed(value), field.type)
+    except (TypeError, cattrs.BaseValidationError):
+        return ""
+    return f", as in {field.name} = {shown(listed(value))}"
+
+
+def listed(value: Any) -> list[Any]:
+    """The list that was probably meant: of ``4`` [4], of ``4,5``, ``4 5`` and ``[4,5`` [4, 5]."""
+    if not isinstance(value, str):
+        return [value]
+    text = value.strip("[](){} ,;")
+    parts = re.split(r"\s*[,;]\s*", text)
+    numbers = [toml_value(word) for word in text.split()]
+    if len(parts) == 1 and not any(isinstance(number, str) for number in numbers):
+        return numbers
+    return [toml_value(part.strip("\"'")) for part in parts if part]
+
+
+def toml_value(text: str) -> Any:
+    """A value of TOML; what is none is a string."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return table["value"] if len(table) == 1 else text
 
 
 def shown(value: Any) -> str:

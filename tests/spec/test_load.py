@@ -1,8 +1,11 @@
 """What a spec may say, and what is said when it says something else."""
 
+import unicodedata
+
 import pytest
 
 from hacore.errors import HacoreError, SpecError
+from hacore.machine.names import file_name_part
 from hacore.registry import Registry
 from hacore.spec import load_spec, needs, resolve, structure_config
 
@@ -82,6 +85,22 @@ def test_1_is_a_number_and_stays_exact(write, kit):
     assert spec.selector.options.span == (1.0, 2.5)
     assert [type(number) for number in spec.selector.options.span] == [float, float]
     assert type(spec.selector.options.k) is int
+
+
+@pytest.mark.parametrize("name", ["größe", "опыт-1", "实验_2", "क्या", "7.b"])
+def test_names_are_of_any_script(write, kit, name):
+    """And one name in both ways to write it, as some file systems do."""
+    for form in ("NFC", "NFD"):
+        spec = load_spec(write(), [f'name="{unicodedata.normalize(form, name)}"'])
+        assert spec.name == unicodedata.normalize("NFC", name)
+        assert file_name_part(spec.name) == spec.name
+
+
+@pytest.mark.parametrize("name", ["_x", ".x", "-x", "a b", "a/b", "a:b", "😀", "a\\\\b", "x?", ""])
+def test_names_that_are_no_file_names_are_refused(write, kit, names, name):
+    with pytest.raises(SpecError) as caught:
+        load_spec(write(), [f'name="{name}"'])
+    names(str(caught.value), "name", "letters, digits", "begins with a letter or digit")
 
 
 def test_options_that_contradict_each_other(problems, names):

@@ -85,3 +85,26 @@ def test_what_is_no_override(write, kit, names, override, parts):
     with pytest.raises(HacoreError) as error:
         load_spec(write(), [override])
     names(str(error.value), *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("selector.sizes=4,8", "sizes = [4, 8]"),
+        ("selector.sizes=4 8", "sizes = [4, 8]"),
+        ("selector.sizes=[4, 8", "sizes = [4, 8]"),
+        ("selector.sizes=4", "sizes = [4]"),
+        ("selector.span=0.5,2", "span = [0.5, 2]"),
+    ],
+)
+def test_a_list_that_is_written_otherwise(options, names, words, hint):
+    with pytest.raises(SpecError) as caught:
+        options(words)
+    names(str(caught.value), words.partition("=")[0], "must be", hint)
+
+
+@pytest.mark.parametrize("words", ["selector.sizes=many", "selector.span=1", "selector.sizes=[1.5]"])
+def test_no_list_is_suggested_that_would_be_wrong_too(options, words):
+    with pytest.raises(SpecError) as caught:
+        options(words)
+    assert "as in" not in str(caught.value)

@@ -304,3 +304,20 @@ def test_needs_of_a_sweep_are_those_of_all_its_runs(tmp_path, request):
     path.write_text(f'{base}\n[sweep]\naggregator = [{{ use = "rn" }}, {{ use = "sum-pool" }}]\n')
     assert [package for package, _ in needs(path)][-2:] == ["hacore-rn", "hacore-sum-pool"]
     assert needs(path, ["sweep=none"])[-1][0] == "hacore-rn"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [("4,5", "[4, 5]"), ("4 5", "[4, 5]"), ("[4,5", "[4, 5]"), ("4", "[4]"), ('"4", "5"', "[4, 5]")],
+)
+def test_a_list_of_a_sweep_that_is_written_otherwise(write, kit, names, words, hint):
+    with pytest.raises(SpecError) as caught:
+        load_sweep(write(), [f"sweep.selector.k={words}"])
+    names(str(caught.value), "sweep.selector.k", "list of values", f"selector.k = {hint}")
+
+
+def test_runs_whose_values_differ_in_other_scripts_or_in_case_have_names_of_their_own(write, kit):
+    plan = load_sweep(write('\n[sweep]\nselector.label = ["a", "A", "红", "蓝", "?", "!"]\n'))
+    folders = [combination.spec.name.casefold() for combination in plan.combinations]
+    assert len(set(folders)) == 6
+    assert any("红" in name for name in folders)
