@@ -77,10 +77,11 @@ def structure_table(cls: type[Any], table: dict[str, Any], path: str, problems: 
 
 def _as_in(field: attrs.Attribute[Any], value: Any) -> str:
     """``, as in size = [32, 32]`` where that is what the user seems to mean."""
-    if isinstance(value, (list, dict)) or typing.get_origin(field.type) is not tuple:
+    wanted: Any = field.type
+    if isinstance(value, (list, dict)) or typing.get_origin(wanted) is not tuple:
         return ""
     try:
-        _converter.structure(listed(value), field.type)
+        _converter.structure(listed(value), wanted)
     except (TypeError, cattrs.BaseValidationError):
         return ""
     return f", as in {field.name} = {shown(listed(value))}"

@@ -10,15 +10,19 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from filelock import FileLock
+from sqlalchemy.engine import make_url
 
 # MLflow would send statistics of its use to its makers.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow.entities import Metric, Param, Run
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
+from hacore.errors import HacoreError
 from hacore.machine.names import distinct
 from hacore.measure.look import Look
 from hacore.observers import Observed, RunObserver
@@ -129,11 +133,26 @@ def _client(config: Config) -> tuple[MlflowClient, str | None]:
         return MlflowClient(uri), None
     folder = Path(config.folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    # The runs of a sweep begin together, and the first makes the tables.
+    address, artifacts = _address(folder / "mlflow.db"), (folder / "artifacts").as_uri()
+    # The runs of a sweep begin together, and the first makes the tables. A client of MLflow would put the
+    # files of its default experiment into the working folder, whose name it does not quote.
     with FileLock(folder / ".lock"):
-        client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-        client.search_experiments(max_results=1)
-    return client, (folder / "artifacts").as_uri()
+        SqlAlchemyStore(address, artifacts)  # type: ignore[no-untyped-call]
+    return MlflowClient(address), artifacts
+
+
+def _address(file: Path) -> str:
+    """Of an SQLite database. SQLAlchemy decodes it from version 2.1 on, before it took it as it is.
+
+    With its driver, as of ``sqlite:///`` MLflow would make the folder of the address that is not decoded.
+    """
+    for address in (f"sqlite+pysqlite:///{quote(str(file))}", f"sqlite+pysqlite:///{file}"):
+        if make_url(address).database == str(file):
+            return address
+    raise HacoreError(
+        f"{file}: SQLAlchemy before 2.1 takes no '?' in the path of a database; choose another folder as in "
+        "--log-with mlflow.folder=DIR"
+    )
 
 
 def _experiment(client: MlflowClient, config: Config, artifacts: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -200,7 +201,7 @@ def _choices(run: Run, notes: list[str]) -> Iterator[Run]:
     others = {key: value for key, value in run.spec.items() if key not in own}
     others |= {f"trained.{key}": value for key, value in own.items()}
     shared = [field.name for field in attrs.fields(Measured)]
-    for file in sorted(run.path.glob(f"predictions/{run.result.split}--*.json")):
+    for file in sorted(run.path.glob(f"predictions/{glob.escape(run.result.split)}--*.json")):
         way_out = "write it again with 'hacore eval'"
         measured = Evaluated.from_dict(read_json(file, way_out), str(file), way_out)
         if measured.data and measured.data.fingerprint != run.result.data.fingerprint:
