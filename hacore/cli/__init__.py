@@ -71,10 +71,10 @@ def cli(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the exit status is 0, 1 for what the user can fix, 2 for usage."""
+    prepare_streams()
     if arguments is None:  # the program itself; a caller's process stays as it is
         sleep_while_waiting()
         arguments = sys.argv[1:]
-    prepare_streams()
     try:
         code = _run(arguments)
         sys.stdout.flush()

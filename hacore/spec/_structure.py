@@ -103,7 +103,7 @@ def toml_value(text: str) -> Any:
     """A value of TOML; what is none is a string."""
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return table["value"] if len(table) == 1 else text
 

@@ -102,7 +102,9 @@ def test_a_sweep_of_data_there(folder, spec, works):
     data = f'{{ use = "vqa-v2", root = {root}, size = [32, 32] }}'
     works("data", "prepare", "vqa-v2", folder / "data", "--size", "32", "32")
     flags = ["--set", f"data={data}", "--set", "eval.final_split=val", "--set", "sweep.selector.k=[2]"]
-    for output in ("out", folder / "whole"):
-        works("sweep", spec, *flags, "--output", output, "--jobs", "1", "--device", "cpu", "--no-report")
+    for output in ("-out", folder / "whole"):
+        works(
+            "sweep", spec, *flags, "--output", output, "--jobs", "1", "--device", "cpu", "--without", "report"
+        )
         works("table", path_of(output))
         works("sweep", path_of(output))

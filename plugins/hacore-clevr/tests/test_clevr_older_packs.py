@@ -46,7 +46,7 @@ def test_a_pack_of_opaque_files_is_kept(official, tmp_path):
     age(folder)
     path = cut_out(official)
     with pytest.raises(
-        DataError, match=rf"{path.name}.*transparency.*'hacore data prepare clevr .*--size 6 10'"
+        DataError, match=rf"{path.name}.*transparency.*: hacore data prepare clevr .*--size 6 10"
     ):
         Clevr(config)
 
