@@ -225,10 +225,10 @@ def test_a_run_of_another_spec(cli, names, spec, ran, flags):
     names(message, "run:", "another spec", "resume without a spec", "run the given one afresh")
 
 
-def test_overrides_without_the_spec_they_change(cli, names, ran):
-    outcome = cli("run", "--resume", "run", "--set", "selector.k=3")
-    assert outcome.status == 2
-    names(outcome.err.splitlines()[-1], "--set with --resume", "SPEC")
+@pytest.mark.parametrize("words", [["--set", "selector.k=3"], ["selector.k=3"]])
+def test_a_run_is_resumed_as_it_began(cli, names, ran, words):
+    (ran / "result.json").unlink()
+    names(cli("run", "--resume", "run", *words).error, "run:", "another spec", "[selector]", "'k = 3'")
 
 
 def test_a_run_without_a_checkpoint(cli, names, ran):

@@ -96,7 +96,7 @@ class RunFolder:
     def text(self) -> str:
         """What spec.toml says, with a sign for each byte that is no text. Raises RunError without it."""
         try:
-            return self.spec_file.read_bytes().decode(errors="replace")
+            return self.spec_file.read_bytes().decode("utf-8-sig", "replace").replace("\r\n", "\n")
         except OSError as error:
             raise RunError(f"{self.spec_file}: cannot be read: {error.strerror or error}") from None
 

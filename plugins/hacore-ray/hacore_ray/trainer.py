@@ -77,7 +77,7 @@ class Trainer:
 def unfit(task: Task) -> str:
     """What keeps a run from this machine, or an empty text."""
     try:
-        same = Path(task.folder, task.spec_file).read_text(encoding="utf-8") == task.spec_text
+        same = Path(task.folder, task.spec_file).read_bytes() == task.spec_text.encode()
     except OSError:
         same = False
     if same:

@@ -93,7 +93,7 @@ class SweepFolder:
             "overrides": list(sweep.overrides),
             "runs": [outcome.table(self.path) for outcome in outcomes],
         }
-        if not self.spec_file.is_file() or self.spec_file.read_text(encoding="utf-8") != sweep.text:
+        if not self.spec_file.is_file() or self.spec_file.read_bytes() != sweep.text.encode():
             write_whole(self.spec_file, sweep.text.encode())
         write_json(self.index_file, index)
 
@@ -105,7 +105,7 @@ class SweepFolder:
         by_spec: dict[str, list[RunFolder]] = {}
         for file in sorted(self.runs.glob("[!.]*/[!.]*/spec.toml")):
             folder = RunFolder(file.parent)
-            by_spec.setdefault(_without_name(file.read_text(encoding="utf-8")), []).append(folder)
+            by_spec.setdefault(_without_name(folder.text()), []).append(folder)
         outcomes = []
         for combination in sweep.combinations:
             folders = by_spec.pop(_without_name(dump_spec(combination.spec)), [])

@@ -64,8 +64,8 @@ class Job:
             text = dump_spec(spec)
             # A run of another spec may be there under the same name.
             for file in self._folder.runs.glob(f"{spec.name}/[!.]*/spec.toml"):
-                if file.read_text(encoding="utf-8") == text:
-                    self.outcome.folder = RunFolder(file.parent)
+                if (folder := RunFolder(file.parent)).text() == text:
+                    self.outcome.folder = folder
         if self._end is not None and self._end.status == 0 and not self._finished():
             return time.monotonic() - self._noticed > _SHOWN_SECONDS
         return self._end is not None

@@ -107,6 +107,18 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_tried_again(write, cli, name
     assert ran.err.count("\nfailed ") == 2
 
 
+def test_specs_of_runs_that_an_editor_saved_or_that_are_damaged(write, cli):
+    """A byte order mark makes no other run, and bytes that are no text no traceback."""
+    path = write("[sweep]\nselector.k = [4, 9]")
+    assert cli("sweep", path, "--device", "cpu", "--jobs", "2").status == 0
+    first, second = sorted(Path("sweeps/small/runs").glob("*/*/spec.toml"))
+    first.write_bytes(b"\xef\xbb\xbf" + first.read_bytes().replace(b"\n", b"\r\n"))
+    second.write_bytes(second.read_bytes() + b"# \xff\n")
+    ran = cli("sweep", path, "--device", "cpu")
+    assert ran.status == 0
+    assert "2 runs, 1 of them finished before" in ran.err
+
+
 LONG = """
 [sweep]
 seeds = [0, 1]
