@@ -51,12 +51,10 @@ def ask(
     """Ask the trained model of RUN, a run folder, about any image.
 
     Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION-DIGEST.png with the kept cells
-    bright and the rest darkened. The digest differs for another run, image, question or option, so that no
-    picture takes the place of another; the same command again writes the same file.
-
-    Without a QUESTION, it prompts for one after another, or reads them from standard input, one a line.
-    KEY=VALUE changes the selector or the place of the data, as for 'hacore eval'; the data
-    that the model was trained on are not needed. Needs Pillow.
+    bright and the rest darkened; the digest differs for another run, image, question or option. Without a
+    QUESTION, it prompts for one after another, or reads them from standard input, one a line. KEY=VALUE
+    changes the selector or the place of the data, as for 'hacore eval'; the data that the model was trained
+    on are not needed. Needs Pillow.
 
     \b
     Examples:
