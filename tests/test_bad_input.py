@@ -225,10 +225,9 @@ def test_a_run_of_another_spec(cli, names, spec, ran, flags):
     names(message, "run:", "another spec", "resume without a spec", "run the given one afresh")
 
 
-def test_overrides_without_the_spec_they_change(cli, names, ran):
-    outcome = cli("run", "--resume", "run", "--set", "selector.k=3")
-    assert outcome.status == 2
-    names(outcome.err.splitlines()[-1], "--set with --resume", "SPEC")
+def test_overrides_of_a_run_that_is_resumed(cli, names, ran):
+    message = cli("run", "--resume", "run", "--set", "selector.k=3").error
+    names(message, "run:", "another spec", "'k = 10'", "'k = 3'", "resume without a spec")
 
 
 def test_a_run_without_a_checkpoint(cli, names, ran):
