@@ -194,7 +194,7 @@ def test_baselines_and_steps_that_are_unknown_are_no_damage(cli, damaged_run):
         ("image_size", [3, -75, 75]),
         ("image_size", [3, 75, 2**62]),
         ("image_size", [75, 75]),
-        ("image_std", [0.0, 1.0, 1.0]),
+        ("image_std", [-1.0, 1.0, 1.0]),
         ("image_mean", [0.0]),
         ("image_mean", [0.0, 0.0, float("nan")]),
         ("word_vectors", -1),
