@@ -15,8 +15,17 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 from hacore_packing import packs
-from hacore_packing.packs import Format, common_fields, open_images, open_questions, questions_file
+from hacore_packing.packs import (
+    Format,
+    common_fields,
+    open_images,
+    open_questions,
+    questions_file,
+    require_named,
+)
 from hacore_packing.writer import images_file
+
+from hacore_clevr.domain import ANSWERS
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -70,11 +79,19 @@ class Pack(packs.Pack):
 
     def questions(self, split: str) -> Stored:
         """The columns. DataError if the file is not what pack.json says."""
-        return open_questions(self.folder / questions_file(split), Stored, self.splits[split].questions)
+        path, info = self.folder / questions_file(split), self.splits[split]
+        stored = open_questions(path, Stored, info.questions)
+        names = {"words": len(self.vocabulary), "answer": len(ANSWERS), "type": len(self.types)}
+        require_named(path, stored, image=info.images, **names)
+        return stored
 
 
 def _pack(folder: Path, described: dict[str, Any]) -> Pack:
     texts = [*described["vocabulary"], *described["types"]]
+    if not all(isinstance(text, str) for text in [*texts, *described["functions"]]):
+        raise ValueError("a text is none")
+    if len(described["types"]) != len(described["functions"]):
+        raise ValueError("types and functions")
     return Pack(
         splits={split: SplitInfo(**info) for split, info in described["splits"].items()},
         vocabulary=tuple(described["vocabulary"]),

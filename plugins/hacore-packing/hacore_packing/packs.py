@@ -185,6 +185,21 @@ def open_questions(path: Path, kind: type[ColumnsT], questions: int) -> ColumnsT
     return columns
 
 
+def require_named(path: Path, columns: Any, **names: int) -> None:
+    """DataError unless the numbers in these columns are below so many names; -1 stands for none.
+
+    ``offsets``, one more than there are questions, must fit ``words``.
+    """
+    for column, count in names.items():
+        numbers = getattr(columns, column)
+        if numbers.size and not -1 <= numbers.min() <= numbers.max() < count:
+            outside = numbers.min() if numbers.min() < -1 else numbers.max()
+            raise damage_error(path, f"{column} has number {outside}, but there are {count}")
+    offsets = columns.offsets
+    if len(offsets) != len(columns.image) + 1 or offsets[-1] != len(columns.words):
+        raise damage_error(path, "offsets are not those of the words")
+
+
 def _column(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """As ``PackMaker.add_questions`` was given it."""
     return id_column([int(text) for text in stored.tolist()]) if stored.dtype.kind == "U" else stored

@@ -62,6 +62,8 @@ class VqaV2(Dataset[Config]):
         self._stored = {split: pack.questions(split) for split in pack.splits}
         self._parts = {split: pack.images(split) for split in pack.splits}
         texts = pack.texts()
+        for split, stored in self._stored.items():
+            pack.require_texts(split, stored, texts)
         self._split(texts)
         self.splits = tuple(self._stored)
         self.unanswered = tuple(name for name, info in pack.splits.items() if not info.answered)

@@ -28,6 +28,7 @@ from hacore_packing.packs import (
     open_images,
     open_questions,
     questions_file,
+    require_named,
 )
 from hacore_packing.writer import images_file
 
@@ -95,6 +96,14 @@ class Pack(packs.Pack):
     def questions(self, split: str) -> Stored:
         """The columns. DataError if the file is not what pack.json says."""
         return open_questions(self.folder / questions_file(split), Stored, self.splits[split].questions)
+
+    def require_texts(self, split: str, stored: Stored, texts: Texts) -> None:
+        """DataError unless the numbers in the columns of a split name texts and images."""
+        names = {name: len(getattr(texts, f"{name}s")) for name in ("word", "question_type", "answer_type")}
+        answers, words = len(texts.answers), names.pop("word")
+        names |= {"words": words, "given": answers, "chosen": answers}
+        path = self.folder / questions_file(split)
+        require_named(path, stored, image=self.parts[self.splits[split].part], **names)
 
     def texts(self) -> Texts:
         """The texts. DataError if the file is not what it should be."""

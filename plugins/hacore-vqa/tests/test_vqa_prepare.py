@@ -292,3 +292,26 @@ def test_other_files_are_never_replaced(v2, output):
     with pytest.raises(DataError, match="other files than prepared data"):
         run(v2, output)
     assert (output / "thesis.txt").read_text() == "all of it"
+
+
+@pytest.mark.parametrize(
+    ("field", "column"),
+    [
+        ("words", "word"),
+        ("answers", "given"),
+        ("question_types", "question_type"),
+        ("answer_types", "answer_type"),
+    ],
+)
+def test_texts_that_questions_name_must_be_there(v2, output, names, field, column):
+    run(v2, output)
+    path = output / "texts.json"
+    texts = json.loads(path.read_text())
+    texts[field] = texts[field][:1]
+    path.write_text(json.dumps(texts, separators=(",", ":")).ljust(path.stat().st_size))
+    pack = open_pack(output)
+    stored = pack.questions("train")
+    with pytest.raises(DataError) as error:
+        pack.require_texts("train", stored, pack.texts())
+    assert column in str(error.value)
+    names(str(error.value), f"{output}", f"delete the folder {output}")
