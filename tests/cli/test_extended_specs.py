@@ -59,7 +59,7 @@ def test_check_and_needs_follow_what_is_extended(specs, cli, flags, names):
     uses = {stage["stage"]: stage["use"] for stage in report["stages"]}
     assert (uses["selector"], uses["aggregator"]) == ("all-cells", "sum-pool")
     packages = [line.split("\t")[0] for line in cli("needs", "child.toml").out.splitlines()]
-    assert packages[-2:] == ["hacore-all-cells", "hacore-sum-pool"]
+    assert packages[-3:-1] == ["hacore-all-cells", "hacore-sum-pool"]
     assert "hacore-rn" not in packages
     specs(middle='\nextends = "han.toml"\n')
     for command in ("check", "needs", "run", "sweep"):

@@ -218,6 +218,7 @@ def test_needs_lists_packages(cli, names, small, uninstall):
         ("hacore-fuse", True),
         ("hacore-all-cells", True),
         ("hacore-sum-pool", True),
+        ("hacore-packing", True),
     ]
     ran = cli("needs", small)
     assert [tuple(line.split("\t")) for line in ran.out.splitlines()] == [

@@ -255,6 +255,7 @@ def test_needs_works_with_nothing_installed(write, names, monkeypatch):
             (f"hacore-{name}", False)
             for name in ("sort-of-clevr", "small-cnn", "lstm", "fuse", "l2-topk", "rn")
         ),
+        ("hacore-packing", True),
     ]
     with pytest.raises(SpecError) as error:
         needs(path, ["selector.use=l3-topk"])

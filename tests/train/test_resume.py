@@ -185,10 +185,14 @@ def test_resuming_with_another_spec_or_other_data_is_refused(make_spec, names, s
         at_call(patch, trainer, "make_batch", 3, lambda: signal.raise_signal(signal.SIGINT))
         folder, _ = start(make_spec())
     before = folder.last.read_bytes(), folder.metrics_file.read_bytes()
-    for changes in ({"train.lr": 0.02}, {"seed": 4}, {"data.data_seed": 1}):
+    for changes, parts in (
+        ({"train.lr": 0.02}, ["another spec", "lr = 0.02", "resume without a spec"]),
+        ({"seed": 4}, ["another spec", "seed = 4", "resume without a spec"]),
+        ({"data.data_seed": 1}, ["other data", "--set data.KEY=VALUE", "afresh"]),
+    ):
         with pytest.raises(RunError) as caught:
             run_spec(make_spec(changes), resume=folder, device="cpu")
-        names(str(caught.value), f"{folder.last}:", "another spec or other data", "resume the run it is from")
+        names(str(caught.value), f"{folder.path}:", *parts)
     assert before == (folder.last.read_bytes(), folder.metrics_file.read_bytes())
 
 

@@ -60,7 +60,7 @@ def test_a_prepared_folder_of_cut_outs_is_refused_and_renewed(official, tmp_path
     cut_out(official)
     with pytest.raises(DataError) as caught:
         Clevr(Config(root=str(folder), size=SIZE))
-    (command,) = re.findall(r"by '(hacore data prepare .*)'$", str(caught.value))
+    (command,) = re.findall(r"by: (hacore data prepare .*)$", str(caught.value))
     with pytest.raises(SystemExit, match=r"^0$"):
         main(shlex.split(command)[1:])
     assert reader(folder) == READER

@@ -135,7 +135,7 @@ def test_without_predictions_there_are_no_marks_and_a_note(cli, names, write_swe
     missing.unlink()
     ran = cli("table", *paths, "--rows", "selector.k", "--value", "accuracy", "--value", "count")
     assert "*" not in ran.out
-    names(ran.err.rstrip(), "note:", "accuracy, count", "not marked", str(missing), "missing", "'hacore eval")
+    names(ran.err.rstrip(), "note:", "accuracy, count", "not marked", str(missing), "missing", "hacore eval")
     assert cli("table", *paths, "--no-marks").err == ""
     assert cli("table", *paths, "--value", "kept").err == ""
     assert cli("table", paths[0]).err == ""

@@ -45,7 +45,7 @@ def cached(cache):
 
 def renew(hacore, error, folder):
     """Runs the command that an error names."""
-    (command,) = re.findall(r"by '(hacore data prepare .*)'$", str(error))
+    (command,) = re.findall(r"by: (hacore data prepare .*)$", str(error))
     status, _, _ = hacore(*shlex.split(command)[1:])
     assert status == 0
     assert open_pack(folder).reader == READER
