@@ -95,6 +95,8 @@ def test_the_command_saves_leaves_with_status_1_and_says_how_to_go_on(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Tests that nohup started ignore SIGHUP, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 600
     started = []
