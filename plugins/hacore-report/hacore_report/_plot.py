@@ -111,7 +111,7 @@ def _figure(
             loc="outside right center" if alone else "outside upper center",
             ncols=1 if alone else min(len(lines), 4),
             frameon=False,
-            title=title,
+            title=title and _plain(title),
             handlelength=3.2,
         )
     return figure
@@ -172,7 +172,7 @@ def _draw_line(ax: Any, name: str, points: Sequence[Point], panel: int, number: 
         heights,
         xerr=_bars([kept for kept, _ in pairs], 100),
         yerr=deviations,
-        label=name or "all runs",
+        label=_plain(name or "all runs"),
         color=colour,
         linestyle=DASHES[cycle % len(DASHES)] if len(pairs) > 1 else "none",
         marker=MARKERS[cycle % len(MARKERS)],
@@ -258,3 +258,8 @@ def _notes(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
         differences = "; ".join(f"{key}: {values_of(key, runs)}" for key in others)
         notes.append(f"the runs also differ in {differences}")
     return notes
+
+
+def _plain(text: str) -> str:
+    """Without formulas, which matplotlib reads between dollars."""
+    return text.replace("$", r"\$")

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from hacore.errors import HacoreError, RunError, did_you_mean
+from hacore.errors import HacoreError, RunError, did_you_mean, one_line
 from hacore.machine.files import read_json
 from hacore.runs import Result, RunFolder
 from hacore.runs.result import Evaluated, Measured
@@ -140,11 +140,11 @@ def known_key(key: str, runs: Sequence[Run]) -> None:
 
 
 def label(value: Any) -> str:
-    """A value as a table shows it: strings bare, ``-`` for none, others as in TOML, cut when long."""
+    """A value as a table shows it, on one line: strings bare, ``-`` for none, others as TOML, cut when long."""
     if value is None:
         return "-"
     if isinstance(value, str):
-        return value
+        return one_line(value)
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 

@@ -69,6 +69,15 @@ def test_latex_escapes_what_it_would_read_as_commands(write_run):
     assert not re.search(r"(?<!\\)[_%&#]", text.split("\n", 1)[1].replace(" & ", ""))
 
 
+def test_a_value_of_several_lines_is_one_cell(write_run):
+    table = tabulate(
+        read_runs([write_run('data.root="two\\nlines | x"')]), rows=["data.root"], values=["kept"]
+    )
+    for form in ("markdown", "latex", "text"):
+        text = write_table(table, form)
+        assert len(re.findall(r"two.*lines.*x.*\d", text)) == 1
+
+
 def test_csv_has_the_numbers_unrounded(table):
     rows = list(csv.DictReader(io.StringIO(write_table(table, "csv"))))
     assert [row["selector.k"] for row in rows] == ["4", "10"]

@@ -115,6 +115,15 @@ def test_a_line_says_what_it_is_not_and_leaves_out_what_it_has_not(write_run, dr
     assert names == {"l2-topk", "oracle-k (oracle)", "diverse-k, false"}
 
 
+def test_dollars_are_no_formula(write_run, drawn, tmp_path):
+    runs = read_runs(write_run(f"data.root=/data/${folder}$_^{{") for folder in "ab")
+    plot(runs, tmp_path / "a.svg", series=["data.root"], title=r"$\frac{ of $HOME")
+    (figure,) = drawn
+    (legend,) = figure.legends
+    shown = [text.get_text().replace(r"\$", "$") for text in [legend.get_title(), *legend.get_texts()]]
+    assert shown == [r"$\frac{ of $HOME", "/data/$a$_^{", "/data/$b$_^{"]
+
+
 def test_more_series_than_colours_can_be_told_apart(write_run, drawn, tmp_path):
     paths = [
         write_run(f"selector.k={k}", f"train.batch_images={size}", kept=k / 100)
