@@ -140,7 +140,7 @@ def known_key(key: str, runs: Sequence[Run]) -> None:
 
 
 def label(value: Any) -> str:
-    """A value as a table shows it, on one line: strings bare, ``-`` for none, others as TOML, cut when long."""
+    """A value on one line, as a table shows it: strings bare, ``-`` for none, others as TOML, cut if long."""
     if value is None:
         return "-"
     if isinstance(value, str):
