@@ -119,8 +119,8 @@ def fold(pen: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> list[str
 def _read(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            # The limit is checked below, with the number in the message.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of damaged tags, and of the limit, which is checked below with the number in the message.
+            warnings.simplefilter("ignore")
             with Image.open(path) as file:
                 if file.width * file.height > MOST_PIXELS:
                     raise DataError(_too_large(f"{file.width:,} x {file.height:,} pixels"))

@@ -224,3 +224,16 @@ def test_the_first_frame(tmp_path, form):
     options = {"lossless": True} if form == "webp" else {}
     red.save(tmp_path / f"it.{form}", save_all=True, append_images=[green], **options)
     np.testing.assert_array_equal(read(tmp_path / f"it.{form}")[0, 0], (255, 0, 0))
+
+
+def test_a_damaged_tag_is_read_without_a_word(pixels, tmp_path, recwarn):
+    path = tmp_path / "scene.tiff"
+    Image.fromarray(pixels).save(path)
+    data = path.read_bytes()
+    length = struct.pack("<HHI", 257, 4, 1)  # ImageLength, one LONG
+    assert length in data
+    path.write_bytes(data.replace(length, struct.pack("<HHI", 257, 3, 2)))  # two SHORTs
+    np.testing.assert_array_equal(pictures.open_picture(path), pixels)
+    assert list(recwarn) == []
+    with pytest.warns(UserWarning, match="too many entries"), Image.open(path) as file:
+        file.load()

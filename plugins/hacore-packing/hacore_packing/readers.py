@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,19 +56,24 @@ def otherwise_read(pack: Pack, paths: Iterable[str | Path]) -> str | None:
     files = sorted(map(str, paths))
     if len(files) > _MANY:
         log.info("%s: looking once at the headers of %d pictures", pack.folder, len(files))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged tags, as ``open_picture`` has it
+        path = next(filter(_reads_differently, _to_compare(files)), None)
+    if files and path is None:
+        _mark(pack)
+    return path
+
+
+def _to_compare(files: Sequence[str]) -> Iterator[str]:
+    """Those that have to be decoded."""
     some: list[str] = []
     for path in files:
         kind = _kind(path)
-        if kind == "other" and _reads_differently(path):
-            return path
-        if kind == "some":
+        if kind == "other":
+            yield path
+        elif kind == "some":
             some.append(path)
-    for path in np.array(some, object)[looked_at(len(some))]:
-        if _reads_differently(path):
-            return str(path)
-    if files:
-        _mark(pack)
-    return None
+    yield from (some[place] for place in looked_at(len(some)).tolist())
 
 
 def looked_at(count: int) -> npt.NDArray[np.int64]:

@@ -115,10 +115,14 @@ class Pack(packs.Pack):
 
 
 def _pack(folder: Path, described: dict[str, Any]) -> Pack:
+    parts: dict[str, int] = dict(described["parts"])
+    splits = {split: SplitInfo(**info) for split, info in described["splits"].items()}
+    if any(not 0 <= info.images <= parts[info.part] for info in splits.values()):
+        raise ValueError("images of a split")
     return Pack(
         data=described["data"],
-        parts=dict(described["parts"]),
-        splits={split: SplitInfo(**info) for split, info in described["splits"].items()},
+        parts=parts,
+        splits=splits,
         **common_fields(folder, described, "vqa", []),
     )
 

@@ -340,6 +340,17 @@ def test_damage_of_a_pack_is_named(v2):
     opened(pack)
 
 
+@pytest.mark.parametrize("info", [{"part": "elsewhere"}, {"images": 99}, {"images": -1}, {"images": "9"}])
+def test_splits_of_images_that_a_pack_does_not_have(v2, info):
+    opened(v2)
+    (pack,) = (Path(os.environ["HACORE_CACHE"]) / "vqa-v2").glob("[!.]*")
+    described = json.loads((pack / "pack.json").read_text())
+    described["splits"]["train"].update(info)
+    (pack / "pack.json").write_text(json.dumps(described))
+    with pytest.raises(DataError, match=rf"pack.json: .*delete the folder {pack}"):
+        opened(pack)
+
+
 def test_declaring_imports_little():
     code = (
         "import sys, hacore_vqa as package; package.hacore_declare();"
