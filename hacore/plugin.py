@@ -188,6 +188,8 @@ def option(
                 continue
             if isinstance(item, float) and not math.isfinite(item):
                 raise ValueError(f"{item!r} is out of range; it must be finite")
+            if isinstance(item, int) and not -(2**63) <= item < 2**63:
+                raise ValueError("an integer of more than 64 bits is out of range")
             for bound, holds, words in (
                 (min, operator.ge, "at least"),
                 (max, operator.le, "at most"),

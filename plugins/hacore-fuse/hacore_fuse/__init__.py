@@ -15,7 +15,10 @@ class Config:
 
     width: int = option(64, "channels of the fused vectors", min=1)
     layers: int = option(
-        1, "1x1 layers with ReLU after combining; 0 gives the combination itself, without ReLU", min=0
+        1,
+        "1x1 layers with ReLU after combining; 0 gives the combination itself, without ReLU",
+        min=0,
+        max=100,
     )
     coordinates: bool = option(True, "give each cell's x and y to the image half")
 

@@ -17,7 +17,7 @@ class Config:
 
     embedding: int = option(32, "channels of a word vector, as many as the data's own vectors have", min=1)
     hidden: int = option(128, "channels of the state of each layer and direction", min=1)
-    layers: int = option(1, "layers, one above the other", min=1)
+    layers: int = option(1, "layers, one above the other", min=1, max=100)
     bidirectional: bool = option(False, "read both ways; the question vector is then twice as long")
     reverse: bool = option(False, "read each question from its last word to its first")
     dropout: float = option(0.0, "dropout between layers; needs two layers or more", min=0, below=1)

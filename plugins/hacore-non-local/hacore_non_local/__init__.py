@@ -17,7 +17,7 @@ class Config:
         None, "channels of theta, phi and g; half of the channels that come in when left out", min=1
     )
     heads: int = option(1, "groups of width / heads channels that attend independently", min=1)
-    blocks: int = option(1, "non-local blocks one after the other", min=1)
+    blocks: int = option(1, "non-local blocks one after the other", min=1, max=100)
     coordinates: bool = option(True, "append x and y of a cell to the vector that enters theta and phi")
     scale: bool = option(True, "divide theta . phi by the square root of the channels of a head")
     zero_init: bool = option(True, "start the output projection at zero: training begins as sum-pool")

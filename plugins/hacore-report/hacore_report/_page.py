@@ -90,7 +90,7 @@ def write_comparison(
     split = first.split
     tables = [read_predictions(folder.predictions_file(split)) for folder in folders]
     for folder, table in zip(folders, tables, strict=True):
-        if {line.id for line in table} != {line.id for line in tables[0]}:
+        if {(line.id, line.type) for line in table} != {(line.id, line.type) for line in tables[0]}:
             raise HacoreError(
                 f"{folder.path}: its predictions are on other questions than those of {folders[0].path}; "
                 "measure both again with 'hacore eval'"

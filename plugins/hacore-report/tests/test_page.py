@@ -150,6 +150,15 @@ def test_runs_on_other_questions_are_not_compared(runs, copied):
         hacore.write_comparison([runs["han"].path, copied.path], "never.html")
 
 
+def test_predictions_of_other_types_are_not_compared(runs, copied, names):
+    file = copied.predictions_file("test")
+    first, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([json.dumps({**json.loads(first), "type": ""}), *lines, ""]))
+    with pytest.raises(HacoreError) as caught:
+        hacore.write_comparison([runs["adahan"].path, copied.path], "never.html")
+    names(str(caught.value), f"{copied.path}:", "other questions", "hacore eval")
+
+
 def test_runs_of_one_name_are_told_apart(runs, copied, tmp_path):
     text = copied.spec_file.read_text().replace("\nk = 7\n", "\nk = 5\n")
     copied.spec_file.write_text(text)

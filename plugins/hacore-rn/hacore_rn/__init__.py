@@ -16,7 +16,7 @@ class Config:
     """Options of the ``rn`` aggregator."""
 
     width: int = option(64, "units of each layer of g, and of the output; 256 in the RN paper", min=1)
-    layers: int = option(3, "layers of g, each with a ReLU, the last too; 4 in the RN paper", min=1)
+    layers: int = option(3, "layers of g, each with a ReLU, the last too; 4 in the RN paper", min=1, max=100)
     coordinates: bool = option(True, "append each cell's x and y to its vector, as in the RN paper")
     coordinate_scale: float = option(
         1.0, "factor on x and y, which lie in [-1, 1], so that long vectors do not drown them", above=0

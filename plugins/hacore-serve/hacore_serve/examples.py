@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from hacore.data import UNKNOWN, Dataset
+from hacore.errors import HacoreError
 from hacore.measure.reading import question_text
 from hacore.pictures import open_picture
 from hacore.runs.trained import Trained
@@ -31,6 +32,11 @@ def examples_of(trained: Trained, count: int) -> tuple[Example, ...]:
     """
     dataset = trained.dataset
     split = trained.spec.eval.split
+    if split not in dataset.splits:
+        raise HacoreError(
+            f"{trained.folder.path}: eval.split: the data have no split '{split}'; they have "
+            f"{', '.join(dataset.splits)}"
+        )
     questions, images = dataset.questions(split), dataset.images(split)
     used = np.unique(questions.image)
     chosen = used[np.unique(np.linspace(0, len(used) - 1, min(count, len(used))).round().astype(int))]
