@@ -3,7 +3,9 @@
 import attrs
 import pytest
 
+from hacore.errors import SpecError
 from hacore.plugin import ACTIONS, KINDS, SECTIONS, Component, live_options, option
+from hacore.spec import load_spec
 
 
 @attrs.frozen(kw_only=True)
@@ -130,3 +132,20 @@ def test_numbers_are_finite_and_own_checks_are_asked():
     assert config(None).x is None
     with pytest.raises(ValueError, match=r"^3 is odd$"):
         config(3)
+
+
+@pytest.mark.parametrize("key", ["question_encoder.layers", "train.epochs", "seed", "train.steps"])
+def test_numbers_that_no_machine_counts_to_are_refused_at_once(request, names, key):
+    spec = request.config.rootpath / "experiments" / "han_rn.toml"
+    with pytest.raises(SpecError) as caught:
+        load_spec(spec, [f"{key}={10**350}"])
+    names(str(caught.value), key)
+
+
+@pytest.mark.parametrize(
+    ("words", "most"), [("question_encoder.layers=101", "100"), ("train.epochs=1e308", "1000000")]
+)
+def test_counts_have_a_bound(request, names, words, most):
+    with pytest.raises(SpecError) as caught:
+        load_spec(request.config.rootpath / "experiments" / "han_rn.toml", [words])
+    names(str(caught.value), words.partition("=")[0], "at most", most)

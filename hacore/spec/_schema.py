@@ -44,7 +44,9 @@ class HeadConfig:
 class TrainConfig:
     """The training loop."""
 
-    epochs: float = option(10.0, "times every question is seen; a part of an epoch is allowed", above=0)
+    epochs: float = option(
+        10.0, "times every question is seen; a part of an epoch is allowed", above=0, max=1e6
+    )
     steps: int | None = option(None, "stop after this many steps, if that comes before the epochs", min=1)
     batch_images: int = option(16, "images of a step, over all processes", min=1)
     block_images: int | None = option(
@@ -119,7 +121,7 @@ class EvalConfig:
 
     split: str = option("val", "split that chooses the best checkpoint while training")
     final_split: str = option("test", "split that the best checkpoint is measured on at the end")
-    every_epochs: float = option(1.0, "epochs between evaluations", above=0)
+    every_epochs: float = option(1.0, "epochs between evaluations", above=0, max=1e6)
     batch_images: int = option(50, "images of an evaluation batch", min=1)
     baseline_steps: int = option(
         300, "steps to train the question-only baseline; 0 leaves the baseline out", min=0

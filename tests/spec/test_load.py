@@ -260,14 +260,3 @@ def test_needs_works_with_nothing_installed(write, names, monkeypatch):
     with pytest.raises(SpecError) as error:
         needs(path, ["selector.use=l3-topk"])
     names(str(error.value), "--set selector.use=l3-topk", "'l3-topk'", "'l2-topk'", "installed: none")
-
-
-@pytest.mark.parametrize("key", ["question_encoder.layers", "train.epochs", "seed"])
-def test_numbers_that_no_machine_counts_to_are_refused_at_once(request, names, key):
-    spec = request.config.rootpath / "experiments" / "han_rn.toml"
-    with pytest.raises(SpecError) as caught:
-        load_spec(spec, [f"{key}={10**350}"])
-    names(str(caught.value), key)
-    with pytest.raises(SpecError) as caught:
-        load_spec(spec, ["question_encoder.layers=101"])
-    names(str(caught.value), "question_encoder.layers", "101", "at most 100")
