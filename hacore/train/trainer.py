@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -81,7 +82,7 @@ class Trainer:
         self._forward: Any = torch.compile(model) if config.compile else model
         self._meter = Meter(dataset, device)
         self.position = Position(identity=identity(folder.spec(), dataset))
-        if folder.last.is_file():
+        if os.path.lexists(folder.last):
             self.position = load_checkpoint(
                 *(folder.last, self.position.identity, model, self._optimizer, self._meter.sums, world),
                 self._average,

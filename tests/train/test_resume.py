@@ -196,6 +196,20 @@ def test_resuming_with_another_spec_or_other_data_is_refused(make_spec, names, s
     assert before == (folder.last.read_bytes(), folder.metrics_file.read_bytes())
 
 
+@pytest.mark.parametrize("put", [lambda path: path.mkdir(), lambda path: path.symlink_to("nowhere")])
+def test_a_checkpoint_that_is_no_file_is_no_reason_to_begin_anew(make_spec, names, start, monkeypatch, put):
+    with monkeypatch.context() as patch:
+        at_call(patch, trainer, "make_batch", 8, lambda: signal.raise_signal(signal.SIGINT))
+        folder, _ = start(make_spec())
+    folder.last.unlink()
+    put(folder.last)
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError) as caught:
+        run_spec(make_spec(), resume=folder, device="cpu")
+    names(str(caught.value), f"{folder.last}:", "checkpoint")
+    assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+
+
 def test_metrics_that_lost_their_end_are_not_filled_with_zeros(make_spec, start, monkeypatch):
     with monkeypatch.context() as patch:
         at_call(patch, trainer, "make_batch", 8, lambda: signal.raise_signal(signal.SIGINT))
