@@ -142,20 +142,20 @@ def test_runs_side_by_side(runs, cli, tmp_path):
         assert state == (f"all {states[0]}" if len(set(states)) == 1 else "they differ")
 
 
-def test_runs_on_other_questions_are_not_compared(runs, copied):
+def test_runs_on_other_questions_are_not_compared(runs, copied, tmp_path):
     result = copied.result().as_dict()
     result["data"]["fingerprint"] = "other"
     copied.result_file.write_text(json.dumps(result))
     with pytest.raises(HacoreError, match=r"data.fingerprint.*same questions"):
-        hacore.write_comparison([runs["han"].path, copied.path], "never.html")
+        hacore.write_comparison([runs["han"].path, copied.path], tmp_path / "never.html")
 
 
-def test_predictions_of_other_types_are_not_compared(runs, copied, names):
+def test_predictions_of_other_types_are_not_compared(runs, copied, names, tmp_path):
     file = copied.predictions_file("test")
     first, *lines = file.read_text().splitlines()
     file.write_text("\n".join([json.dumps({**json.loads(first), "type": ""}), *lines, ""]))
     with pytest.raises(HacoreError) as caught:
-        hacore.write_comparison([runs["adahan"].path, copied.path], "never.html")
+        hacore.write_comparison([runs["adahan"].path, copied.path], tmp_path / "never.html")
     names(str(caught.value), f"{copied.path}:", "other questions", "hacore eval")
 
 
