@@ -104,7 +104,9 @@ def trained(count, steps=1):
     """The runs of which so many have been trained for some steps, once they have."""
 
     def look():
-        files = [file for file in Path("sweeps").rglob("metrics.jsonl") if len(lines(file)) >= steps]
+        files = [
+            file for file in Path("sweeps").glob("*/runs/*/[!.]*/metrics.jsonl") if len(lines(file)) >= steps
+        ]
         return files if len(files) >= count else None
 
     return look

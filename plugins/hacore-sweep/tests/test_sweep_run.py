@@ -140,7 +140,9 @@ def training(count):
     """The metrics of runs that are being trained, once there are as many."""
 
     def look():
-        files = [path for path in Path("sweeps").rglob("metrics.jsonl") if path.stat().st_size]
+        # Not rglob, which fails where a folder is renamed while it is walked.
+        paths = Path("sweeps").glob("*/runs/*/[!.]*/metrics.jsonl")
+        files = [path for path in paths if path.stat().st_size]
         return files if len(files) >= count else None
 
     return look
