@@ -4,7 +4,7 @@ A whole hard selector with them::
 
     class StrongestHalf(Selector[Config]):
         def forward(self, cells, question):
-            presence_QN = l2_presence(cells.features)
+            presence_QN = l2_presence(cells.detached)
             index_QK = strongest_first(presence_QN)[:, : self.sizes.cells // 2]
             return keep_cells(cells, index_QK, presence_QN)
 """
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from hacore.errors import NotFiniteError
-from hacore.interfaces import Cells, Selection, Sizes
+from hacore.interfaces import Cells, Selection, Sizes, gather_cells
 from hacore.plugin import TopK
 
 
@@ -93,21 +93,12 @@ def strongest_first(presence_QN: Tensor) -> Tensor:
     return presence_QN.sort(dim=1, descending=True, stable=True).indices
 
 
-def gather_cells(features_QNC: Tensor, index_QK: Tensor) -> Tensor:
-    """(Q, K, C): the vectors of the cells named by index (Q, K); gradient reaches only those."""
-    questions, cells, channels = features_QNC.shape
-    # One row selection over all questions' cells: on CPU faster than torch.gather, both ways.
-    first_Q1 = torch.arange(questions, device=index_QK.device).unsqueeze(1) * cells
-    rows = features_QNC.reshape(questions * cells, channels)
-    return rows.index_select(0, (index_QK + first_Q1).flatten()).view(*index_QK.shape, channels)
-
-
 def keep_cells(
     cells: Cells, index_QK: Tensor, presence_QN: Tensor, weight_QK: Tensor | None = None
 ) -> Selection:
     """The same number of cells of each question: those named by index (Q, K), gathered."""
     return Selection(
-        features_QKC=gather_cells(cells.features, index_QK),
+        features_QKC=cells.gather(index_QK),
         index_QK=index_QK,
         presence_QN=presence_QN,
         positions_N2=cells.positions,
@@ -128,7 +119,7 @@ def keep_leading(
     width = _widest(counts_Q, order_QN.shape[1]) if max_cells is None else max_cells
     index_QK = order_QN[:, :width]
     valid_QK = torch.arange(width, device=counts_Q.device) < counts_Q.unsqueeze(1)
-    features_QKC = gather_cells(cells.features, index_QK)
+    features_QKC = cells.gather(index_QK)
     return Selection(
         # where, not a product: an invalid cell then gets a gradient of zero whatever it holds.
         features_QKC=torch.where(valid_QK.unsqueeze(2), features_QKC, 0),

@@ -31,9 +31,9 @@ class RandomK(FixedNumber[RandomConfig]):
     """
 
     def order(self, cells: Cells, question: Question) -> tuple[Tensor, Tensor]:
-        features_QNC = cells.features
         if self.training:
-            drawn_QN = torch.rand(features_QNC.shape[:2], device=features_QNC.device)
+            shape = len(question.vector_QC), len(cells.positions)
+            drawn_QN = torch.rand(shape, device=cells.positions.device)
             return drawn_QN, strongest_first(drawn_QN)
         key_Q1 = question_key_Q(question, self.config.seed).unsqueeze(1)
         drawn_QN = scrambled(key_Q1 + scrambled(place_N(cells) * _STRIDE % _PRIME))

@@ -1,7 +1,8 @@
 """Ways to combine cells with a question, each cheap where one image has many questions.
 
 In all that combine, a linear layer of the image's cells is computed once per image, copied to the questions,
-combined with what depends on the question alone, and followed by 1x1 layers. Malinowski et al. 2018
+combined with what depends on the question alone, and followed by 1x1 layers. What is copied and combined
+waits until a selector asks for all cells or for the kept ones (``FusedCells``). Malinowski et al. 2018
 (arXiv 1808.00300) combine "a few layers"; how many, how wide, and whether by sum or concatenation is
 open, hence the options.
 """
@@ -9,12 +10,14 @@ open, hence the options.
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hacore.interfaces import Cells, Fuser, Question, Sizes
+from hacore.interfaces import Cells, FusedCells, Fuser, Question, Sizes
 from hacore_fuse import Config, ImageOnlyConfig, MultiplyConfig
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -37,20 +40,30 @@ class _Fuser(Fuser[ConfigT]):
             self.layers.append(nn.ReLU(inplace=True))
 
     def forward(self, cells: Cells, question: Question, image_index_Q: Tensor) -> Cells:
-        fused_QNC = self._combine(cells, question.vector_QC, image_index_Q)
-        if self.layers:
+        image_INC, *halves = self._halves(cells, question.vector_QC)
+
+        def fuse(index_QK: Tensor | None) -> Tensor:
+            fused_QKC = self._combine(_for_questions(image_INC, image_index_Q, index_QK), *halves)
+            if not self.layers:
+                return fused_QKC
             # Flat, because in place on a result that is a view makes autograd copy it.
-            count = fused_QNC.shape[:2]
-            fused_QNC = self.layers(fused_QNC.relu_().flatten(0, 1)).unflatten(0, count)
-        return Cells(features=fused_QNC, positions=cells.positions, grid=cells.grid)
+            flat: Tensor = self.layers(fused_QKC.relu_().flatten(0, 1))
+            return flat.unflatten(0, fused_QKC.shape[:2])
+
+        return FusedCells(fuse=fuse, positions=cells.positions, grid=cells.grid)
 
     @abstractmethod
     def _add_projections(self, width: int, question_channels: int) -> None:
-        """Sets the layers that ``_combine`` uses."""
+        """Sets the layers that ``_halves`` uses."""
 
     @abstractmethod
-    def _combine(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Tensor:
-        """(Q, N, width), in memory of its own."""
+    def _halves(self, cells: Cells, question_QC: Tensor) -> tuple[Tensor, ...]:
+        """What depends on the image, (I, N, width), and what on the question, each (Q, width)."""
+
+    def _combine(self, image_QKC: Tensor, *halves_QC: Tensor) -> Tensor:
+        """(Q, K, width), in the memory of image_QKC or in its own; a sum where not said otherwise."""
+        (shift_QC,) = halves_QC
+        return image_QKC.add_(shift_QC[:, None])
 
     def _image_half(self, cells: Cells, weight: Tensor, bias: Tensor | None) -> Tensor:
         """(I, N, width): weight (width, C or C + 2) on each cell's features and x, y, plus bias."""
@@ -73,10 +86,8 @@ class Add(_Fuser[Config]):
         self.image = nn.Linear(self.image_channels, width)
         self.question = nn.Linear(question_channels, width, bias=False)  # the image half has one
 
-    def _combine(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Tensor:
-        image_INC = self._image_half(cells, self.image.weight, self.image.bias)
-        shift_QC: Tensor = self.question(question_QC)
-        return image_INC.index_select(0, image_index_Q).add_(shift_QC[:, None])
+    def _halves(self, cells: Cells, question_QC: Tensor) -> tuple[Tensor, ...]:
+        return self._image_half(cells, self.image.weight, self.image.bias), self.question(question_QC)
 
 
 class Concat(_Fuser[Config]):
@@ -89,11 +100,10 @@ class Concat(_Fuser[Config]):
     def _add_projections(self, width: int, question_channels: int) -> None:
         self.joint = nn.Linear(self.image_channels + question_channels, width)
 
-    def _combine(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Tensor:
+    def _halves(self, cells: Cells, question_QC: Tensor) -> tuple[Tensor, ...]:
         weight = self.joint.weight
         image_INC = self._image_half(cells, weight[:, : self.image_channels], self.joint.bias)
-        shift_QC = F.linear(question_QC, weight[:, self.image_channels :])
-        return image_INC.index_select(0, image_index_Q).add_(shift_QC[:, None])
+        return image_INC, F.linear(question_QC, weight[:, self.image_channels :])
 
 
 class Multiply(_Fuser[MultiplyConfig]):
@@ -118,18 +128,22 @@ class Multiply(_Fuser[MultiplyConfig]):
         nn.init.zeros_(self.gain.bias)
         self.norm = nn.BatchNorm1d(question_channels, affine=False) if self.config.normalise else None
 
-    def _combine(self, cells: Cells, question_QC: Tensor, image_index_Q: Tensor) -> Tensor:
-        image_QNC = self._image_half(cells, self.image.weight, self.image.bias).index_select(0, image_index_Q)
+    def _halves(self, cells: Cells, question_QC: Tensor) -> tuple[Tensor, ...]:
         if self.norm is not None:
             # A single question has no variance of its own.
             batch = self.training and len(question_QC) > 1
             question_QC = F.batch_norm(
                 question_QC, self.norm.running_mean, self.norm.running_var, training=batch, momentum=0.1
             )
-        gain_QC: Tensor = self.gain(question_QC)
-        shift_QC: Tensor = self.shift(question_QC)
-        # Not addcmul: its backward makes one more array of this size.
-        return (image_QNC * gain_QC[:, None]).add_(shift_QC[:, None])
+        image_INC = self._image_half(cells, self.image.weight, self.image.bias)
+        return image_INC, self.gain(question_QC), self.shift(question_QC)
+
+    def _combine(self, image_QKC: Tensor, *halves_QC: Tensor) -> Tensor:
+        gain_QC, shift_QC = halves_QC
+        # Autograd needs the factors; and not addcmul, whose backward makes one more array of this size.
+        writable = not torch.is_grad_enabled()
+        scaled_QKC = image_QKC.mul_(gain_QC[:, None]) if writable else image_QKC * gain_QC[:, None]
+        return scaled_QKC.add_(shift_QC[:, None])
 
 
 class ImageOnly(Fuser[ImageOnlyConfig]):
@@ -144,5 +158,16 @@ class ImageOnly(Fuser[ImageOnlyConfig]):
         self.out_channels = sizes.cell_channels
 
     def forward(self, cells: Cells, question: Question, image_index_Q: Tensor) -> Cells:
-        features_QNC = cells.features.index_select(0, image_index_Q)
-        return Cells(features=features_QNC, positions=cells.positions, grid=cells.grid)
+        return FusedCells(
+            fuse=partial(_for_questions, cells.features, image_index_Q),
+            positions=cells.positions,
+            grid=cells.grid,
+        )
+
+
+def _for_questions(image_INC: Tensor, image_index_Q: Tensor, index_QK: Tensor | None) -> Tensor:
+    """(Q, N, C), or of the cells named by index (Q, K, C): each question's image, copied."""
+    if index_QK is None:
+        return image_INC.index_select(0, image_index_Q)
+    row_QK = image_index_Q.unsqueeze(1) * image_INC.shape[1] + index_QK
+    return image_INC.flatten(0, 1).index_select(0, row_QK.flatten()).unflatten(0, index_QK.shape)

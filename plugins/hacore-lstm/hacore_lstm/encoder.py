@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from hacore.interfaces import Question, QuestionEncoder, Sizes
 from hacore_lstm import Config
+from hacore_lstm.padded import in_order, padded_states, reversed_index
 from hacore_lstm.traced import states
 
 
@@ -17,15 +18,16 @@ class LSTM(QuestionEncoder[Config]):
     """Words (Q, T), lengths (Q) -> ``Question`` of C channels, C = hidden, doubled if bidirectional.
 
     The vector is the top layer's last hidden state, of both directions one after the other; the state at a
-    word is the top layer's when it has read that word, of both directions likewise. The
-    batch is packed: padding, whatever it holds, costs nothing and changes nothing. Embedding 32 and
+    word is the top layer's when it has read that word, of both directions likewise. Padding, whatever it
+    holds, changes nothing; on the CPU the batch is padded to its longest question, elsewhere it is packed,
+    which is what runs fastest there. Embedding 32 and
     state 128 are those of Santoro et al. 2017 (arXiv 1706.01427); in Malinowski et al. 2018 the sizes
     are open. Reading questions backwards helped public reimplementations of the RN on CLEVR.
 
     Word vectors that the data bring (``Sizes.word_vectors``) are what the embedding starts with; they must
     have ``embedding`` channels, and are trained on with the rest.
 
-    Packing needs the lengths on the CPU. Lengths that live there already, even with the words on
+    The lengths are needed on the CPU. Lengths that live there already, even with the words on
     another device, spare the wait for a copy. Raises ValueError for lengths outside 1..T.
     """
 
@@ -107,19 +109,21 @@ class LSTM(QuestionEncoder[Config]):
     def _question(self, vector_QC: Tensor, states_QTC: Tensor, lengths_Q: Tensor) -> Question:
         """The states in the order of the words, zeros after the last."""
         if self.config.reverse:
-            index_QT = _reversed_index(lengths_Q, states_QTC.shape[1]).to(states_QTC.device)
+            index_QT = reversed_index(lengths_Q, states_QTC.shape[1]).to(states_QTC.device)
             inside_QT = torch.arange(states_QTC.shape[1], device=lengths_Q.device) < lengths_Q[:, None]
-            states_QTC = states_QTC.gather(1, index_QT[..., None].expand_as(states_QTC))
+            states_QTC = in_order(states_QTC, index_QT)
             states_QTC = states_QTC * inside_QT[..., None].to(states_QTC)
         return Question(vector_QC=vector_QC, words_QTC=states_QTC, lengths_Q=lengths_Q)
 
     def _encode(self, words_QT: Tensor, lengths_Q: Tensor) -> tuple[Tensor, Tensor]:
         """Last state (Q, C), and states (Q, T, C) in the order in which words are read.
 
-        Lengths on the CPU. Only words that exist are embedded.
+        Lengths on the CPU.
         """
         if self.config.reverse:
             words_QT = _backwards(words_QT, lengths_Q)
+        if words_QT.device.type == "cpu":
+            return padded_states(self.lstm, self.embedding(words_QT), lengths_Q)
         packed = pack_padded_sequence(words_QT, lengths_Q, batch_first=True, enforce_sorted=False)
         embedded = PackedSequence(self.embedding(packed.data), *packed[1:])
         output, (state, _) = self.lstm(embedded)
@@ -132,11 +136,5 @@ class LSTM(QuestionEncoder[Config]):
 
 def _backwards(words_QT: Tensor, lengths_Q: Tensor) -> Tensor:
     """Each question from its last word to its first; the lengths may be on another device."""
-    index_QT = _reversed_index(lengths_Q, words_QT.shape[1])
+    index_QT = reversed_index(lengths_Q, words_QT.shape[1])
     return words_QT.gather(1, index_QT.to(words_QT.device, non_blocking=True))
-
-
-def _reversed_index(lengths_Q: Tensor, words: int) -> Tensor:
-    """(Q, T): the places of a question's words from the last to the first, then zeros."""
-    steps_T = torch.arange(words, device=lengths_Q.device)
-    return (lengths_Q[:, None] - 1 - steps_T).clamp(min=0)

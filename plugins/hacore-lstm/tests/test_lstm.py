@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import attrs
 import numpy as np
@@ -10,6 +11,7 @@ from hacore_lstm import Config
 from hacore_lstm.encoder import LSTM
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hacore.interfaces import Sizes, build
 from hacore.testing import contract
@@ -168,7 +170,7 @@ def test_neither_padding_nor_the_batch_matter(unique, bidirectional, reverse):
 def test_equal_questions_are_encoded_once():
     rows = []
     model = encoder()
-    model.lstm.register_forward_pre_hook(lambda module, inputs: rows.append(int(inputs[0].batch_sizes[0])))
+    model.embedding.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
     words_QT = torch.tensor([[1, 2, 0], [1, 2, 5], [1, 2, 3], [1, 2, 3], [1, 0, 0]])
     lengths_Q = torch.tensor([2, 2, 3, 3, 2])
     question = model(words_QT, lengths_Q)
@@ -224,6 +226,46 @@ def test_autocast_on_cpu():
     torch.testing.assert_close(question.words_QTC.float(), exact.words_QTC, atol=0.05, rtol=0.05)
     vectors.float().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(1, 40),
+    longest=st.integers(1, 9),
+    hidden=st.sampled_from([4, 16, 40]),
+    layers=st.integers(1, 2),
+    bidirectional=st.booleans(),
+    precision=st.sampled_from([torch.float32, torch.bfloat16]),
+    seed=st.integers(0, 1000),
+)
+def test_fast_path_equals_the_packed_sequence_within_its_precision(
+    count, longest, hidden, layers, bidirectional, precision, seed
+):
+    model = encoder(torch.float32, hidden=hidden, layers=layers, bidirectional=bidirectional, unique=False)
+    words_QT, lengths_Q = questions(count, longest, seed=seed)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        question = model(words_QT, lengths_Q)
+    exact = encoder(hidden=hidden, layers=layers, bidirectional=bidirectional)
+    exact.load_state_dict(model.state_dict())
+    packed = pack_padded_sequence(
+        exact.embedding(words_QT), lengths_Q, batch_first=True, enforce_sorted=False
+    )
+    output, (state, _) = exact.lstm(packed)
+    states_QTC, _ = pad_packed_sequence(output, batch_first=True, total_length=question.words_QTC.shape[1])
+    vector_QC = torch.cat(list(state[-2:] if bidirectional else state[-1:]), dim=1)
+    assert question.vector_QC.dtype == question.words_QTC.dtype == precision
+    tolerance = 1e-5 if precision == torch.float32 else 0.05
+    close = partial(torch.testing.assert_close, atol=tolerance, rtol=tolerance)
+    close(question.vector_QC.double(), vector_QC)
+    close(question.words_QTC.double(), states_QTC)
+    seeds = torch.randn_like(vector_QC), torch.randn_like(states_QTC)
+    mine = torch.autograd.grad(
+        (question.vector_QC, question.words_QTC), list(model.parameters()), [x.to(precision) for x in seeds]
+    )
+    theirs = torch.autograd.grad((vector_QC, states_QTC), list(exact.parameters()), seeds)
+    for gradient, expected in zip(mine, theirs, strict=True):
+        scale = float(expected.abs().max()) + 1e-12
+        close(gradient.double() / scale, expected / scale)
 
 
 @pytest.mark.parametrize(("lengths", "words"), [([2, 0], "from 0 to 2"), ([2, 4], "from 2 to 4")])
