@@ -11,7 +11,8 @@ that cannot work raises ``ValueError`` in ``__init__``; the message is shown wit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
@@ -24,6 +25,9 @@ ConfigT = TypeVar("ConfigT")
 
 FLAT = 1e-4
 """Deviation, pixels in [0, 1], under which a channel counts as constant: a fortieth of a level of 8 bits."""
+
+BLOCK = 2**17
+"""Numbers of a block of fused cells on a CPU; with what is made of them they fit the cache of a core."""
 
 
 def _divisors(image_std: Iterable[float]) -> tuple[float, ...]:
@@ -78,62 +82,87 @@ class Cells:
 
     @property
     def detached(self) -> Tensor:
-        """``features`` without gradient: what a selector needs that chooses cells and gathers them."""
+        """``features`` without gradient, for selectors that choose by more than norms and then gather."""
         return self.features.detach()
 
+    def blocks(self) -> Iterator[Tensor]:
+        """``detached``, some questions at a time: (q, N, C), in order."""
+        yield self.detached
+
     def gather(self, index_QK: Tensor) -> Tensor:
-        """(Q, K, C): the vectors of the cells of questions named by index (Q, K); gradient reaches only those."""
+        """(Q, K, C): the vectors of the cells named by index (Q, K), of questions."""
         return gather_cells(self.features, index_QK)
 
 
 class FusedCells(Cells):
-    """Cells of questions that are fused when they are asked for, and with gradient only those that are kept.
+    """Cells of Q questions that are fused when a selector asks for them, in blocks that fit a cache, and
+    with gradient only where they are kept.
 
-    fuse: gives the vectors of the cells named by index (Q, K), of all for None; it is called more than once
-    and must give the same each time, so it has no dropout. In a training step a selector that asks for
-    ``detached`` and ``gather`` pays for the backward pass of K cells, not of N.
+    fuse: gives the vectors of some questions (a slice), of the cells that their rows of an index (q, K) name
+    or, for None, of all; called more than once, it must give the same, so it has no dropout. channels: C.
+    A selector that asks for ``blocks`` and ``gather`` pays for the backward pass of K cells, not of N.
     """
 
     def __init__(
-        self, *, fuse: Callable[[Tensor | None], Tensor], positions: Tensor, grid: tuple[int, int]
+        self,
+        *,
+        fuse: Callable[[slice, Tensor | None], Tensor],
+        questions: int,
+        channels: int,
+        positions: Tensor,
+        grid: tuple[int, int],
     ) -> None:
-        self.positions, self.grid, self._fuse = positions, grid, fuse
+        self.positions, self.grid = positions, grid
+        self._fuse, self._questions, self._channels = fuse, questions, channels
         self._features: Tensor | None = None
-        self._detached: Tensor | None = None
+        device = positions.device.type
+        self._precision = None
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            self._precision = torch.get_autocast_dtype(device)
+
+    def _autocast(self, *, cache: bool) -> AbstractContextManager[Any]:
+        """That of the fuser, wherever the vectors are asked for."""
+        if self._precision is None:
+            return nullcontext()
+        return torch.autocast(self.positions.device.type, self._precision, cache_enabled=cache)
 
     @property
     def features(self) -> Tensor:  # type: ignore[override]
         """(Q, N, C), with gradient."""
         if self._features is None:
-            self._features = self._fuse(None)
+            with self._autocast(cache=True):
+                self._features = self._fuse(slice(None), None)
         return self._features
 
     @property
     def detached(self) -> Tensor:
-        if self._features is not None or not _defers():
-            return self.features.detach()
-        if self._detached is None:
-            # Autocast would keep weights that it cast here, and the pass with gradient would take those.
-            keeps = torch.is_autocast_cache_enabled()
-            torch.set_autocast_cache_enabled(False)
-            try:
-                with torch.no_grad():
-                    self._detached = self._fuse(None)
-            finally:
-                torch.set_autocast_cache_enabled(keeps)
-        return self._detached
+        return torch.cat(list(self.blocks()))
+
+    def blocks(self) -> Iterator[Tensor]:
+        if not self._defers:
+            yield self.features.detach()
+            return
+        count = self._questions
+        if self.positions.device.type == "cpu":
+            count = max(1, BLOCK // (len(self.positions) * self._channels))
+        for first in range(0, self._questions, count):
+            # A weight that autocast casts without gradient must not be kept for where gradient is wanted.
+            with torch.no_grad(), self._autocast(cache=False):
+                block_qNC = self._fuse(slice(first, first + count), None)
+            yield block_qNC
 
     def gather(self, index_QK: Tensor) -> Tensor:
         # Backward costs twice forward: forward for all and both for the kept is less than both for all
         # up to two thirds of the cells.
-        if self._features is None and _defers() and 3 * index_QK.shape[1] <= 2 * len(self.positions):
-            return self._fuse(index_QK)
+        if self._defers and 3 * index_QK.shape[1] <= 2 * len(self.positions):
+            with self._autocast(cache=True):
+                return self._fuse(slice(None), index_QK)
         return super().gather(index_QK)
 
-
-def _defers() -> bool:
-    """A graph that is traced, or a pass without gradient, gains nothing from a second pass."""
-    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    @property
+    def _defers(self) -> bool:
+        """What is there already, or traced as one graph, gains nothing from a second pass."""
+        return self._features is None and not torch.compiler.is_compiling()
 
 
 def gather_cells(features_QNC: Tensor, index_QK: Tensor) -> Tensor:

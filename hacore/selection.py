@@ -4,7 +4,7 @@ A whole hard selector with them::
 
     class StrongestHalf(Selector[Config]):
         def forward(self, cells, question):
-            presence_QN = l2_presence(cells.detached)
+            presence_QN = l2_presence(cells)
             index_QK = strongest_first(presence_QN)[:, : self.sizes.cells // 2]
             return keep_cells(cells, index_QK, presence_QN)
 """
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from hacore.errors import NotFiniteError
-from hacore.interfaces import Cells, Selection, Sizes, gather_cells
+from hacore.interfaces import Cells, Selection, Sizes
+from hacore.interfaces import gather_cells as gather_cells
 from hacore.plugin import TopK
 
 
@@ -49,19 +50,25 @@ def check_max_cells(max_cells: int | None, sizes: Sizes) -> None:
         )
 
 
-def l2_presence(features_QNC: Tensor) -> Tensor:
+def l2_presence(cells: Cells | Tensor) -> Tensor:
     """(Q, N): the L2 norm of each cell's vector, how strongly the cell presents itself.
 
-    Computed in float32, for float64 features in float64; carries no gradient, because hard attention
-    does not differentiate the choice. Raises as ``check_finite`` does.
+    cells: of questions, or their vectors (Q, N, C). Computed in float32, for float64 features in float64;
+    carries no gradient, because hard attention does not differentiate the choice. Raises as
+    ``check_finite`` does.
 
     Source: Malinowski et al. 2018, arXiv 1808.00300.
     """
-    features_QNC = features_QNC.detach()
-    dtype = torch.promote_types(features_QNC.dtype, torch.float32)
-    presence_QN: Tensor = torch.linalg.vector_norm(features_QNC, dim=-1, dtype=dtype)
+    blocks = [cells.detach()] if isinstance(cells, Tensor) else cells.blocks()
+    presence_QN = torch.cat([_norms(block_qNC) for block_qNC in blocks])
     check_finite(presence_QN)
     return presence_QN
+
+
+def _norms(features_QNC: Tensor) -> Tensor:
+    wide = torch.promote_types(features_QNC.dtype, torch.float32)
+    norm_QN: Tensor = torch.linalg.vector_norm(features_QNC, dim=-1, dtype=wide)
+    return norm_QN
 
 
 def check_finite(presence_QN: Tensor) -> None:

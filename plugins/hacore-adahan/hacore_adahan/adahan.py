@@ -55,7 +55,7 @@ class AdaHAN(Selector[Config]):
             self.register_buffer("log_threshold", torch.zeros(()))
 
     def forward(self, cells: Cells, question: Question) -> Selection:
-        presence_QN = l2_presence(cells.detached)
+        presence_QN = l2_presence(cells)
         if self.config.presence == "square" or self.config.scale != 1:
             if self.config.presence == "square":
                 presence_QN = presence_QN.square()

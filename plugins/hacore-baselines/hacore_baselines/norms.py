@@ -19,7 +19,7 @@ class LowestNormK(FixedNumber[Config]):
     """
 
     def order(self, cells: Cells, question: Question) -> tuple[Tensor, Tensor]:
-        presence_QN = l2_presence(cells.detached)
+        presence_QN = l2_presence(cells)
         return presence_QN, strongest_first(-presence_QN)
 
 
@@ -40,7 +40,7 @@ class OracleK(FixedNumber[Config]):
                 "oracle-k is not told which cells are relevant; choose data that know the objects of a "
                 "question, or another selector"
             )
-        presence_QN = l2_presence(cells.detached)
+        presence_QN = l2_presence(cells)
         order_QN = strongest_first(presence_QN)
         # The sort is stable, so the order by norm remains among the relevant and among the others.
         relevant_QN = question.relevant_QN.gather(1, order_QN)

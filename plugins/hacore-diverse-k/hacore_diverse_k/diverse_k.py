@@ -56,8 +56,9 @@ class DiverseK(Selector[Config]):
             self.project = nn.Linear(sizes.question_channels, sizes.cell_channels, bias=False)
 
     def forward(self, cells: Cells, question: Question) -> Selection:
-        norm_QN1 = l2_presence(cells.detached).unsqueeze(2)
-        unit_QNC = cells.detached.to(norm_QN1.dtype) / norm_QN1.where(norm_QN1 > 0, 1)
+        features_QNC = cells.detached
+        norm_QN1 = l2_presence(features_QNC).unsqueeze(2)
+        unit_QNC = features_QNC.to(norm_QN1.dtype) / norm_QN1.where(norm_QN1 > 0, 1)
         match_QN = None if self.project is None else self._match(unit_QNC, self.project(question.vector_QC))
         index_QK, presence_QN = farthest_first(
             _distances(unit_QNC, norm_QN1 == 0), None if match_QN is None else match_QN.detach(), self.k

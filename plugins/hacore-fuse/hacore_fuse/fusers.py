@@ -10,7 +10,6 @@ open, hence the options.
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import partial
 from typing import TypeVar
 
 import torch
@@ -42,15 +41,22 @@ class _Fuser(Fuser[ConfigT]):
     def forward(self, cells: Cells, question: Question, image_index_Q: Tensor) -> Cells:
         image_INC, *halves = self._halves(cells, question.vector_QC)
 
-        def fuse(index_QK: Tensor | None) -> Tensor:
-            fused_QKC = self._combine(_for_questions(image_INC, image_index_Q, index_QK), *halves)
+        def fuse(questions: slice, index_QK: Tensor | None) -> Tensor:
+            image_QKC = _for_questions(image_INC, image_index_Q[questions], index_QK)
+            fused_QKC = self._combine(image_QKC, *(half_QC[questions] for half_QC in halves))
             if not self.layers:
                 return fused_QKC
             # Flat, because in place on a result that is a view makes autograd copy it.
             flat: Tensor = self.layers(fused_QKC.relu_().flatten(0, 1))
             return flat.unflatten(0, fused_QKC.shape[:2])
 
-        return FusedCells(fuse=fuse, positions=cells.positions, grid=cells.grid)
+        return FusedCells(
+            fuse=fuse,
+            questions=len(image_index_Q),
+            channels=self.out_channels,
+            positions=cells.positions,
+            grid=cells.grid,
+        )
 
     @abstractmethod
     def _add_projections(self, width: int, question_channels: int) -> None:
@@ -158,8 +164,13 @@ class ImageOnly(Fuser[ImageOnlyConfig]):
         self.out_channels = sizes.cell_channels
 
     def forward(self, cells: Cells, question: Question, image_index_Q: Tensor) -> Cells:
+        def fuse(questions: slice, index_QK: Tensor | None) -> Tensor:
+            return _for_questions(cells.features, image_index_Q[questions], index_QK)
+
         return FusedCells(
-            fuse=partial(_for_questions, cells.features, image_index_Q),
+            fuse=fuse,
+            questions=len(image_index_Q),
+            channels=self.out_channels,
             positions=cells.positions,
             grid=cells.grid,
         )

@@ -27,5 +27,5 @@ class L2TopK(Selector[Config]):
         self.k = cells_to_keep(config, sizes)
 
     def forward(self, cells: Cells, question: Question) -> Selection:
-        presence_QN = l2_presence(cells.detached)
+        presence_QN = l2_presence(cells)
         return keep_cells(cells, strongest_first(presence_QN)[:, : self.k], presence_QN)

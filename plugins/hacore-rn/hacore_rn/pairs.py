@@ -16,14 +16,13 @@ from torch.autograd.function import once_differentiable
 
 from hacore.selection import no_autocast
 from hacore_rn.blocks import Block, automatic_pairs, blocks
+from hacore_rn.relu import hidden_nan, relu_, relu_backward_, spread_
 
 Recompute = Literal["auto", "always", "never"]
 
 # Bytes of activations that are kept rather than computed again.
 CPU_KEPT = 32 * 2**20
 GPU_KEPT = 2**30
-
-_relu_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 def pair_sum(
@@ -46,7 +45,8 @@ def pair_sum(
     cell; None chooses it by device and width. recompute: whether the backward pass computes the layers
     after the first again; "auto": if keeping them takes more than 32 MiB, on a GPU 1 GiB.
 
-    Half-precision numbers are summed in float32, which is also what is returned. On a CPU the result
+    Half-precision numbers are summed in float32, which is also what is returned; gradients are summed in
+    float32 over blocks, each block's sum rounded once, like the products beside it. On a CPU the result
     is the same each time for the same input and number of threads. Differentiable once.
     """
     if torch.compiler.is_compiling():  # blocks written in place are not for the compiler: a graph break
@@ -110,6 +110,8 @@ class _PairSum(torch.autograd.Function):
                 factor_nP = _pair_factors(block, factor_T.to(exact)).flatten(1)
                 summed_nW = torch.bmm(factor_nP.unsqueeze(1), h_nPW.to(exact)).squeeze(1)
             block.per_question(out_QW).add_(summed_nW)
+        if (zero := hidden_nan((a_TW, b_TW, *layers))) is not None:
+            out_QW.add_(zero)
         ctx.save_for_backward(a_TW, b_TW, factor_T, mask_PW, *layers, *kept)
         ctx.plan, ctx.depth = plan, depth
         return out_QW
@@ -140,26 +142,24 @@ class _PairSum(torch.autograd.Function):
                 g_nPW = g_PW.view(block.n, -1, width)
                 row_n1W = block.per_question(row_QW).unsqueeze(1)
                 if mask_PW is not None:
-                    # As bytes, since bools convert to floats an element at a time.
-                    g_PW.copy_(block.per_pair(mask_PW).view(torch.uint8))
-                    g_nPW.mul_(row_n1W)
+                    spread_(g_nPW, block.per_pair(mask_PW), row_n1W)
                 else:
                     assert factor_T is not None
                     assert grad_factor_T is not None
                     grad_P = torch.bmm(g_nPW.to(exact), row_n1W.mT.to(exact)).flatten()
                     _add_factor_grads(block, factor_T.to(exact), block.grid(grad_P), grad_factor_T)
-                    _relu_backward(row_n1W.expand_as(g_nPW), g_nPW, 0, grad_input=g_nPW)
+                    g_nPW.copy_(row_n1W * (g_nPW > 0))
                 if factor_T is not None:
                     g_PW.mul_(_pair_factors(block, factor_T).view(-1, 1))
                 for layer in reversed(range(depth)):
                     _add_product(grad_layers[2 * layer], g_PW, h[layer])
-                    grad_layers[2 * layer + 1].add_(g_PW.sum(0, dtype=exact))
+                    grad_layers[2 * layer + 1].add_(g_PW.sum(0))
                     torch.mm(g_PW, layers[2 * layer], out=free_PW)
-                    _relu_backward(free_PW, h[layer], 0, grad_input=free_PW)
+                    relu_backward_(free_PW, h[layer])
                     g_PW, free_PW = free_PW, g_PW
                 g_nRKW = block.grid(g_PW)
-                block.first(grad_a_TW).add_(g_nRKW.sum(2, dtype=exact))
-                block.second(grad_b_TW).add_(g_nRKW.sum(1, dtype=exact))
+                block.first(grad_a_TW).add_(g_nRKW.sum(2))
+                block.second(grad_b_TW).add_(g_nRKW.sum(1))
         return (
             grad_a_TW.to(a_TW.dtype),
             grad_b_TW.to(b_TW.dtype),
@@ -196,7 +196,7 @@ def _compute(
         else:
             weight, bias = layers[2 * layer - 2 : 2 * layer]
             torch.addmm(bias, h[layer - 1], weight.t(), out=h[layer])
-        h[layer].relu_()
+        relu_(h[layer])
 
 
 def _pair_factors(block: Block, factor_T: Tensor) -> Tensor:
