@@ -258,6 +258,58 @@ def test_half_precision_is_close_and_summed_in_float32(dtype: torch.dtype, weigh
             assert F.cosine_similarity(ours.float().flatten(), theirs.flatten(), dim=0) > 0.99
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    questions=st.integers(3, 6),
+    k=st.integers(8, 14),
+    width=st.sampled_from([8, 24, 64]),
+    layers=st.integers(1, 4),
+    recompute=st.sampled_from(["always", "never"]),
+    ragged=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_bfloat16_is_the_plain_formula_in_bfloat16_within_its_rounding(
+    questions: int, k: int, width: int, layers: int, recompute: str, ragged: bool, seed: int
+) -> None:
+    """Blocks, sums and ReLUs by bits lose about as much as torch does. The share allowed besides is that of
+    single pairs whose ReLU opens or stays shut by a rounding."""
+    options = {"width": width, "layers": layers, "recompute": recompute, "ragged": ragged, "seed": seed}
+    module, selection, question_QC = make(questions, k, pairs_per_block=40, **options)
+    weights_QW = torch.randn(questions, width, dtype=torch.float64)
+
+    def step(result_QW: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+        loss = (result_QW * weights_QW.to(result_QW.dtype)).sum()
+        gradients = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+        return [result_QW.detach(), *gradients]
+
+    exact = step(plain(module, selection, question_QC), leaves(module, selection, question_QC))
+    module = module.float()
+    selection.features_QKC = selection.features_QKC.detach().float().requires_grad_()
+    question_QC = question_QC.detach().float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = module(selection, Question(question_QC))
+    mine = step(ours, leaves(module, selection, question_QC))
+    with torch.autocast("cpu", torch.bfloat16):
+        reference = plain(module, selection, question_QC)
+    theirs = step(reference.float(), leaves(module, selection, question_QC))
+    for own, other, truth in zip(mine, theirs, exact, strict=True):
+        share = 0.15 * float(truth.norm()) + 1e-6
+        assert float((own - truth).norm()) <= 2 * float((other - truth).norm()) + share
+
+
+@pytest.mark.parametrize("where", ["cells", "question", "weight"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_nan_shows_in_the_result(where: str, precision: torch.dtype, sign: int) -> None:
+    module, selection, question_QC = make(dtype=torch.float32, width=16)
+    nan = torch.tensor(float("nan")).copysign(torch.tensor(float(sign)))
+    with torch.no_grad():
+        place = {"cells": selection.features_QKC, "question": question_QC, "weight": module.rest[0].weight}
+        place[where].view(-1)[0] = nan
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            assert module(selection, Question(question_QC)).isnan().any()
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_without_gradients_nothing_is_saved(threads: int, mode: type) -> None:
     module, selection, question_QC = make(9, 6, width=8, pairs_per_block=40)

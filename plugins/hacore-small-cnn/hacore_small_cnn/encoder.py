@@ -42,14 +42,15 @@ class SmallCNN(ImageEncoder[Config]):
             layers.append(nn.ReLU(inplace=True))
             rows, columns = ((side + 2 * padding - config.kernel) // stride + 1 for side in (rows, columns))
             channels = width
-        # Channels last in memory: convolutions are faster so, and the cells come out in order.
-        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers)
         self.out_channels = channels
         self.grid = (rows, columns)
         self.positions: Tensor
         self.register_buffer("positions", grid_positions(self.grid), persistent=False)
 
     def forward(self, images: Tensor) -> Cells:
+        # Convolutions are faster so, and the cells come out in order. The weights stay as they are: the
+        # fused optimisers take a weight and its saved state for arrays of one order.
         images = self.normalise(images).contiguous(memory_format=torch.channels_last)
         features_ICHW: Tensor = self.layers(images)
         return Cells(
