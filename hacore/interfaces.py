@@ -144,7 +144,7 @@ class FusedCells(Cells):
             return
         count = self._questions
         if self.positions.device.type == "cpu":
-            count = max(1, BLOCK // (len(self.positions) * self._channels))
+            count = max(1, BLOCK // (self.positions.shape[0] * self._channels))
         for first in range(0, self._questions, count):
             # A weight that autocast casts without gradient must not be kept for where gradient is wanted.
             with torch.no_grad(), self._autocast(cache=False):
@@ -154,7 +154,7 @@ class FusedCells(Cells):
     def gather(self, index_QK: Tensor) -> Tensor:
         # Backward costs twice forward: forward for all and both for the kept is less than both for all
         # up to two thirds of the cells.
-        if self._defers and 3 * index_QK.shape[1] <= 2 * len(self.positions):
+        if self._defers and 3 * index_QK.shape[1] <= 2 * self.positions.shape[0]:
             with self._autocast(cache=True):
                 return self._fuse(slice(None), index_QK)
         return super().gather(index_QK)

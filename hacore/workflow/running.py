@@ -69,10 +69,10 @@ def run(
     if resume is not None:
         same_experiment(resume, spec)
     request = _Request(spec=spec, runs=runs, resume=resume, device=place, reporter=reporter, created=created)
-    if spec.train.processes > 1 and not launched():
+    if request.processes > 1 and not launched():
         folder = _prepare_folder(request)
         flags = [*moved_flags(folder, spec), *observer_flags(log, without)]
-        run_processes(folder, spec.train.processes, device, flags)
+        run_processes(folder, request.processes, device, flags)
         return folder, folder.result() if folder.result_file.is_file() else None
     use_device(place)
     with Observers(chosen if leading() else [], place) as observers:
@@ -89,6 +89,12 @@ class _Request:
     device: torch.device
     reporter: Reporter
     created: Callable[[RunFolder], None]
+
+    @property
+    def processes(self) -> int:
+        """As many as the spec has, but not more than there are GPUs where it runs on them."""
+        asked = self.spec.train.processes
+        return min(asked, torch.cuda.device_count()) if self.device.type == "cuda" else asked
 
 
 def _run_here(request: _Request, observers: Observers) -> tuple[RunFolder, Result | None]:
@@ -144,7 +150,7 @@ def _prepare_folder(request: _Request) -> RunFolder:
     with _says_where(request):
         model, dataset = set_up(spec, open_checked(spec))
     _start(request, model, DataSummary.of(dataset))
-    environment = describe_environment(spec, request.device, spec.train.processes)
+    environment = describe_environment(spec, request.device, request.processes)
     folder = request.resume or RunFolder.create(spec, request.runs, environment)
     request.created(folder)
     return folder

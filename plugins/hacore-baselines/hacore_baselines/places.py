@@ -34,7 +34,7 @@ class ByPlace(FixedNumber[Config]):
     def order(self, cells: Cells, question: Question) -> tuple[Tensor, Tensor]:
         presence_N = self.presence_N[place_N(cells)]
         order_N = presence_N.argsort(descending=True)
-        questions = len(question.vector_QC)
+        questions = question.vector_QC.shape[0]
         return presence_N.expand(questions, -1), order_N.expand(questions, -1)
 
     @staticmethod

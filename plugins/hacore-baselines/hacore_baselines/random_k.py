@@ -32,7 +32,7 @@ class RandomK(FixedNumber[RandomConfig]):
 
     def order(self, cells: Cells, question: Question) -> tuple[Tensor, Tensor]:
         if self.training:
-            shape = len(question.vector_QC), len(cells.positions)
+            shape = question.vector_QC.shape[0], len(cells.positions)
             drawn_QN = torch.rand(shape, device=cells.positions.device)
             return drawn_QN, strongest_first(drawn_QN)
         key_Q1 = question_key_Q(question, self.config.seed).unsqueeze(1)

@@ -48,11 +48,11 @@ class _Fuser(Fuser[ConfigT]):
                 return fused_QKC
             # Flat, because in place on a result that is a view makes autograd copy it.
             flat: Tensor = self.layers(fused_QKC.relu_().flatten(0, 1))
-            return flat.unflatten(0, fused_QKC.shape[:2])
+            return flat.view(*fused_QKC.shape[:2], -1)
 
         return FusedCells(
             fuse=fuse,
-            questions=len(image_index_Q),
+            questions=image_index_Q.shape[0],
             channels=self.out_channels,
             positions=cells.positions,
             grid=cells.grid,
@@ -169,7 +169,7 @@ class ImageOnly(Fuser[ImageOnlyConfig]):
 
         return FusedCells(
             fuse=fuse,
-            questions=len(image_index_Q),
+            questions=image_index_Q.shape[0],
             channels=self.out_channels,
             positions=cells.positions,
             grid=cells.grid,
@@ -181,4 +181,4 @@ def _for_questions(image_INC: Tensor, image_index_Q: Tensor, index_QK: Tensor | 
     if index_QK is None:
         return image_INC.index_select(0, image_index_Q)
     row_QK = image_index_Q.unsqueeze(1) * image_INC.shape[1] + index_QK
-    return image_INC.flatten(0, 1).index_select(0, row_QK.flatten()).unflatten(0, index_QK.shape)
+    return image_INC.flatten(0, 1).index_select(0, row_QK.flatten()).view(*index_QK.shape, -1)
