@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hacore.interfaces import Cells, Question, Selection, grid_positions
+from hacore.interfaces import BLOCK, Cells, FusedCells, Question, Selection, gather_cells, grid_positions
 from hacore_testing._checks import copy, require, require_close, require_finite, require_tensor
 from hacore_testing._module import F64, Inputs, noise
 from hacore_testing._question import QuestionReaderContract, make_question, pick
@@ -243,3 +243,39 @@ class SelectorContract(QuestionReaderContract):
                 bool(features.grad[question, cell].any()),
                 f"cell {cell} of question {question} is kept but receives no gradient",
             )
+
+    def test_fused_cells(self) -> None:
+        """Cells that are fused when they are asked for are kept as plain ones are, with the same gradient."""
+        module, results, gradients = self.make(train=True), [], []
+        for fuses in (False, True):
+            inputs = copy(self.inputs())
+            cells: Cells = inputs["cells"]
+            features = cells.features.requires_grad_()
+            if fuses:
+                inputs["cells"] = _fused(cells)
+            torch.manual_seed(1)
+            results.append(self.run(module, inputs))
+            self.backward(results[-1].features_QKC)
+            gradients.append(features.grad)
+        self.same_result(results[1], results[0], "cells that are fused when asked for are not kept alike")
+        require_close(
+            gradients[1],
+            gradients[0],
+            1e-9,
+            "the gradient of cells that are fused when asked for differs; take vectors from cells.gather or "
+            "cells.features, and nothing with gradient from cells.detached or cells.blocks",
+        )
+
+
+def _fused(cells: Cells) -> FusedCells:
+    def fuse(questions: slice, index_QK: Tensor | None) -> Tensor:
+        features_QNC = cells.features[questions]
+        return features_QNC.clone() if index_QK is None else gather_cells(features_QNC, index_QK)
+
+    return FusedCells(
+        fuse=fuse,
+        questions=len(cells.features),
+        channels=BLOCK,  # so that each question is a block
+        positions=cells.positions,
+        grid=cells.grid,
+    )

@@ -155,6 +155,11 @@ class PresenceWithGradient(Changed):
         return {"presence_QN": features.norm(dim=-1)}
 
 
+class BlocksOutOfOrder(Good):
+    def presence(self, cells):
+        return torch.cat(list(cells.blocks())[::-1]).norm(dim=-1)
+
+
 class NaNWeight(Changed):
     def change(self, selection, cells):
         features_QKC = selection.features_QKC
@@ -204,6 +209,7 @@ def test_other_sizes(failures):
         (FloatValid, "test_result", "must be torch.bool"),
         (PresenceOfK, "test_result", "presence_QN has shape (4, 3); must be (Q, N) = (4, 24)"),
         (PresenceWithGradient, "test_result", "presence_QN carries a gradient"),
+        (BlocksOutOfOrder, "test_fused_cells", "fused when asked for are not kept alike"),
         (NaNWeight, "test_equal_cells", "weight_QK has 12 of 12 entries that are not finite"),
         (LossOfEach, "test_result", "loss has shape (4,)"),
     ],
