@@ -256,6 +256,7 @@ class SelectorContract(QuestionReaderContract):
             torch.manual_seed(1)
             results.append(self.run(module, inputs))
             self.backward(results[-1].features_QKC)
+            assert features.grad is not None
             gradients.append(features.grad)
         self.same_result(results[1], results[0], "cells that are fused when asked for are not kept alike")
         require_close(
