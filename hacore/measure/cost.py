@@ -51,7 +51,7 @@ def stage_costs(model: VQAModel, spec: Spec, sizes: Sizes, words: int) -> list[S
         hooks.append(getattr(model, stage).register_forward_hook(note))
     try:
         with torch.random.fork_rng(devices=[]):
-            counts = _count(model, example_batch(sizes, 1, 1, words, oracle=model.oracle))
+            counts = count_multiply_adds(model, example_batch(sizes, 1, 1, words, oracle=model.oracle))
     finally:
         for hook in hooks:
             hook.remove()
@@ -89,12 +89,14 @@ def mean_multiply_adds(
     rows = np.unique(np.linspace(0, len(asked) - 1, questions).round().astype(np.int64))
     sums = dict.fromkeys((*STAGES, "head"), 0)
     for row in rows:
-        counts = _count(model, make_batch(asked, images, np.array([row]), objects), precision)
+        counts = count_multiply_adds(model, make_batch(asked, images, np.array([row]), objects), precision)
         sums = {stage: total + counts[stage] for stage, total in sums.items()}
     return {stage: round(total / len(rows)) for stage, total in sums.items()}
 
 
-def _count(model: VQAModel, batch: Batch, precision: torch.dtype = torch.float32) -> dict[str, int]:
+def count_multiply_adds(
+    model: VQAModel, batch: Batch, precision: torch.dtype = torch.float32
+) -> dict[str, int]:
     """Multiply-adds by stage of one forward pass in evaluation mode."""
     counter = FlopCounterMode(display=False)
     device = next(model.parameters()).device
