@@ -64,7 +64,7 @@ class Subject:
         asked, images = self.dataset.questions(self.split), self.dataset.inputs(self.split)
         if questions > len(asked):
             raise HacoreError(
-                f"--batch {questions}: split '{self.split}' has {len(asked)} questions; choose at most so many"
+                f"--batch {questions}: split '{self.split}' has only {len(asked)} questions; choose fewer"
             )
         count = min(max(1, _BATCHES // questions), len(asked) // questions)
         rows = np.linspace(0, len(asked) - 1, questions * count).round().astype(np.int64)
