@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import attrs
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from hacore.measure.predict import evaluating, predict
 from hacore.model.network import STAGES, VQAModel
 from hacore.train.optimizer import make_optimizer, running_mean
 from hacore_bench.clock import Clock
+from hacore_bench.passage import Passage
 from hacore_bench.subject import Subject
 
 WHOLE = "whole"
@@ -77,42 +77,32 @@ class Work:
 
     def forward_by_stage(self, batch: Batch) -> dict[str, float]:
         """Seconds of each stage in evaluation mode, one after another."""
-        outputs: dict[str, Any] = {}
-        marks = {}
         with evaluating(self.model):
-            self._clock.wait()
-            for part, run in self._parts(batch, outputs).items():
-                start = self._clock.mark()
-                outputs[part] = run()
-                marks[part] = start, self._clock.mark()
-        return self._read(marks, batch)
+            passage = self._pass(batch)
+        seconds = passage.forward_seconds()
+        if batch.images.dim() == 3:  # stored features: no image was encoded
+            del seconds["image_encoder"]
+        return seconds
 
     def backward_by_stage(self, batch: Batch) -> dict[str, float]:
-        """Seconds of the backward pass of each stage that has one.
-
-        Each stage runs on copies of what the stages before it gave, cut from their graphs. Backward it is
-        given the gradients that the stages after it left in its copies, as autograd would.
-        """
-        inputs: dict[str, Any] = {}
-        outputs = {}
-        marks = {}
+        """Seconds of the backward pass of each stage that has one, in training mode."""
         with self._training():
             self._optimizer.zero_grad()
-            for part, run in self._parts(batch, inputs).items():
-                outputs[part] = run()
-                inputs[part] = _cut(outputs[part])
-            self._clock.wait()
+            passage = self._pass(batch)
             for part in reversed(PARTS):
-                pairs = [
-                    (tensor, leaf.grad)
-                    for tensor, leaf in zip(_tensors(outputs[part]), _tensors(inputs[part]), strict=True)
-                    if tensor.requires_grad and (leaf.grad is not None or part == "loss")
-                ]
-                if pairs:
-                    start = self._clock.mark()
-                    torch.autograd.backward([tensor for tensor, _ in pairs], [grad for _, grad in pairs])
-                    marks[part] = start, self._clock.mark()
-        return self._read(marks, batch)
+                passage.backward(part, begins=part == "loss")
+            self._clock.wait()
+        return passage.backward_seconds()
+
+    def _pass(self, batch: Batch) -> Passage:
+        """All parts once, when the device has done what came before."""
+        passage, outputs = Passage(self._clock), dict[str, Any]()
+        parts = self._parts(batch, outputs)
+        self._clock.wait()
+        for part, run in parts.items():
+            outputs[part] = passage.run(part, run)
+        self._clock.wait()
+        return passage
 
     def _parts(self, batch: Batch, inputs: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         """What runs each part. inputs: the outputs of the parts before it, by their names."""
@@ -172,25 +162,3 @@ class Work:
         end = self._clock.mark()
         self._clock.wait()
         return self._clock.seconds(start, end)
-
-    def _read(self, marks: dict[str, tuple[Any, Any]], batch: Batch) -> dict[str, float]:
-        self._clock.wait()
-        if batch.images.dim() == 3:  # stored features: no image was encoded
-            marks.pop("image_encoder", None)
-        return {part: self._clock.seconds(*pair) for part, pair in marks.items()}
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    """The tensors of a stage's output, in the order of its fields."""
-    values = [output] if isinstance(output, Tensor) else attrs.astuple(output, recurse=False)
-    return [value for value in values if isinstance(value, Tensor)]
-
-
-def _cut(output: Any) -> Any:
-    """A stage's output without its graph; what had a gradient collects one."""
-    if isinstance(output, Tensor):
-        return output.detach().requires_grad_(output.requires_grad)
-    fields = attrs.asdict(output, recurse=False)
-    return attrs.evolve(
-        output, **{name: _cut(value) for name, value in fields.items() if isinstance(value, Tensor)}
-    )

@@ -81,6 +81,26 @@ def test_a_slow_selector_shows_in_its_own_rows_and_in_the_whole(open_small, move
     assert all(value == pytest.approx(0) for value in seconds.values())
 
 
+def test_cells_that_are_fused_for_the_selector_are_the_fusers_work(open_small, moved, monkeypatch):
+    subject, clock = open_small("fuser.layers=1", all_cells=False), moved()
+    model = subject.models["own"]
+    combine = model.fuser._combine
+
+    def slow(*arguments):
+        clock.now += 0.03
+        fused_QKC = combine(*arguments)
+        if fused_QKC.requires_grad:
+            fused_QKC.register_hook(lambda _: setattr(clock, "now", clock.now + 0.07))
+        return fused_QKC
+
+    monkeypatch.setattr(model.fuser, "_combine", slow)
+    seconds = Work(subject, model, clock).all(subject.batches("own", 3)[0])
+    assert seconds["fuser", "forward"] == pytest.approx(0.03)
+    assert seconds["selector", "forward"] == pytest.approx(0)
+    assert seconds["fuser", "backward"] == pytest.approx(0.07)
+    assert seconds["selector", "backward"] == pytest.approx(0)
+
+
 def test_an_auxiliary_loss_is_part_of_the_step(open_small, moved):
     subject = open_small(all_cells=False)
     own = subject.models["own"]
