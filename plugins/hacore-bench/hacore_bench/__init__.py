@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from hacore.plugin import Component, hookimpl
 
 if TYPE_CHECKING:
-    from hacore_bench.bench import bench
+    from hacore_bench.measuring import bench
     from hacore_bench.record import Bench
 
 __all__ = ["Bench", "bench"]
 
 hacore_contract = 2
 
-_HOMES = {"Bench": "hacore_bench.record", "bench": "hacore_bench.bench"}
+_HOMES = {"Bench": "hacore_bench.record", "bench": "hacore_bench.measuring"}
 
 
 @hookimpl

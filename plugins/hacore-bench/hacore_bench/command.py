@@ -68,7 +68,7 @@ def bench(
       hacore bench runs/adahan_rn/20260101-120000-abc123 --json
     """
     show_log(console := Console())
-    from hacore_bench.bench import bench as measure
+    from hacore_bench.measuring import bench as measure
     from hacore_bench.table import show
 
     with closing(console):

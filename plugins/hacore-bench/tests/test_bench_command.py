@@ -6,7 +6,7 @@ import attrs
 import pytest
 import torch
 import torchvision
-from hacore_bench.bench import bench
+from hacore_bench import bench
 from hacore_bench.record import Bench, Machine, Matrix, Model, Row
 from hacore_bench.table import show
 from hacore_features.make import make_features
@@ -117,6 +117,32 @@ def test_a_run_has_its_trained_weights_and_says_what_they_keep(cli, run):
     )
     assert ran.status == 0, ran.err
     assert "bfloat16" in ran.out
+
+
+def test_compiled_models_follow_each_other(cli, experiment, flags, monkeypatch, names):
+    made = []
+
+    def compiled(part):
+        made.append(part)
+        return part
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    words = ["train.compile=true", "--batch", "2", *SHORT, "--json"]
+    ran = cli("bench", experiment("han_rn"), *flags, *words)
+    printed = json.loads(ran.out)
+    assert printed["machine"]["compile"] is True
+    assert [model["name"] for model in printed["models"]] == ["own", "all-cells"]
+    assert len(made) == 2 * (2 + 5)
+
+    def fails(part):
+        def run(*_):
+            raise torch._dynamo.exc.TorchDynamoException("no\ncompiler")
+
+        run.grid = part.grid if hasattr(part, "grid") else None
+        return run
+
+    monkeypatch.setattr(torch, "compile", fails)
+    names(cli("bench", experiment("han_rn"), *flags, *words).error, "train.compile", "no compiler")
 
 
 def test_tables_show_both_models_and_their_ratio(capsys):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import attrs
 import numpy as np
 import torch
 
@@ -83,14 +84,26 @@ class _Measuring:
 
     def time(self, questions: int, console: Console) -> None:
         """Time the work on batches of so many questions."""
-        name, repeats = f"batches of {questions}", self._limits.repeats
-        batches = {model: self._subject.batches(model, questions) for model in self.works}
-        if self._subject.spec.train.compile:
-            torch.compiler.reset()  # so that earlier batches do not use up the recompilations
+        compiled, limits = self._subject.spec.train.compile, self._limits
+        # Compiled models would share their code, made for the sizes of the first and for any of the second.
+        groups = [[name] for name in self.works] if compiled else [[*self.works]]
+        limits = attrs.evolve(limits, seconds=limits.seconds / len(groups))
+        timing = self._timings[questions] = Timing(seconds={}, product=[], notes=[])
+        for names in groups:
+            if compiled:
+                torch.compiler.reset()
+            timing.add(self._time_together(names, questions, limits, console))
+
+    def _time_together(
+        self, names: Sequence[str], questions: int, limits: Limits, console: Console
+    ) -> Timing:
+        title = f"batches of {questions}" + (f", {names[0]}" if len(names) < len(self.works) else "")
+        batches = {name: self._subject.batches(name, questions) for name in names}
+        works = {name: self.works[name] for name in names}
         try:
-            self._timings[questions] = time_rounds(
-                *(self.works, batches, self._product, self._limits),
-                lambda done: console.progress(name, done, max(done, repeats)),
+            return time_rounds(
+                *(works, batches, self._product, limits),
+                lambda done: console.progress(title, done, max(done, limits.repeats)),
             )
         except torch._dynamo.exc.TorchDynamoException as error:
             problem = describe_error(error)[:300]
@@ -98,7 +111,7 @@ class _Measuring:
                 f"train.compile = true: torch cannot compile the model: {problem}; set train.compile=false"
             ) from error
         finally:
-            console.remove(name)
+            console.remove(title)
 
     def record(self, target: str, found: Peaks, notes: list[str]) -> Bench:
         """All that was measured."""
