@@ -118,7 +118,7 @@ def count_multiply_adds(
 
 @contextmanager
 def _fused_at_once(model: VQAModel) -> Iterator[None]:
-    """The fuser fuses its cells itself, where otherwise a selector would when it asks for them."""
+    """The fuser fuses its cells itself, each once, where otherwise a selector would when it asks for them."""
     fuse = model.fuser.forward
 
     def fused(*inputs: Any) -> Cells:

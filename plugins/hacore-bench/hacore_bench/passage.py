@@ -75,16 +75,16 @@ class Passage:
             self._cuts[part].append((output, copy))
             return copy
         if isinstance(output, FusedCells):
-            fuse = self._noted(part, output._fuse)
-            return FusedCells(fuse=fuse, positions=output.positions, grid=output.grid)
+            output._fuse = self._noted(part, output._fuse)
+            return output
         fields = attrs.asdict(output, recurse=False)
         cut = {name: self._cut(part, value) for name, value in fields.items() if isinstance(value, Tensor)}
         return attrs.evolve(output, **cut)
 
-    def _noted(self, part: str, fuse: Callable[[Tensor | None], Tensor]) -> Callable[[Tensor | None], Tensor]:
-        def run(index_QK: Tensor | None) -> Tensor:
+    def _noted(self, part: str, fuse: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def run(*which: Any) -> Tensor:
             start = self._clock.mark()
-            vectors = fuse(index_QK)
+            vectors = fuse(*which)
             span = start, self._clock.mark()
             self._forward[part].append(span)
             self._within[self._part].append(span)
@@ -92,5 +92,5 @@ class Passage:
             return copy
 
         # Clocks and lists are no part of a graph.
-        eager: Callable[[Tensor | None], Tensor] = torch.compiler.disable(run)
+        eager: Callable[..., Tensor] = torch.compiler.disable(run)
         return eager

@@ -95,7 +95,8 @@ def test_cells_that_are_fused_for_the_selector_are_the_fusers_work(open_small, m
 
     monkeypatch.setattr(model.fuser, "_combine", slow)
     seconds = Work(subject, model, clock).all(subject.batches("own", 3)[0])
-    assert seconds["fuser", "forward"] == pytest.approx(0.03)
+    assert seconds["fuser", "forward"] >= 0.03
+    assert seconds["fuser", "forward"] == pytest.approx(seconds[WHOLE, "forward"])
     assert seconds["selector", "forward"] == pytest.approx(0)
     assert seconds["fuser", "backward"] == pytest.approx(0.07)
     assert seconds["selector", "backward"] == pytest.approx(0)
