@@ -19,8 +19,8 @@ INSTALLED := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
 # The tests of the web page need a few more libraries.
 EDITABLE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
-# These two take finished runs as arguments.
-BENCHMARKS := $(filter-out benchmarks/results.py benchmarks/kept_cells.py,$(sort $(wildcard benchmarks/*.py)))
+# The first two take finished runs as arguments, the last needs a GPU.
+BENCHMARKS := $(filter-out benchmarks/results.py benchmarks/kept_cells.py benchmarks/gpu.py,$(sort $(wildcard benchmarks/*.py)))
 # Installed first, so that each package does not need a build environment of its own.
 BUILD_TOOLS := hatchling editables
 

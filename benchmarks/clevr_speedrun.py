@@ -3,6 +3,7 @@
     python benchmarks/clevr_speedrun.py                            # one GPU: 100,000 images of 128x128
     python benchmarks/clevr_speedrun.py --spec experiments/clevr/han_rn_plus_plus.toml
     python benchmarks/clevr_speedrun.py --images 400 --set train.epochs=1     # does the program work?
+    python benchmarks/clevr_speedrun.py --minutes 5            # as far as that goes; call it again to go on
 
 First it counts: the multiply-adds of a training step and the bytes that it moves at least, and what the
 device would need for them at its peak. Then it makes the data (train, val, test as 70:15:15), trains, and
@@ -19,6 +20,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -244,6 +248,15 @@ def rungs(folder: RunFolder, data_seconds: float) -> dict[str, float | None]:
     return reached
 
 
+def progress(folder: RunFolder) -> dict[str, Any]:
+    """How far the training came: its last lines, and the best accuracy on val."""
+    lines = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    trained = [record for record in lines if record["kind"] == "train"][-1:]
+    accuracies = [record["accuracy"] for record in lines if record["kind"] == "eval"]
+    steps = {key: trained[0][key] for key in ("step", "epoch", "seconds", "loss")} if trained else {}
+    return {**steps, "best_val_accuracy": max(accuracies, default=None)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--spec", type=Path, default=Path("experiments/clevr/han_rn_plus.toml"))
@@ -253,14 +266,29 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--folder", type=Path, default=Path("runs/clevr_speedrun"))
     parser.add_argument("--steps", type=int, default=30, help="steps that are timed before the training")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after so long, as Ctrl-C would; default: at the end"
+    )
     options = parser.parse_args()
 
     console = Console()
+    time_is_up = threading.Event()
+
+    def stop() -> None:
+        time_is_up.set()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(60 * (options.minutes or 0), stop)
+    timer.daemon = True
+    if options.minutes:
+        timer.start()
     try:
         speedrun(options, console, Report(console))
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on")
-        raise SystemExit(130) from None
+        console.print(f"{'time is up' if time_is_up.is_set() else 'interrupted'}; the same command goes on")
+        raise SystemExit(0 if time_is_up.is_set() else 130) from None
+    finally:
+        timer.cancel()
 
 
 def speedrun(options: argparse.Namespace, console: Console, reporter: Report) -> None:
@@ -295,7 +323,8 @@ def speedrun(options: argparse.Namespace, console: Console, reporter: Report) ->
     folder, result = run(
         spec, runs=options.folder, resume=resume, device=options.device, reporter=reporter, created=created
     )
-    state["rungs"], state["result"] = rungs(folder, state["data_seconds"]), result
+    state["rungs"], state["progress"] = rungs(folder, state["data_seconds"]), progress(folder)
+    state["result"] = None if result is None else result.as_dict()
     save()
     for rung, seconds in state["rungs"].items():
         when = "not reached" if seconds is None else f"after {seconds:,.0f} s"

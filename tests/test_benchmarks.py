@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -107,3 +108,84 @@ def test_costs_of_selectors_are_those_of_the_runs(tiny, tmp_path, capsys):
         assert shown[3:] == [f"{row['step_ratio']:.2f}", f"{row['answer_ratio']:.2f}"]
     with pytest.raises(SystemExit, match="all-cells"):
         program("selector_costs").main([folder, "--rows", "selector.use", "--against", "none"])
+
+
+def test_what_a_gpu_can_say_is_one_file_and_is_not_measured_twice(tmp_path):
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--quick", "--folder", "runs"]
+    command += ["--output", "gpu.json"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    text = (tmp_path / "gpu.json").read_text()
+    assert len(text) < 10_000
+    report = json.loads(text)
+    assert report["torch"] == torch.__version__
+    assert {"device_name", "driver", "python", "command", "git_revision"} <= report.keys()
+    parts = report["parts"]
+    assert [parts[name]["state"] for name in ("tests", "bench", "speedrun")] == ["done"] * 3
+    assert parts["tests"]["passed"] + parts["tests"]["skipped"] > 0
+    assert parts["tests"]["failing"] == []
+    assert set(parts["bench"]["models"]) == {"clevr/han_rn float32", "clevr/han_rn bfloat16"}
+    batches = parts["bench"]["models"]["clevr/han_rn float32"]["batches"]
+    assert set(batches) == {"own 2", "all-cells 2"}
+    assert batches["own 2"]["multiply_adds"] < batches["all-cells 2"]["multiply_adds"]
+    assert parts["speedrun"]["progress"]["step"] > 0
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert again.stdout.count("done by an earlier call") == 3
+    assert json.loads((tmp_path / "gpu.json").read_text())["parts"] == parts
+
+
+def test_a_part_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    gpu = program("gpu")
+
+    def fails(session, part):
+        session.run([sys.executable, "-c", "import sys; sys.exit('no luck')"], 1)
+
+    def too_long(session, part):
+        session.run([sys.executable, "-c", "import time; time.sleep(60)"], 1 / 30)
+
+    def works(session, part):
+        part["found"] = 3
+
+    monkeypatch.setattr(gpu, "PARTS", {"tests": fails, "bench": too_long, "speedrun": works})
+    output = tmp_path / "gpu.json"
+    command = ["gpu.py", "--device", "cpu", "--folder", str(tmp_path / "runs"), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", command)
+    assert gpu.main() == 1
+    parts = json.loads(output.read_text())["parts"]
+    assert "no luck" in parts["tests"]["state"]
+    assert "stopped after 2 s" in parts["bench"]["state"]
+    assert (parts["speedrun"]["state"], parts["speedrun"]["found"]) == ("done", 3)
+    monkeypatch.setattr(gpu, "PARTS", {"tests": works, "bench": fails, "speedrun": fails})
+    monkeypatch.setattr(sys, "argv", [*command, "--parts", "tests,speedrun"])
+    assert gpu.main() == 0
+    parts = json.loads(output.read_text())["parts"]
+    assert parts["tests"]["state"] == parts["speedrun"]["state"] == "done"
+    assert "stopped" in parts["bench"]["state"]
+
+
+def test_without_a_gpu_it_says_how_to_try_the_program(tmp_path, monkeypatch, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--folder", str(tmp_path), "--output", str(tmp_path / "a")])
+    assert program("gpu").main() == 1
+    assert "--device cpu --quick" in capsys.readouterr().err
+
+
+def test_the_tests_that_need_a_gpu_are_found(tmp_path):
+    test = tmp_path / "test_some.py"
+    test.write_text(
+        "import pytest\n"
+        "@pytest.mark.skipif(False, reason='no CUDA device')\ndef test_one(): pass\n"
+        "@pytest.mark.skipif(False, reason='needs a GPU')\ndef test_two(): assert 0\n"
+        "@pytest.mark.skipif(True, reason='needs a GPU')\ndef test_three(): pass\n"
+        "@pytest.mark.skipif(False, reason='needs bash')\ndef test_four(): assert 0\n"
+        "def test_five(): assert 0\n"
+    )
+    (tmp_path / "test_broken.py").write_text("import nothing_of_this_name\n")
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--pytest", "found.json", "."]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    failing = found.pop("failing")
+    assert found == {"passed": 1, "failed": 2, "skipped": 1}
+    assert sorted(failing) == ["test_broken.py", "test_some.py::test_two"]

@@ -5,6 +5,7 @@ import hacore
 from hacore.interfaces import Sizes
 from hacore.measure.cost import stage_costs
 from hacore.model.compose import compose
+from hacore.spec import spec_table
 
 SIZES = Sizes(image=(3, 16, 16), words=30, answers=5)
 
@@ -54,3 +55,16 @@ def test_counting_leaves_model_random_state_and_settings_alone(spec):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert settings == (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("selector", ["l2-topk", "all-cells"])
+def test_what_the_fuser_does_counts_as_its_own_whenever_it_does_it(spec, selector):
+    fuser = {"use": "multiply", "width": 8, "layers": 2}
+    spec = hacore.resolve({**spec_table(spec), "fuser": fuser, "selector": {"use": selector}})
+    model = compose(spec, SIZES)
+    counts = {row.stage: row.multiply_adds for row in stage_costs(model, spec, SIZES, words=4)}
+    cells, width = model.grid[0] * model.grid[1], 8
+    per_cell = (6 + 2) * width + 2 * width * width
+    assert counts["fuser"] == cells * per_cell + 2 * model.question_encoder.out_channels * width
+    assert counts["selector"] == 0
+    assert "forward" not in vars(model.fuser)
