@@ -80,14 +80,9 @@ class Cells:
     positions: Tensor
     grid: tuple[int, int]
 
-    @property
-    def detached(self) -> Tensor:
-        """``features`` without gradient, for selectors that choose by more than norms and then gather."""
-        return self.features.detach()
-
     def blocks(self) -> Iterator[Tensor]:
-        """``detached``, some questions at a time: (q, N, C), in order."""
-        yield self.detached
+        """(q, N, C): ``features`` without gradient, some questions at a time, in order."""
+        yield self.features.detach()
 
     def gather(self, index_QK: Tensor) -> Tensor:
         """(Q, K, C): the vectors of the cells named by index (Q, K), of questions."""
@@ -113,7 +108,7 @@ class FusedCells(Cells):
         grid: tuple[int, int],
     ) -> None:
         self.positions, self.grid = positions, grid
-        self._fuse, self._questions, self._channels = fuse, questions, channels
+        self.fuse, self._questions, self._channels = fuse, questions, channels
         self._features: Tensor | None = None
         device = positions.device.type
         self._precision = None
@@ -131,12 +126,8 @@ class FusedCells(Cells):
         """(Q, N, C), with gradient."""
         if self._features is None:
             with self._autocast(cache=True):
-                self._features = self._fuse(slice(None), None)
+                self._features = self.fuse(slice(None), None)
         return self._features
-
-    @property
-    def detached(self) -> Tensor:
-        return torch.cat(list(self.blocks()))
 
     def blocks(self) -> Iterator[Tensor]:
         if not self._defers:
@@ -148,7 +139,7 @@ class FusedCells(Cells):
         for first in range(0, self._questions, count):
             # A weight that autocast casts without gradient must not be kept for where gradient is wanted.
             with torch.no_grad(), self._autocast(cache=False):
-                block_qNC = self._fuse(slice(first, first + count), None)
+                block_qNC = self.fuse(slice(first, first + count), None)
             yield block_qNC
 
     def gather(self, index_QK: Tensor) -> Tensor:
@@ -156,7 +147,7 @@ class FusedCells(Cells):
         # up to two thirds of the cells.
         if self._defers and 3 * index_QK.shape[1] <= 2 * self.positions.shape[0]:
             with self._autocast(cache=True):
-                return self._fuse(slice(None), index_QK)
+                return self.fuse(slice(None), index_QK)
         return super().gather(index_QK)
 
     @property

@@ -75,7 +75,7 @@ class Passage:
             self._cuts[part].append((output, copy))
             return copy
         if isinstance(output, FusedCells):
-            output._fuse = self._noted(part, output._fuse)
+            output.fuse = self._noted(part, output.fuse)
             return output
         fields = attrs.asdict(output, recurse=False)
         cut = {name: self._cut(part, value) for name, value in fields.items() if isinstance(value, Tensor)}

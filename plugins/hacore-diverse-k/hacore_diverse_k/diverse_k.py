@@ -56,7 +56,7 @@ class DiverseK(Selector[Config]):
             self.project = nn.Linear(sizes.question_channels, sizes.cell_channels, bias=False)
 
     def forward(self, cells: Cells, question: Question) -> Selection:
-        features_QNC = cells.detached
+        features_QNC = torch.cat(list(cells.blocks()))
         norm_QN1 = l2_presence(features_QNC).unsqueeze(2)
         unit_QNC = features_QNC.to(norm_QN1.dtype) / norm_QN1.where(norm_QN1 > 0, 1)
         match_QN = None if self.project is None else self._match(unit_QNC, self.project(question.vector_QC))

@@ -264,7 +264,7 @@ class SelectorContract(QuestionReaderContract):
             gradients[0],
             1e-9,
             "the gradient of cells that are fused when asked for differs; take vectors from cells.gather or "
-            "cells.features, and nothing with gradient from cells.detached or cells.blocks",
+            "cells.features, and nothing with gradient from cells.blocks",
         )
 
 
