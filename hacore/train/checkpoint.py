@@ -26,7 +26,8 @@ class Position:
     step: steps done. best: best evaluation accuracy so far, -1 before the first. stale: evaluations
     since then. seconds: training time so far, over all sessions. metrics_bytes: length of
     metrics.jsonl. identity: names the spec and the data, so that a state is not continued elsewhere.
-    contract: that of the components whose state it is.
+    contract: that of the components whose state it is. precision: what it is trained in, which earlier
+    versions did not say.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class Position:
     metrics_bytes: int = 0
     identity: str = ""
     contract: int = CONTRACT
+    precision: str = ""
 
 
 def save_checkpoint(
