@@ -8,7 +8,7 @@ from torch import nn
 
 import hacore
 from hacore.data import make_batch
-from hacore.interfaces import Question, Selection, Sizes, grid_positions
+from hacore.interfaces import Cells, Question, Selection, Sizes, grid_positions
 from hacore.measure.predict import evaluating, predict
 from hacore.registry import registry
 
@@ -56,15 +56,16 @@ def watched(module):
     return calls
 
 
-def in_float32(value):
-    """The same cells or question, their bfloat16 tensors as float32 with the same values."""
-    return attrs.evolve(
-        value,
-        **{
-            field.name: tensor.detach().float()
-            for field in attrs.fields(type(value))
-            if isinstance(tensor := getattr(value, field.name), torch.Tensor) and tensor.dtype == BF16
-        },
+def in_float32(cells, question):
+    """The same values as float32."""
+    words_QTC = question.words_QTC
+    return (
+        Cells(features=cells.features.detach().float(), positions=cells.positions, grid=cells.grid),
+        attrs.evolve(
+            question,
+            vector_QC=question.vector_QC.detach().float(),
+            words_QTC=None if words_QTC is None else words_QTC.detach().float(),
+        ),
     )
 
 
@@ -98,7 +99,7 @@ def test_a_choice_is_made_in_float32(compose, batch, selector, train):
         return  # its scores are an MLP's, whose products are the autocast's
     model.selector.load_state_dict(state)
     torch.manual_seed(1)
-    expected = model.selector(in_float32(cells), in_float32(question))
+    expected = model.selector(*in_float32(cells, question))
     assert torch.equal(selection.presence_QN, expected.presence_QN)
     assert torch.equal(selection.index_QK, expected.index_QK)
     assert torch.equal(selection.counts_Q, expected.counts_Q)

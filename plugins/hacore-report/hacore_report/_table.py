@@ -84,6 +84,8 @@ def tabulate(
         for group in (cells[row, column], by_row[row], by_column[column]):
             group.append(run)
     timed = any(value.timed for value in shown)
+    # Runs whose precision no row or column names.
+    unnamed = [] if {PRECISION, "train.precision"} & {*rows, *columns} else runs.runs
     _require_one_experiment_a_cell(cells, rows, columns, over, timed)
     baselines = {
         (name, column, value.name): cell
@@ -92,9 +94,6 @@ def tabulate(
         for value in shown
         if (cell := baseline(value, name, group))
     }
-    # Unless a row or column says it.
-    named = {PRECISION, "train.precision"} & {*rows, *columns}
-    mixed = [] if named else runs.runs
     return Table(
         row_keys=tuple(rows),
         column_keys=tuple(columns),
@@ -110,9 +109,9 @@ def tabulate(
         baselines=baselines,
         splits=tuple(sorted({run.result.split for run in runs.runs})),
         remarks={
-            row: (*shared_remarks(group), *precision_remark(group, mixed)) for row, group in by_row.items()
+            row: (*shared_remarks(group), *precision_remark(group, unnamed)) for row, group in by_row.items()
         },
-        notes=(*runs.notes, *_also(runs.runs, (*rows, *columns), over, timed), *precision_notes(mixed)),
+        notes=(*runs.notes, *_also(runs.runs, (*rows, *columns), over, timed), *precision_notes(unnamed)),
     )
 
 
