@@ -13,10 +13,8 @@ from hacore.errors import HacoreError
 from hacore.machine.memory import keep_freed_memory
 
 _DEVICES = "auto, cpu, cuda, cuda:INDEX or mps"
-_OLDER = ("DEFAULT", "NO AVX", "AVX2")
-"""What torch's own kernels of a processor of older instructions are called."""
-_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
-"""Instructions of oneDNN, which multiplies matrices of bfloat16 for torch, that do not do so natively."""
+_OLDER = "DEFAULT|NO AVX|SSE41|AVX|AVX2|AVX2_VNNI|AVX2_VNNI_2|AVX512_CORE|AVX512_CORE_VNNI"
+"""Instructions without products of bfloat16, as torch and oneDNN, which multiplies for it, name them."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -54,15 +52,12 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """
     if device.type != "cpu":
         return device.type == "cuda"
-    # Not a public part of torch, which has none that tells it in every version from 2.8 on.
-    known = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
+    # Private, as torch has no public function that tells it in every version from 2.8 on.
+    known = [getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("avx512_bf16", "amx_tile")]
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
-    return (
-        any(supported is not None and supported() for supported in known)
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.cpu.get_cpu_capability() not in _OLDER
-        and limit.upper() not in _WITHOUT_BFLOAT16
-    )
+    allowed = (torch.backends.cpu.get_cpu_capability(), limit.upper())
+    usable = torch.backends.mkldnn.is_available() and not {*allowed} & {*_OLDER.split("|")}
+    return usable and any(supported() for supported in known)
 
 
 def device_name(device: torch.device) -> str:

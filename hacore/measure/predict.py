@@ -68,10 +68,8 @@ def saved_precision(name: str | None, config: TrainConfig, device: torch.device)
 
     Earlier versions said nothing, and took "auto" for bfloat16 on CUDA only, wherever a model was used.
     """
-    if not name:
-        earlier = "bfloat16" if device.type == "cuda" else "float32"
-        name = earlier if config.precision == "auto" else config.precision
-    dtype: torch.dtype = getattr(torch, name)
+    earlier = {"auto": "bfloat16" if device.type == "cuda" else "float32"}
+    dtype: torch.dtype = getattr(torch, name or earlier.get(config.precision, config.precision))
     return dtype
 
 

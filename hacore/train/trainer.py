@@ -120,13 +120,10 @@ class Trainer:
 
     def _choose_precision(self) -> torch.dtype:
         """That of the checkpoint, or what the leading process chooses for all; the machines may differ."""
-        precision = (
-            saved_precision(self.position.precision, self.config, self.device)
-            if self.position.step
-            else precision_of(self.config, self.device)
-        )
-        self.position.precision = broadcast_text(precision_name(precision))
-        return saved_precision(self.position.precision, self.config, self.device)
+        at = self.position
+        begun = saved_precision(at.precision, self.config, self.device) if at.step else None
+        at.precision = broadcast_text(precision_name(begun or precision_of(self.config, self.device)))
+        return saved_precision(at.precision, self.config, self.device)
 
     def _about_precision(self) -> str:
         chosen = self.position.precision
