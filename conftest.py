@@ -88,6 +88,22 @@ def one_thread():
 
 
 @pytest.fixture
+def cpu_multiplies_bfloat16(monkeypatch):
+    """cpu_multiplies_bfloat16(False): as on a CPU without instructions for bfloat16, or with them."""
+
+    def pretend(answer):
+        from hacore.measure import predict
+
+        monkeypatch.setattr(
+            predict,
+            "multiplies_bfloat16",
+            lambda device: answer if device.type == "cpu" else device.type == "cuda",
+        )
+
+    return pretend
+
+
+@pytest.fixture
 def flags(tiny):
     """``tiny`` for the command line."""
     return [word for override in tiny for word in ("--set", override)]

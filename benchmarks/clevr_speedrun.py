@@ -42,7 +42,7 @@ from hacore.data import Batch, Dataset, make_batch, resident
 from hacore.machine.device import choose_device, device_name
 from hacore.machine.files import write_json
 from hacore.measure.metrics import Scores
-from hacore.measure.predict import precision_of, predict
+from hacore.measure.predict import precision_name, precision_of, predict
 from hacore.model.compose import compose
 from hacore.model.opening import open_dataset
 from hacore.runs import RunFolder
@@ -124,7 +124,7 @@ class Steps:
         self._questions = dataset.questions("train")
         self._images = resident(dataset.images("train"), device)
         self._sampler = make_sampler(spec, self._questions)
-        self._precision = precision_of(spec.train, device)
+        self.precision = precision_of(spec.train, device)
         torch.manual_seed(spec.seed)
         self.model = compose(spec, dataset.sizes()).to(device).train()
         self._optimizer = make_optimizer(self.model, spec.train)
@@ -136,7 +136,7 @@ class Steps:
         return augment(batch, self._config.shift, self._config.rotation)
 
     def loss(self, batch: Batch) -> Tensor:
-        output = predict(self._forward, batch, self._precision)
+        output = predict(self._forward, batch, self.precision)
         return self._dataset.loss(output.logits_QA, batch) / len(batch)
 
     def update(self, loss: Tensor) -> None:
@@ -161,7 +161,7 @@ class Steps:
             torch.cuda.synchronize()
 
 
-def count_step(steps: Steps) -> dict[str, float]:
+def count_step(steps: Steps) -> dict[str, Any]:
     """Operations and bytes of one step, counted while it runs; an LSTM as the products it is made of."""
     batch = steps.batch(0)
     with (
@@ -171,7 +171,12 @@ def count_step(steps: Steps) -> dict[str, float]:
         ByteCounter() as moved,
     ):
         steps.update(steps.loss(batch))
-    return {"questions": len(batch), "operations": operations.get_total_flops(), "bytes": moved.bytes}
+    return {
+        "questions": len(batch),
+        "operations": operations.get_total_flops(),
+        "bytes": moved.bytes,
+        "precision": precision_name(steps.precision),
+    }
 
 
 def time_step(steps: Steps, count: int) -> dict[str, float]:
@@ -190,9 +195,10 @@ def time_step(steps: Steps, count: int) -> dict[str, float]:
     }
 
 
-def print_step(reporter: Report, counted: dict[str, float], timed: dict[str, float], device: str) -> None:
+def print_step(reporter: Report, counted: dict[str, Any], timed: dict[str, float], device: str) -> None:
     per_step = f"{counted['operations'] / 1e9:,.1f} GFLOP and {counted['bytes'] / 1e9:.2f} GB"
-    reporter.message(f"a step of {counted['questions']:,} questions: {per_step}")
+    precision = counted.get("precision", "a precision not recorded")
+    reporter.message(f"a step of {counted['questions']:,} questions, {precision}: {per_step}")
     peaks = next((peak for name, peak in PEAKS.items() if name in device), None)
     if peaks:
         arithmetic, memory = (

@@ -31,7 +31,17 @@ def rows(results: Sequence[dict[str, Any]]) -> list[str]:
         by_name[result["name"]].append(result)
     groups = list(results[0]["by_group"])
     types = list(results[0]["by_type"])
-    head = ["spec", "seeds", *groups, *types, "cells kept %", "best step", "training s", "processes"]
+    head = [
+        "spec",
+        "seeds",
+        *groups,
+        *types,
+        "cells kept %",
+        "best step",
+        "training s",
+        "processes",
+        "precision",
+    ]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, runs in by_name.items():
         cells = [name, ", ".join(str(seed) for seed in sorted(run["seed"] for run in runs))]
@@ -41,6 +51,8 @@ def rows(results: Sequence[dict[str, Any]]) -> list[str]:
         cells.append(cell([run["checkpoint"]["step"] for run in runs], 0))
         cells.append(cell([run["training"]["seconds"] for run in runs], 0))
         cells.append(", ".join(sorted({str(run["training"]["processes"]) for run in runs})))
+        # Records of earlier versions have none.
+        cells.append(", ".join(sorted({run["training"].get("precision", "-") for run in runs})))
         lines.append("| " + " | ".join(cells) + " |")
     first = results[0]
     for baseline, scores in first["baselines"].items():
@@ -48,7 +60,7 @@ def rows(results: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(
             "| "
             + " | ".join([baseline.replace("_", " "), "", *(f"{part:.1f}" for part in parts)])
-            + " | | | | |"
+            + " | | | | | |"
         )
     return lines
 

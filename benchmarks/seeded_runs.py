@@ -2,11 +2,13 @@
 
     python benchmarks/seeded_runs.py --output before.json      # before the change
     python benchmarks/seeded_runs.py --against before.json     # after it, on the same machine
+    python benchmarks/seeded_runs.py --precision bfloat16 ...  # the same in bfloat16
 
 HAN with a Relation Network, AdaHAN, HAN on a feature store, HAN in two processes, and HAN that was
 interrupted and resumed; small Sort-of-CLEVR, CPU, a minute in all. Compared bit for bit: weights,
 optimiser and random states of both checkpoints, losses and scores of metrics.jsonl, result and predictions.
-Other processors round differently, so digests are compared on one machine only.
+Other processors round differently, so digests are compared on one machine only, and of one precision; those
+that name none are of float32.
 """
 
 from __future__ import annotations
@@ -64,22 +66,23 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the digests to this file")
     parser.add_argument("--against", type=Path, help="compare with the digests in this file")
     parser.add_argument("--runs", type=Path, help="keep the run folders here")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        results = digests(Path(temporary), chosen.runs or Path(temporary) / "runs")
+        results = digests(Path(temporary), chosen.runs or Path(temporary) / "runs", chosen.precision)
     if chosen.output:
         chosen.output.write_text(json.dumps(results, indent=1) + "\n")
     if chosen.against:
         different = differences(json.loads(chosen.against.read_text()), results)
-        print("\n".join(different) or f"equal: {', '.join(results)}")
+        print("\n".join(different) or f"equal in {chosen.precision}: {', '.join(results)}")
         sys.exit(bool(different))
     print(json.dumps(results, indent=1))
 
 
-def digests(work: Path, runs: Path) -> dict[str, dict[str, str]]:
+def digests(work: Path, runs: Path, precision: str) -> dict[str, dict[str, str]]:
     """{run: {what: digest or value}}."""
     spec = work / "han.toml"
-    spec.write_text(HAN)
+    spec.write_text(HAN.replace("[train]", f'[train]\nprecision = "{precision}"'))
     os.environ["HACORE_CACHE"] = str(work / "cache")
     folders = {
         "han": run(spec, runs, "han", []),
@@ -149,6 +152,7 @@ def digest(folder: Path) -> dict[str, str]:
         for record in map(json.loads, (folder / "predictions" / "test.jsonl").read_text().splitlines())
     ]
     return {
+        "precision": result["training"]["precision"],
         **{name: _tensors(folder / "checkpoints" / f"{name}.safetensors") for name in ("last", "best")},
         "metrics": _hash([_without_times(line) for line in lines]),
         "scores": _hash({key: result[key] for key in ("loss", "accuracy", "kept", "by_type", "baselines")}),
@@ -179,10 +183,11 @@ def _hash(value: Any) -> str:
 def differences(before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]) -> list[str]:
     """A line for each part that differs."""
     return [
-        f"{name}: {part} was {before[name][part]}, is {value}"
+        f"{name}: {part} was {earlier[part]}, is {value}"
         for name, parts in after.items()
+        for earlier in [{"precision": "float32", **before[name]}]
         for part, value in parts.items()
-        if before[name].get(part) != value
+        if earlier[part] != value
     ]
 
 

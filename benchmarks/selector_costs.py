@@ -31,7 +31,7 @@ from hacore_report import Table, mark_best, read_runs, tabulate, write_table
 import hacore
 from hacore.data import Batch, make_batch
 from hacore.machine.device import device_name
-from hacore.measure.predict import batches, evaluating, predict
+from hacore.measure.predict import batches, evaluating, precision_name, predict
 from hacore.runs.trained import Trained
 
 
@@ -147,6 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     measured = costs(every, every[against])
 
     device = f"{device_name(torch.device('cpu'))}, torch {torch.__version__}, {chosen.threads} thread(s)"
+    device += f", {' and '.join(sorted({precision_name(one.trained.precision) for one in every}))}"
     print(with_costs(write_table(table, "markdown"), measured))
     one = f"{measured[against]['step_ms']:.1f} ms a step, {measured[against]['answer_us']:.0f} us an answer"
     print(f"\n1 is {table.rows[against][0]}: {one}; {device}, {os.cpu_count()} cores in all.")

@@ -57,6 +57,7 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     splits = ", ".join(f"{split} {count:,}" for split, count in report.questions.items())
     click.echo(
         f"\nquestions: {splits}\ntraining: {report.steps:,} steps, {report.steps_per_epoch:,} an epoch\n"
+        f"precision: {report.precision}{' on this machine' if resolved.train.precision == 'auto' else ''}\n"
         f"multiply-adds: one question of {report.words} words about one image"
         + (f"\nfeatures: {report.features}" if report.features else "")
     )

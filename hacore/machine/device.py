@@ -13,6 +13,8 @@ from hacore.errors import HacoreError
 from hacore.machine.memory import keep_freed_memory
 
 _DEVICES = "auto, cpu, cuda, cuda:INDEX or mps"
+_OLDER = "DEFAULT|NO AVX|SSE41|AVX|AVX2|AVX2_VNNI|AVX2_VNNI_2|AVX512_CORE|AVX512_CORE_VNNI"
+"""Instructions without products of bfloat16, as torch and oneDNN, which multiplies for it, name them."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -40,6 +42,22 @@ def use_device(device: torch.device) -> None:
         torch.cuda.set_device(device)
     elif device.type == "cpu":
         keep_freed_memory()
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether torch multiplies matrices of bfloat16 by instructions of their own on a device: where it pays.
+
+    On CUDA, and on a CPU with AMX or AVX512-BF16, unless ATEN_CPU_CAPABILITY or ONEDNN_MAX_CPU_ISA asks torch
+    or oneDNN for older instructions. Elsewhere bfloat16 takes longer than float32.
+    """
+    if device.type != "cpu":
+        return device.type == "cuda"
+    # Private, as torch has no public function that tells it in every version from 2.8 on.
+    known = [getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("avx512_bf16", "amx_tile")]
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    allowed = (torch.backends.cpu.get_cpu_capability(), limit.upper().replace("DEFAULT", ""))
+    usable = torch.backends.mkldnn.is_available() and not {*allowed} & {*_OLDER.split("|")}
+    return usable and any(supported() for supported in known)
 
 
 def device_name(device: torch.device) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hacore.data import Batch, Dataset, make_batch
+from hacore.machine.device import multiplies_bfloat16
 from hacore.machine.processes import World
 from hacore.model.network import Output
 from hacore.selection import strongest_first
@@ -57,10 +58,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def precision_of(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """The dtype of autocast; float32 stands for none."""
-    if config.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    """The dtype of autocast of a training that begins on a device; float32 stands for none."""
+    fast = multiplies_bfloat16(device) if config.precision == "auto" else config.precision == "bfloat16"
+    return torch.bfloat16 if fast else torch.float32
+
+
+def saved_precision(name: str | None, config: TrainConfig, device: torch.device) -> torch.dtype:
+    """That of a training whose checkpoint says ``name``, as ``Position.precision``.
+
+    Earlier versions said nothing, and took "auto" for bfloat16 on CUDA only, wherever a model was used.
+    """
+    earlier = {"auto": "bfloat16" if device.type == "cuda" else "float32"}
+    dtype: torch.dtype = getattr(torch, name or earlier.get(config.precision, config.precision))
+    return dtype
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """As records and specs say it."""
+    return str(precision).removeprefix("torch.")
 
 
 def batches(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from hacore.machine.device import device_name
+from hacore.measure.predict import precision_name, precision_of
 from hacore.plugin import CONTRACT
 from hacore.registry import registry
 from hacore.spec import SECTIONS, Spec
@@ -20,7 +21,7 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "attrs", "cattrs", "pluggy", "saf
 
 
 def describe_environment(spec: Spec, device: torch.device, processes: int) -> dict[str, Any]:
-    """Versions, plugins with their distributions, device and git revision."""
+    """Versions, plugins with their distributions, device, precision and git revision."""
 
     def installed(name: str) -> str | None:
         try:
@@ -45,6 +46,7 @@ def describe_environment(spec: Spec, device: torch.device, processes: int) -> di
         },
         "device": str(device),
         "device_name": device_name(device),
+        "precision": precision_name(precision_of(spec.train, device)),
         "processes": processes,
         "threads": torch.get_num_threads(),
         "git_revision": _git_revision(),

@@ -23,7 +23,7 @@ class DataRecord(Record):
 class Training(Record):
     """What the training cost: seconds and steps over all sessions, questions a second over all processes.
 
-    threads: of each process. Earlier versions measured less.
+    threads: of each process. precision: "float32" or "bfloat16". Earlier versions measured less.
     """
 
     seconds: Amount
@@ -32,6 +32,7 @@ class Training(Record):
     processes: Count | None = optional()
     threads: Count | None = optional()
     device: str | None = optional()
+    precision: str | None = optional()
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)

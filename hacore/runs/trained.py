@@ -15,7 +15,7 @@ from hacore.errors import HacoreError, RunError
 from hacore.machine.device import choose_device
 from hacore.machine.files import load_tensors
 from hacore.machine.texts import composed
-from hacore.measure.predict import precision_of
+from hacore.measure.predict import saved_precision
 from hacore.model.compose import compose, exchange_selector, label
 from hacore.model.network import VQAModel
 from hacore.model.opening import dataset_class, open_dataset
@@ -34,7 +34,8 @@ class Trained:
     """A model with everything it came with; ``model`` is in evaluation mode.
 
     trained_on: the data of its training; ``spec.data`` may name others, see ``with_data``. step: the training
-    step of the weights. opened: the dataset, where it is open already.
+    step of the weights. precision: that of its training, in which it is used on every device, so that answers
+    agree with the records; see ``hacore.measure.predict``. opened: the dataset, where it is open already.
     """
 
     folder: RunFolder
@@ -44,12 +45,8 @@ class Trained:
     device: torch.device
     trained_on: Use
     step: int = 0
+    precision: torch.dtype = torch.float32
     opened: Dataset[Any] | None = None
-
-    @property
-    def precision(self) -> torch.dtype:
-        """Of the run on this device, see ``hacore.measure.predict``."""
-        return precision_of(self.spec.train, self.device)
 
     @cached_property
     def dataset(self) -> Dataset[Any]:
@@ -233,5 +230,6 @@ def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
         device=chosen,
         trained_on=spec.data,
         step=state["step"],
+        precision=saved_precision(state.get("precision"), spec.train, chosen),
         opened=dataset,
     )

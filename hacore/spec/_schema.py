@@ -90,7 +90,9 @@ class TrainConfig:
         below=1,
     )
     precision: Literal["auto", "float32", "bfloat16"] = option(
-        "auto", "auto: float32 on the CPU, bfloat16 autocast on a GPU"
+        "auto",
+        "auto: bfloat16 autocast on a CUDA GPU and on a CPU with instructions for it (AMX, AVX512-BF16), "
+        "float32 elsewhere; a run keeps what it began with",
     )
     compile: bool = option(False, "torch.compile the model")
     processes: int = option(1, "processes on this machine, started by hacore unless torchrun did", min=1)

@@ -26,7 +26,8 @@ class Position:
     step: steps done. best: best evaluation accuracy so far, -1 before the first. stale: evaluations
     since then. seconds: training time so far, over all sessions. metrics_bytes: length of
     metrics.jsonl. identity: names the spec and the data, so that a state is not continued elsewhere.
-    contract: that of the components whose state it is.
+    contract: that of the components whose state it is. precision: what it is trained in, which earlier
+    versions did not say.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class Position:
     metrics_bytes: int = 0
     identity: str = ""
     contract: int = CONTRACT
+    precision: str = ""
 
 
 def save_checkpoint(
@@ -93,10 +95,14 @@ def load_checkpoint(
     if average is not None:
         average.load_state_dict(named(tensors, "average."))
     groups = optimizer.state_dict()["param_groups"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
+            like = parameters[int(index)]
+            if tensor.shape == like.shape:  # in the parameter's layout of memory, on which rounding depends
+                tensor = torch.empty_like(like, dtype=tensor.dtype, device="cpu").copy_(tensor)
             states.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": states, "param_groups": groups})
     own = f"process.{world.rank}."

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from hacore.data import Dataset, Ints, make_batch, resident
 from hacore.errors import NotFiniteError, RunError
 from hacore.machine.interrupts import Interrupts
-from hacore.machine.processes import GradientSum, World, share_buffers
+from hacore.machine.processes import GradientSum, World, broadcast_text, share_buffers
 from hacore.measure.evaluation import evaluate
 from hacore.measure.look import look_at
 from hacore.measure.metrics import Meter
-from hacore.measure.predict import precision_of, predict
+from hacore.measure.predict import precision_name, precision_of, predict, saved_precision
 from hacore.measure.scores import Scores
 from hacore.model.network import VQAModel
 from hacore.runs import RunFolder
@@ -59,7 +59,6 @@ class Trainer:
         config = spec.train
         self.spec, self.config, self.dataset, self.folder = spec, config, dataset, folder
         self.device, self.world, self.reporter, self.observers = device, world, reporter, observers
-        self.precision = precision_of(config, device)
         self._questions = dataset.questions("train")
         inputs = dataset.inputs("train")
         self._images = resident(inputs, device) if config.resident else inputs
@@ -87,6 +86,7 @@ class Trainer:
                 *(folder.last, self.position.identity, model, self._optimizer, self._meter.sums, world),
                 self._average,
             )
+        self.precision = self._choose_precision()
         self._metrics = MetricsFile(folder.metrics_file, self.position.metrics_bytes) if world.leads else None
         self._started = time.monotonic() - self.position.seconds
         self._logged_at, self._logged_step = time.monotonic(), self.position.step
@@ -104,6 +104,8 @@ class Trainer:
         Raises RunError when a loss or a gradient is not finite; what is saved then is good.
         """
         if self.world.leads:
+            if self.config.precision == "auto":
+                self.reporter.message(self._about_precision())
             self.reporter.start(self.position.step, self._total, self._sampler.steps_per_epoch)
             self.observers.start(self.folder.path, self.spec, self.position.step, self.model)
         try:
@@ -116,6 +118,20 @@ class Trainer:
                 self._metrics.close()
             self.reporter.stop()
 
+    def _choose_precision(self) -> torch.dtype:
+        """That of the checkpoint, or what the leading process chooses for all; the machines may differ."""
+        at = self.position
+        begun = saved_precision(at.precision, self.config, self.device) if at.step else None
+        at.precision = broadcast_text(precision_name(begun or precision_of(self.config, self.device)))
+        return saved_precision(at.precision, self.config, self.device)
+
+    def _about_precision(self) -> str:
+        chosen = self.position.precision
+        here = precision_name(precision_of(self.config, self.device))
+        if here == chosen:
+            return f"precision: {chosen} (train.precision = 'auto')"
+        return f"precision: {chosen}, as this training began, though 'auto' would be {here} on this machine"
+
     def cost(self, device: str) -> Training:
         """What the training took so far; ``device``: the name of its device."""
         seconds, steps = self.position.seconds, self.position.step
@@ -126,6 +142,7 @@ class Trainer:
             processes=self.world.processes,
             threads=torch.get_num_threads(),
             device=device,
+            precision=self.position.precision,
         )
 
     def _advance(self, interrupts: Interrupts) -> bool:

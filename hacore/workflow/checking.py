@@ -5,7 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from hacore.machine.device import choose_device
 from hacore.measure.cost import StageCost, stage_costs
+from hacore.measure.predict import precision_name, precision_of
 from hacore.model.opening import open_checked
 from hacore.spec import Spec
 from hacore.train.sampler import make_sampler, total_steps
@@ -17,7 +19,8 @@ class Check:
     """What ``hacore check`` tells of a valid spec.
 
     words: of a question, for which the multiply-adds are counted: the mean of the training split.
-    questions: by split. features: what the store holds that the spec names, in words.
+    questions: by split. precision: of a training that begins on this machine. features: what the store holds
+    that the spec names, in words.
     """
 
     stages: list[StageCost]
@@ -25,6 +28,7 @@ class Check:
     steps: int
     steps_per_epoch: int
     questions: dict[str, int]
+    precision: str
     features: str | None
 
 
@@ -40,5 +44,6 @@ def check(spec: Spec) -> Check:
         steps=total_steps(spec.train, sampler),
         steps_per_epoch=sampler.steps_per_epoch,
         questions={split: len(columns) for split, columns in questions.items()},
+        precision=precision_name(precision_of(spec.train, choose_device())),
         features=str(dataset.store) if dataset.store else None,
     )

@@ -133,6 +133,7 @@ def _run_here(request: _Request, observers: Observers) -> tuple[RunFolder, Resul
         model=model.eval(),
         device=device,
         trained_on=spec.data,
+        precision=trainer.precision,
         opened=dataset,
     )
     result = measure(trained, trainer.cost(device_name(device)))

@@ -91,6 +91,7 @@ def test_check_says_the_same_in_its_table(cli, small):
     assert lines[10:] == [
         "questions: train 600, val 100, test 100",
         "training: 10 steps, 5 an epoch",
+        f"precision: {report['precision']} on this machine",
         f"multiply-adds: one question of {report['words']} words about one image",
     ]
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 import hacore
 from hacore.data import Dataset, Questions, make_batch
 from hacore.machine.processes import World
-from hacore.measure.predict import batches, evaluating, precision_of, predict
+from hacore.measure.predict import (
+    batches,
+    evaluating,
+    precision_name,
+    precision_of,
+    predict,
+    saved_precision,
+)
 from hacore.objects import Objects
 from hacore.spec import TrainConfig
 
@@ -124,17 +131,34 @@ def test_evaluating_gives_the_mode_back_after_an_exception_too(model, training):
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "expected"),
+    ("precision", "device", "fast", "expected"),
     [
-        ("auto", "cpu", torch.float32),
-        ("auto", "cuda", torch.bfloat16),
-        ("auto", "mps", torch.float32),
-        ("float32", "cuda", torch.float32),
-        ("bfloat16", "cpu", torch.bfloat16),
+        ("auto", "cpu", True, torch.bfloat16),
+        ("auto", "cpu", False, torch.float32),
+        ("auto", "cuda", False, torch.bfloat16),
+        ("auto", "mps", True, torch.float32),
+        ("float32", "cuda", True, torch.float32),
+        ("float32", "cpu", True, torch.float32),
+        ("bfloat16", "cpu", False, torch.bfloat16),
     ],
 )
-def test_the_precision_of_a_device(precision, device, expected):
+def test_the_precision_of_a_training_that_begins(cpu_multiplies_bfloat16, precision, device, fast, expected):
+    cpu_multiplies_bfloat16(fast)
     assert precision_of(TrainConfig(precision=precision), torch.device(device)) == expected
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+@pytest.mark.parametrize("chosen", ["auto", "float32", "bfloat16"])
+def test_the_precision_of_a_checkpoint(cpu_multiplies_bfloat16, chosen, device, fast):
+    """What it says, whatever the machine; of earlier versions, which said nothing, what these did."""
+    cpu_multiplies_bfloat16(fast)
+    config, place = TrainConfig(precision=chosen), torch.device(device)
+    assert saved_precision("bfloat16", config, place) == torch.bfloat16
+    assert saved_precision("float32", config, place) == torch.float32
+    earlier = {"auto": "bfloat16" if device == "cuda" else "float32"}.get(chosen, chosen)
+    assert precision_name(saved_precision("", config, place)) == earlier
+    assert precision_name(saved_precision(None, config, place)) == earlier
 
 
 class Asked(Dataset):

@@ -162,12 +162,13 @@ def test_predictions_are_those_of_a_model_composed_with_the_selector(
         *(model, trained.dataset, "val"),
         device=trained.device,
         batch_images=3,
+        precision=trained.precision,
         predictions=tmp_path / "expected.jsonl",
     )
     assert lines(ran["predictions"]) == lines(tmp_path / "expected.jsonl")
     assert lines(ran["predictions"]) != lines(hacore.evaluate_run(trained, split="val").predictions)
     assert (ran["accuracy"], ran["loss"], ran["kept"]) == (expected.accuracy, expected.loss, expected.kept)
-    costs = mean_multiply_adds(model, trained.dataset, "val")
+    costs = mean_multiply_adds(model, trained.dataset, "val", precision=trained.precision)
     assert (ran["multiply_adds_by_stage"], ran["multiply_adds"]) == (costs, sum(costs.values()))
     assert {key: ran["selector"].get(key) for key in selector} == selector
     assert ran["oracle"] is False
@@ -287,7 +288,9 @@ def test_the_runs_own_weights_stay_with_its_live_options(plugins, spec_of, tmp_p
         assert weight.data_ptr() == own.data_ptr()
     result = hacore.evaluate_run(other)
     model = composed(trained, spec_of("learned", selector={"use": "learned", "k": 2}))
-    expected = hacore.evaluate(model, trained.dataset, "test", device=trained.device)
+    expected = hacore.evaluate(
+        model, trained.dataset, "test", device=trained.device, precision=trained.precision
+    )
     assert (result.accuracy, result.loss) == pytest.approx((expected.accuracy, expected.loss))
     for options in ({"manner": "other"}, {"use": "learned", "manner": "other"}):
         with pytest.raises(HacoreError) as caught:

@@ -22,7 +22,7 @@ SELECTORS = {
 SMALL = [
     *("data.images=40", "data.held_out=5", "data.validation=5", "image_encoder.channels=[4, 8]"),
     *("image_encoder.strides=[4]", "train.steps=3", "train.batch_images=4", "train.threads=1"),
-    *("train.warmup_steps=0", "eval.baseline_steps=0"),
+    *("train.warmup_steps=0", "eval.baseline_steps=0", "train.precision=float32"),
 ]
 
 

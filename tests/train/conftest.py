@@ -23,6 +23,7 @@ SECTIONS = {
         "checkpoint_steps": 5,
         "log_steps": 3,
         "threads": 1,
+        "precision": "float32",  # "auto" depends on the machine
     },
     "eval": {"every_epochs": 0.5, "baseline_steps": 2},
 }

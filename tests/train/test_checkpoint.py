@@ -197,3 +197,28 @@ def test_the_state_is_text_that_a_person_can_read(tmp_path):
     whole = path.read_bytes()
     header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
     assert json.loads(header["__metadata__"]["state"])["step"] == 7
+
+
+def test_the_state_of_the_optimiser_has_the_layout_of_its_parameters(tmp_path):
+    """Numbers that lie elsewhere in memory may be rounded otherwise in the next step."""
+    path = tmp_path / "last.safetensors"
+
+    def a_convolution():
+        torch.manual_seed(0)
+        conv = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        return conv, torch.optim.AdamW(conv.parameters(), lr=0.1)
+
+    model, optimizer = a_convolution()
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    sums = torch.zeros(1, dtype=torch.float64)
+    save_checkpoint(path, Position(step=1), model, optimizer, sums, World())
+    other, blank = a_convolution()
+    load_checkpoint(path, "", other, blank, sums, World())
+    for name in ("exp_avg", "exp_avg_sq"):
+        saved_, loaded = (
+            each.state[conv.weight][name] for conv, each in ((model, optimizer), (other, blank))
+        )
+        assert torch.equal(loaded, saved_)
+        assert loaded.stride() == saved_.stride() == other.weight.stride()
+    assert not other.weight.is_contiguous()

@@ -138,6 +138,44 @@ def test_two_processes_give_what_one_gives(make_spec, names, torchrun, tmp_path)
     assert pair.last.read_bytes() == before
 
 
+APART = """
+import os
+import sys
+from hacore.measure import predict
+
+predict.multiplies_bfloat16 = lambda device: (os.environ["RANK"] == "0") == (sys.argv[1] == "leader")
+from hacore.cli import main
+from hacore.train import trainer
+
+whole = trainer.Trainer._save
+
+def save(self, path):
+    whole(self, path)
+    with open(f"rank{self.world.rank}.txt", "w") as file:
+        file.write(f"{self.precision} {self.position.precision}")
+
+trainer.Trainer._save = save
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(("fast", "precision"), [("leader", "bfloat16"), ("other", "float32")])
+def test_all_processes_take_the_precision_that_the_leading_one_chooses(
+    make_spec, torchrun, tmp_path, fast, precision
+):
+    """As on two machines, only one of which has instructions for bfloat16."""
+    spec = make_spec({"train.precision": "auto", "train.steps": 2, "eval.baseline_steps": 0})
+    (tmp_path / "spec.toml").write_text(dump_spec(spec))
+    (tmp_path / "apart.py").write_text(APART)
+    output = finished(torchrun("apart.py", fast, "run", "spec.toml", "--device", "cpu"))
+    assert output.count("precision: ") == 1
+    for rank in range(2):
+        assert (tmp_path / f"rank{rank}.txt").read_text() == f"torch.{precision} {precision}"
+    folder = the_run(tmp_path)
+    assert folder.result().training.precision == precision
+    assert json.loads(folder.environment_file.read_text())["precision"] == precision
+
+
 def test_batch_norm_dropout_and_who_sees_what(make_spec, torchrun, tmp_path):
     spec = make_spec({"train.epochs": 2, "train.checkpoint_steps": 3})
     (tmp_path / "spec.toml").write_text(dump_spec(spec))

@@ -261,8 +261,14 @@ def killed_at_random(spec, uninterrupted_seconds, runs, kills, seed):
     return folder, hits
 
 
-def check_kills(make_spec, uninterrupted, assert_same, runs, kills, seed):
-    changes = {"train.checkpoint_steps": 1, "train.log_steps": 1, "eval.every_epochs": 0.25}
+def check_kills(make_spec, uninterrupted, assert_same, runs, kills, seed, precision):
+    changes = {
+        "train.checkpoint_steps": 1,
+        "train.log_steps": 1,
+        "train.precision": precision,
+        "eval.every_epochs": 0.25,
+        "aggregator": {"use": "rn", "width": 8},
+    }
     reference = uninterrupted(changes)
     seconds = reference.result()["training"]["seconds"]
     folder, hits = killed_at_random(make_spec(changes), 1.5 * seconds, runs, kills, seed)
@@ -271,11 +277,18 @@ def check_kills(make_spec, uninterrupted, assert_same, runs, kills, seed):
     assert leftovers(folder) == []
 
 
-def test_killed_twice_at_random(make_spec, uninterrupted, assert_same, tmp_path):
-    check_kills(make_spec, uninterrupted, assert_same, tmp_path, kills=2, seed=0)
+PRECISIONS = pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+
+
+@PRECISIONS
+def test_killed_twice_at_random(make_spec, uninterrupted, assert_same, tmp_path, precision):
+    check_kills(make_spec, uninterrupted, assert_same, tmp_path, 2, 0, precision)
 
 
 @pytest.mark.slow
+@PRECISIONS
 @pytest.mark.parametrize("seed", range(1, 11))
-def test_killed_at_random_ten_times_out_of_ten(make_spec, uninterrupted, assert_same, tmp_path, seed):
-    check_kills(make_spec, uninterrupted, assert_same, tmp_path, kills=6, seed=seed)
+def test_killed_at_random_ten_times_out_of_ten(
+    make_spec, uninterrupted, assert_same, tmp_path, seed, precision
+):
+    check_kills(make_spec, uninterrupted, assert_same, tmp_path, 6, seed, precision)

@@ -88,6 +88,7 @@ def test_a_pool_larger_than_the_grid(make_spec):
 def test_a_run_on_features_gives_what_a_run_on_images_gives(make_spec, tmp_path):
     # The batches of one image each: what is encoded does not depend on its batch then.
     changes = {"train.batch_images": 1, "eval.batch_images": 1, "head.dropout": 0.0}
+    changes["train.precision"] = "float32"  # in which stores are made
     make_features(make_spec(changes), tmp_path / "store", device="cpu", dtype="float32", batch_images=1)
     _, on_images = hacore.run(make_spec(changes), runs=tmp_path / "a", device="cpu")
     folder, on_features = hacore.run(

@@ -24,7 +24,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.exceptions import RayActorError, RayError
 
-_PASSED_ON = ("PYTHONPATH", "TORCH_HOME", "XDG_CACHE_HOME", *WAITING)
+_INSTRUCTIONS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_PASSED_ON = ("PYTHONPATH", "TORCH_HOME", "XDG_CACHE_HOME", *WAITING, *_INSTRUCTIONS)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _KILL_SECONDS = 10.0
 
@@ -33,7 +34,8 @@ class RayWorkers:
     """Gives every run to Ray, which starts it where its CPUs and GPUs are free.
 
     Variables of the environment that change what a run does (HACORE_*, PYTHONPATH, TORCH_HOME, numbers of
-    threads) go with it. Raises HacoreError when there is no cluster, or for a device that it cannot choose.
+    threads, instructions that torch may use) go with it. Raises HacoreError when there is no cluster, or for
+    a device that it cannot choose.
     """
 
     def __init__(self, config: Config, demand: Demand) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 
 from hacore.errors import HacoreError
-from hacore_report._runs import Run, label, read_runs
+from hacore_report._runs import Run, label, precision_notes, precision_remark, read_runs
 from hacore_report._scores import Scores, image_sums, read_scores
 from hacore_report._statistics import FEW_IMAGES, RESAMPLES, Difference, Interval, difference, holm, p_value
 from hacore_report._table import experiment_names, more_than_the_seed, values_of
@@ -94,8 +94,11 @@ def compare(
     whole = part()
     groups = next((run.result.groups for side in sides for run in side if run.result.groups), {})
     by_type = _corrected({name: part([name]) for name in first.types})
+    both = [*sides[0], *sides[1]]
+    names = experiment_names([side[0] for side in sides], seeds=max(map(len, sides)) == 1)
+    remarks = ["".join(f" ({words})" for words in precision_remark(side, both)) for side in sides]
     return Comparison(
-        names=tuple(experiment_names([side[0] for side in sides], seeds=max(map(len, sides)) == 1)),
+        names=tuple(map("".join, zip(names, remarks, strict=True))),
         folders=tuple(tuple(str(run.path) for run in side) for side in sides),
         seeds=seeds,
         whole=whole,
@@ -108,7 +111,7 @@ def compare(
         data={key: str(sides[0][0].get(f"data.{key}")) for key in ("dataset", "fingerprint")},
         resamples=resamples,
         seed=seed,
-        notes=(*notes, *_about_seeds(*seeds), *_about_images(whole, by_type)),
+        notes=(*notes, *precision_notes(both), *_about_seeds(*seeds), *_about_images(whole, by_type)),
     )
 
 

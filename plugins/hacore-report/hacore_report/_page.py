@@ -18,7 +18,7 @@ from hacore.runs import Result, RunFolder
 from hacore.runs.metrics import read_metrics
 from hacore.runs.result import Training
 from hacore_report._predictions import Compared, by_type, confusion
-from hacore_report._runs import Run, label, read_runs
+from hacore_report._runs import Run, label, precision_notes, precision_remark, read_runs
 from hacore_report._table import experiment_names
 from hacore_report._values import BASELINES
 
@@ -102,7 +102,7 @@ def write_comparison(
             result=run.result,
             types={row.name: row for row in by_type(table)},
             marked=rows,
-            remarks=run.remarks,
+            remarks=(*run.remarks, *precision_remark([run], finished.runs)),
         )
         for name, run, table, rows in zip(
             experiment_names(finished.runs), finished.runs, tables, marked, strict=True
@@ -117,6 +117,7 @@ def write_comparison(
         questions=len(tables[0]),
         legend=legend,
         compared=compared,
+        precisions=precision_notes(finished.runs),
         baselines=_baselines(first),
         baseline_of=_baseline_of,
         figure=_figures.against_cost(compared),
@@ -125,7 +126,7 @@ def write_comparison(
     )
     path = Path(output)
     write_whole(path, page.encode(), option="--output")
-    return path, finished.notes
+    return path, (*finished.notes, *precision_notes(finished.runs))
 
 
 def _require_same_data(runs: Sequence[Run]) -> None:
@@ -220,6 +221,7 @@ def _cost(result: Result, cells: int) -> list[tuple[str, str]]:
         ("steps", _number(training.steps)),
         ("weights of step", _number(result.checkpoint.get("step"))),
         ("device", training.device),
+        ("precision", training.precision),
         (
             "processes, threads of each",
             f"{training.processes}, {training.threads}" if training.processes else None,

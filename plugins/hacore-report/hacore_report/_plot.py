@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hacore.errors import HacoreError
-from hacore_report._runs import Run, Runs, known_key, label
+from hacore_report._runs import Run, Runs, known_key, label, precision_notes, precision_remark
 from hacore_report._table import differing, differing_machines, distinguishing, explained, values_of
 from hacore_report._values import BASELINES, Cell, Value, baseline, sort_key, summary, value_named
 
@@ -144,11 +144,15 @@ def _lines(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
         if run.remarks:
             name += f" ({', '.join(run.remarks)})"
         experiments[name, json.dumps(run.options(), sort_keys=True)].append(run)
+    of_line: dict[str, list[Run]] = defaultdict(list)
+    for (name, _), group in experiments.items():
+        of_line[name] += group
     lines: dict[str, list[Point]] = defaultdict(list)
     kept = Value(name="kept", key="kept")
     for (name, _), group in experiments.items():
         share = summary(kept, group)
         if share is not None:
+            name += "".join(f" ({words})" for words in precision_remark(of_line[name], runs))
             lines[name].append(Point(kept=share, cells=tuple(summary(panel, group) for panel in panels)))
     return {name: sorted(points, key=lambda point: point.kept.mean) for name, points in lines.items()}
 
@@ -257,7 +261,7 @@ def _notes(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
     if others:
         differences = "; ".join(f"{key}: {values_of(key, runs)}" for key in others)
         notes.append(f"the runs also differ in {differences}")
-    return notes
+    return notes + precision_notes(runs)
 
 
 def _plain(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ REMARKS = {
     "all cells in training": "sees all cells in training and drops cells only in evaluation",
     CHOSEN: "put into a model that was trained with another selector, see trained.selector.use",
 }
+PRECISION = "training.precision"
 _LONGEST = 60  # characters of a value that is shown
 
 
@@ -129,6 +131,26 @@ def read_runs(paths: Iterable[str | Path], *, choices: bool = False) -> Runs:
     return Runs(runs=tuple(newest), notes=tuple(notes))
 
 
+def precision_remark(runs: Sequence[Run], among: Sequence[Run]) -> tuple[str, ...]:
+    """The precisions of runs, where they are shown among others of another precision; else nothing."""
+    if not _precisions_differ(among):
+        return ()
+    return (" and ".join(sorted({run.get(PRECISION) or "precision not recorded" for run in runs})),)
+
+
+def precision_notes(runs: Sequence[Run]) -> list[str]:
+    """A line that counts the runs of each precision, where they differ; an unknown one does not."""
+    if not _precisions_differ(runs):
+        return []
+    counts = Counter(run.get(PRECISION) or "not recorded" for run in runs)
+    listed = ", ".join(f"{name} ({counts[name]} run{'s' * (counts[name] > 1)})" for name in sorted(counts))
+    return [f"the runs were trained in different precisions: {listed}; train.precision makes it one for all"]
+
+
+def _precisions_differ(runs: Sequence[Run]) -> bool:
+    return len({run.get(PRECISION) for run in runs} - {None}) > 1
+
+
 def known_key(key: str, runs: Sequence[Run]) -> None:
     """Raise HacoreError unless some run has a value under the key."""
     if not any(key in run.spec or key in run.measured for run in runs):
@@ -191,8 +213,22 @@ def _read(folder: RunFolder) -> Run:
             f"{folder.spec_file}: is not the spec of a run of hacore, which has {', '.join(kinds)}, and "
             f"plain values; give the spec back, or leave out {folder.path}"
         )
-    result = folder.result()
+    result = _with_precision(folder.result(), spec.get("train.precision"))
     return Run(path=folder.path, spec=spec, result=result, measured=_flat(result.as_dict()))
+
+
+def _with_precision(result: Result, chosen: Any) -> Result:
+    """The result of an earlier version with the precision of its training, where that is certain.
+
+    "auto" was float32 on a CPU, whose name ends in its number of cores, and bfloat16 on a GPU.
+    """
+    training = result.training
+    if training is None or training.precision is not None:
+        return result
+    if chosen == "auto" and training.device is not None:
+        chosen = "float32" if training.device.endswith(" cores") else "bfloat16"
+    precision = chosen if chosen in ("float32", "bfloat16") else None
+    return attrs.evolve(result, training=attrs.evolve(training, precision=precision))
 
 
 def _choices(run: Run, notes: list[str]) -> Iterator[Run]:

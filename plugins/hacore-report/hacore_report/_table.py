@@ -10,7 +10,16 @@ from typing import Any, Literal
 import attrs
 
 from hacore.errors import HacoreError
-from hacore_report._runs import REMARKS, Run, Runs, known_key, label
+from hacore_report._runs import (
+    PRECISION,
+    REMARKS,
+    Run,
+    Runs,
+    known_key,
+    label,
+    precision_notes,
+    precision_remark,
+)
 from hacore_report._values import BASELINES, Cell, Value, baseline, sort_key, summary, value_named
 
 Labels = tuple[Any, ...]
@@ -25,7 +34,8 @@ class Table:
 
     rows, columns: the values of these keys, in order. cells: {(row, column, value's name): cell}.
     baselines: {(baseline, column, value's name): cell}. notes: a line on each thing a reader must know.
-    remarks: {row: what holds for all its runs}, see ``hacore_report._runs.REMARKS``.
+    remarks: {row: what holds for all its runs}, see ``hacore_report._runs.REMARKS``; where the runs of the
+    table were trained in different precisions also theirs.
     marks: {(row, column, value's name): why the cell is marked}, see ``mark_best``; legend: what that means.
     """
 
@@ -74,6 +84,8 @@ def tabulate(
         for group in (cells[row, column], by_row[row], by_column[column]):
             group.append(run)
     timed = any(value.timed for value in shown)
+    # Runs whose precision no row or column names.
+    unnamed = [] if {PRECISION, "train.precision"} & {*rows, *columns} else runs.runs
     _require_one_experiment_a_cell(cells, rows, columns, over, timed)
     baselines = {
         (name, column, value.name): cell
@@ -96,8 +108,10 @@ def tabulate(
         },
         baselines=baselines,
         splits=tuple(sorted({run.result.split for run in runs.runs})),
-        remarks={row: shared_remarks(group) for row, group in by_row.items()},
-        notes=(*runs.notes, *_also(runs.runs, (*rows, *columns), over, timed)),
+        remarks={
+            row: (*shared_remarks(group), *precision_remark(group, unnamed)) for row, group in by_row.items()
+        },
+        notes=(*runs.notes, *_also(runs.runs, (*rows, *columns), over, timed), *precision_notes(unnamed)),
     )
 
 
@@ -164,9 +178,9 @@ def explained(key: str, runs: Sequence[Run], by: Sequence[str]) -> bool:
     return all(len(values) == 1 for values in by_component.values())
 
 
-def differing_machines(runs: Sequence[Run]) -> list[str]:
+def differing_machines(runs: Sequence[Run], keys: Sequence[str] = _MACHINE) -> list[str]:
     """The keys in which the machines of runs differ."""
-    return [key for key in _MACHINE if len({_text(run.get(key)) for run in runs}) > 1]
+    return [key for key in keys if len({_text(run.get(key)) for run in runs}) > 1]
 
 
 def values_of(key: str, runs: Sequence[Run]) -> str:
@@ -184,7 +198,7 @@ def _require_one_experiment_a_cell(
 ) -> None:
     mixed: dict[str, list[Run]] = {}
     for group in cells.values():
-        keys = differing(group) + (differing_machines(group) if timed else [])
+        keys = differing(group) + (differing_machines(group, (*_MACHINE, PRECISION)) if timed else [])
         for key in keys:
             if key not in over and not explained(key, group, (*keys, *over)):
                 mixed.setdefault(key, group)

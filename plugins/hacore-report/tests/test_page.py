@@ -171,6 +171,24 @@ def test_runs_of_one_name_are_told_apart(runs, copied, tmp_path):
     )
 
 
+def test_runs_of_different_precisions_are_told_apart(runs, copied, names, tmp_path):
+    own = runs["adahan"].result().training.precision
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[own]
+    result = copied.result().as_dict()
+    result["training"]["precision"] = other
+    copied.result_file.write_text(json.dumps(result))
+    page, (note,) = hacore.write_comparison(
+        [runs["adahan"].path, copied.path], tmp_path / "page.html", device="cpu"
+    )
+    names(note, "different precisions", "bfloat16 (1 run)", "float32 (1 run)")
+    text = Page(page).text
+    assert f"adahan ({own})" in text
+    assert f"han ({other})" in text
+    assert note[1:] in text
+    alone = Page(hacore.write_report(copied, device="cpu")).text
+    names(alone, "precision", other)
+
+
 def test_without_a_model_the_page_has_no_gallery_and_says_why(copied, cli):
     shutil.rmtree(copied.path / "checkpoints")
     copied.report_file.unlink()

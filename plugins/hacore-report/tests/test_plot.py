@@ -159,12 +159,12 @@ def test_a_single_run_without_multiply_adds_has_two_panels(write_run, drawn, tmp
 def test_what_else_differs_is_noted(write_run, tmp_path):
     paths = [
         write_run("selector.k=4", kept=0.04),
-        write_run("train.lr=0.5", "train.epochs=3", kept=0.1, training__device="another"),
+        write_run("train.lr=0.5", "train.epochs=3", kept=0.1, training__device="another, 8 cores"),
     ]
     assert plot(read_runs(paths), tmp_path / "a.png") == (
         "points of a line differ in selector.k",
         "the runs also differ in train.epochs: 3.0, 10.0; train.lr: 0.001, 0.5; "
-        "training.device: a CPU, 2 cores, another",
+        "training.device: a CPU, 2 cores, another, 8 cores",
     )
 
 

@@ -143,11 +143,11 @@ def test_options_of_a_component_follow_from_the_component(write_run):
 def test_times_of_different_machines_are_not_averaged(write_run):
     paths = [
         write_run(),
-        write_run(seed=1, training__device="another"),
+        write_run(seed=1, training__device="another, 8 cores"),
         write_run("selector.k=4", training__threads=2),
     ]
     assert tabulate(read_runs(paths), rows=["selector.k"]).notes == ()
-    with pytest.raises(HacoreError, match=r"training\.device: a CPU, 2 cores, another;"):
+    with pytest.raises(HacoreError, match=r"training\.device: a CPU, 2 cores, another, 8 cores;"):
         tabulate(read_runs(paths), rows=["selector.k"], values=["seconds"])
     table = tabulate(read_runs([paths[0], paths[2]]), rows=["selector.k"], values=["seconds"])
     assert table.notes == ("between cells the runs also differ in training.threads: 1, 2",)

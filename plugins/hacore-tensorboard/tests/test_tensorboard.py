@@ -158,7 +158,9 @@ def last_look(whole):
     tensors, _ = load_tensors(whole.last)
     weights = {key[6:]: tensor for key, tensor in tensors.items() if key.startswith("model.")}
     trained.model.load_state_dict(weights)
-    return look_at(trained.model, trained.dataset, "val", device=torch.device("cpu"))
+    return look_at(
+        *(trained.model, trained.dataset, "val"), device=torch.device("cpu"), precision=trained.precision
+    )
 
 
 def test_pictures_show_kept_cells_bright_and_the_others_dark(whole, last_look):
