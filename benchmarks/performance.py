@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def rn(quick: bool, repeats: int) -> dict[str, float]:
 
 
 def layer_products(pairs: int, width: int, layers: int, precision: str) -> Callable[[], None]:
-    """Per layer after the first: its product over all pairs, and the two of its gradient, 4,096 pairs a time."""
+    """Of each layer after the first the product over all pairs and the two of its gradient, in blocks."""
     import torch
 
     dtype = getattr(torch, precision)
@@ -209,7 +210,7 @@ def steps(quick: bool, repeats: int) -> dict[str, float]:
                     times = [(line["step"], line["seconds"]) for line in lines if "lr" in line]
                 spans = [
                     (later[1] - earlier[1]) / (later[0] - earlier[0]) * 1e3
-                    for earlier, later in zip(times, times[1:], strict=False)
+                    for earlier, later in pairwise(times)
                 ]
                 rows[f"{name} {precision} {way}"] = statistics.median(spans)
     return rows

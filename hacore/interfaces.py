@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
@@ -90,8 +89,8 @@ class Cells:
 
 
 class FusedCells(Cells):
-    """Cells of Q questions that are fused when a selector asks for them, in blocks that fit a cache, and
-    with gradient only where they are kept.
+    """Cells of Q questions that, where gradients are wanted, are fused when a selector asks for them: in
+    blocks that fit a cache without gradient, and with gradient where they are kept.
 
     fuse: gives the vectors of some questions (a slice), of the cells that their rows of an index (q, K) name
     or, for None, of all; called more than once, it must give the same, so it has no dropout. channels: C.
@@ -109,24 +108,25 @@ class FusedCells(Cells):
     ) -> None:
         self.positions, self.grid = positions, grid
         self.fuse, self._questions, self._channels = fuse, questions, channels
-        self._features: Tensor | None = None
         device = positions.device.type
         self._precision = None
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             self._precision = torch.get_autocast_dtype(device)
+        # Without gradient there is no backward pass to save, and the work is the fuser's.
+        self._features: Tensor | None = None if torch.is_grad_enabled() else self._fused(slice(None), None)
 
-    def _autocast(self, *, cache: bool) -> AbstractContextManager[Any]:
-        """That of the fuser, wherever the vectors are asked for."""
+    def _fused(self, questions: slice, index_QK: Tensor | None, *, cache: bool = True) -> Tensor:
+        """In the precision of the fuser, wherever the vectors are asked for."""
         if self._precision is None:
-            return nullcontext()
-        return torch.autocast(self.positions.device.type, self._precision, cache_enabled=cache)
+            return self.fuse(questions, index_QK)
+        with torch.autocast(self.positions.device.type, self._precision, cache_enabled=cache):
+            return self.fuse(questions, index_QK)
 
     @property
     def features(self) -> Tensor:  # type: ignore[override]
         """(Q, N, C), with gradient."""
         if self._features is None:
-            with self._autocast(cache=True):
-                self._features = self.fuse(slice(None), None)
+            self._features = self._fused(slice(None), None)
         return self._features
 
     def blocks(self) -> Iterator[Tensor]:
@@ -138,16 +138,15 @@ class FusedCells(Cells):
             count = max(1, BLOCK // (self.positions.shape[0] * self._channels))
         for first in range(0, self._questions, count):
             # A weight that autocast casts without gradient must not be kept for where gradient is wanted.
-            with torch.no_grad(), self._autocast(cache=False):
-                block_qNC = self.fuse(slice(first, first + count), None)
+            with torch.no_grad():
+                block_qNC = self._fused(slice(first, first + count), None, cache=False)
             yield block_qNC
 
     def gather(self, index_QK: Tensor) -> Tensor:
         # Backward costs twice forward: forward for all and both for the kept is less than both for all
         # up to two thirds of the cells.
         if self._defers and 3 * index_QK.shape[1] <= 2 * self.positions.shape[0]:
-            with self._autocast(cache=True):
-                return self.fuse(slice(None), index_QK)
+            return self._fused(slice(None), index_QK)
         return super().gather(index_QK)
 
     @property

@@ -13,9 +13,8 @@ def keep_freed_memory() -> bool:
     """Ask the GNU C library to reuse freed memory, for the whole process; says whether it will.
 
     By default the memory of large tensors goes back to the system when they are freed, and every step
-    pays for fresh pages. Does nothing with another C library or system. Training
-    experiments/han_rn.toml on 900 images for 60 steps by one thread of a two-core Xeon took 7.1 s of
-    processor time with it and 8.8 s without (means of three each), at a peak of 864 and 852 MB.
+    pays for fresh pages. Does nothing with another C library or system; a fifth of a step
+    of experiments/han_rn.toml where it was measured.
     """
     if sys.platform != "linux":
         return False

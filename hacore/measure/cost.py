@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -12,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hacore.data import Batch, Dataset, make_batch
-from hacore.interfaces import Cells, Sizes
+from hacore.interfaces import Sizes
 from hacore.measure.predict import evaluating, predict
 from hacore.model.compose import example_batch
 from hacore.model.network import STAGES, VQAModel
@@ -107,26 +105,9 @@ def count_multiply_adds(
         torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
         torch.backends.cudnn.flags(enabled=False),
         evaluating(model),
-        _fused_at_once(model),
         counter,
     ):
         predict(model, batch.to(device), precision)
     counts = counter.get_flop_counts()
     name = type(model).__name__
     return {stage: sum(counts.get(f"{name}.{stage}", {}).values()) // 2 for stage in (*STAGES, "head")}
-
-
-@contextmanager
-def _fused_at_once(model: VQAModel) -> Iterator[None]:
-    """The fuser fuses its cells itself, each once, where otherwise a selector would when it asks for them."""
-    fuse = model.fuser.forward
-
-    def fused(*inputs: Any) -> Cells:
-        cells: Cells = fuse(*inputs)
-        return Cells(features=cells.features, positions=cells.positions, grid=cells.grid)
-
-    vars(model.fuser)["forward"] = fused
-    try:
-        yield
-    finally:
-        del vars(model.fuser)["forward"]

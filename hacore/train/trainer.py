@@ -128,9 +128,8 @@ class Trainer:
     def _about_precision(self) -> str:
         chosen = self.position.precision
         here = precision_name(precision_of(self.config, self.device))
-        if here == chosen:
-            return f"precision: {chosen} (train.precision = 'auto')"
-        return f"precision: {chosen}, as this training began, though 'auto' would be {here} on this machine"
+        also = "" if here == chosen else f"; this training began so, here 'auto' would be {here}"
+        return f"precision: {chosen} (train.precision = 'auto'){also}"
 
     def cost(self, device: str) -> Training:
         """What the training took so far; ``device``: the name of its device."""

@@ -103,7 +103,7 @@ def test_cells_that_are_fused_for_the_selector_are_the_fusers_work(open_small, m
 
 
 def test_an_auxiliary_loss_is_part_of_the_step(open_small, moved):
-    subject = open_small(all_cells=False)
+    subject = open_small("train.precision=float32", all_cells=False)
     own = subject.models["own"]
     model = own.with_selector(Costly(own.selector.sizes, moved()))
     (batch,) = subject.batches("own", 8)
