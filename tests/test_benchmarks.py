@@ -189,3 +189,34 @@ def test_the_tests_that_need_a_gpu_are_found(tmp_path):
     failing = found.pop("failing")
     assert found == {"passed": 1, "failed": 2, "skipped": 1}
     assert sorted(failing) == ["test_broken.py", "test_some.py::test_two"]
+
+
+def test_performance_measures_both_ways_in_processes_of_their_own(tmp_path):
+    output = tmp_path / "performance.json"
+    program = BENCHMARKS / "performance.py"
+    command = [sys.executable, program, "--quick", "--only", "lstm", "--output", output]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(output.read_text())["rows"]
+    assert all(row["now"] > 0 for row in rows)
+    assert {row["row"].split()[-1] for row in rows} == {"hacore", "packed"}
+
+
+@pytest.mark.slow
+def test_all_parts_of_performance_and_an_earlier_revision(tmp_path):
+    output = tmp_path / "performance.json"
+    command = [
+        sys.executable,
+        BENCHMARKS / "performance.py",
+        "--quick",
+        "--against",
+        "HEAD",
+        "--output",
+        output,
+    ]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(output.read_text())["rows"]
+    assert {row["part"] for row in rows} == {"products", "rn", "lstm", "steps"}
+    own = [row for row in rows if row["row"].endswith("hacore")]
+    assert all(row["before"] > 0 and row["before/now"] > 0 for row in own)
