@@ -99,7 +99,7 @@ def test_ask_gives_what_was_recorded(run):
     replies = trained.ask_many(pairs, batch=len(pairs))
     for record, reply in zip(run.records, replies, strict=True):
         assert reply.answer == record["prediction"]
-        assert round(reply.answers[0].probability, 6) == pytest.approx(record["probability"], abs=2e-6)
+        assert round(reply.answers[0].probability, 6) == pytest.approx(record["probability"], abs=5e-6)
         assert [cell.index for cell in reply.kept] == record["cells"]
 
 

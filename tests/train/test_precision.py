@@ -100,7 +100,7 @@ def test_resuming_keeps_it_on_a_machine_that_would_choose_otherwise(
     _, result = run_spec(make_spec(AUTO), resume=folder, device="cpu", reporter=notes)
     assert result.training.precision == CHOICES[fast]
     assert_same(folder, whole)
-    names(notes.precision, CHOICES[fast], "auto", CHOICES[not fast], "on this machine")
+    names(notes.precision, CHOICES[fast], "here", "auto", CHOICES[not fast])
 
 
 def test_a_checkpoint_of_an_earlier_version_goes_on_as_it_did(
@@ -118,7 +118,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_as_it_did(
     cpu_multiplies_bfloat16(True)
     run_spec(make_spec(AUTO), resume=folder, device="cpu", reporter=notes)
     assert_same(folder, whole)
-    names(notes.precision, "float32", "bfloat16", "on this machine")
+    names(notes.precision, "float32", "here", "auto", "bfloat16")
 
 
 @FAST
