@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from hacore.selection import no_autocast
 from hacore_rn.blocks import Block, automatic_pairs, blocks
-from hacore_rn.relu import hidden_nan, relu_, relu_backward_, spread_
+from hacore_rn.relu import hidden_nan, keep_signs, new_signs, relu_, relu_backward_, spread_
 
 Recompute = Literal["auto", "always", "never"]
 
@@ -89,11 +89,11 @@ class _PairSum(torch.autograd.Function):
         width, depth = a_TW.shape[1], len(layers) // 2
         exact = _exact(a_TW.dtype)
         out_QW = a_TW.new_zeros(questions, width, dtype=exact)
-        # Of the last layer backward needs the signs: one byte for a number of four. The gradient of a
-        # factor needs the numbers.
-        mask_PW = None
+        # Of the last layer backward needs the signs: a byte for a number of four, in bfloat16 two. The
+        # gradient of a factor needs the numbers.
+        signs_PW = None
         if trains and not (factor_T is not None and factor_T.requires_grad):
-            mask_PW = a_TW.new_empty(pairs, width, dtype=torch.bool)
+            signs_PW = new_signs(a_TW, pairs)
         kept = [a_TW.new_empty(pairs, width) for _ in range(depth - 1)] if keeps else []
         buffers = _buffers(a_TW, plan, 2)
         for block in plan:
@@ -101,8 +101,8 @@ class _PairSum(torch.autograd.Function):
             if kept:
                 h[1:depth] = map(block.per_pair, kept)
             _compute(range(depth + 1), h, block, a_TW, b_TW, layers)
-            if mask_PW is not None:
-                block.per_pair(mask_PW).copy_(h[-1])
+            if signs_PW is not None:
+                keep_signs(block.per_pair(signs_PW), h[-1])
             h_nPW = h[-1].view(block.n, -1, width)
             if factor_T is None:
                 summed_nW = h_nPW.sum(1, dtype=exact)
@@ -112,14 +112,14 @@ class _PairSum(torch.autograd.Function):
             block.per_question(out_QW).add_(summed_nW)
         if (zero := hidden_nan((a_TW, b_TW, *layers))) is not None:
             out_QW.add_(zero)
-        ctx.save_for_backward(a_TW, b_TW, factor_T, mask_PW, *layers, *kept)
+        ctx.save_for_backward(a_TW, b_TW, factor_T, signs_PW, *layers, *kept)
         ctx.plan, ctx.depth = plan, depth
         return out_QW
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_QW: Tensor) -> tuple[Tensor | None, ...]:
-        a_TW, b_TW, factor_T, mask_PW, *rest = ctx.saved_tensors
+        a_TW, b_TW, factor_T, signs_PW, *rest = ctx.saved_tensors
         depth = ctx.depth
         layers, kept = rest[: 2 * depth], rest[2 * depth :]
         width = a_TW.shape[1]
@@ -129,7 +129,7 @@ class _PairSum(torch.autograd.Function):
         grad_factor_T = None if factor_T is None else torch.zeros_like(factor_T, dtype=exact)
         grad_layers = [torch.zeros_like(layer, dtype=exact) for layer in layers]
         row_QW = grad_QW.to(a_TW.dtype)
-        missing = [layer for layer in range(depth + (mask_PW is None)) if not (kept and 0 < layer < depth)]
+        missing = [layer for layer in range(depth + (signs_PW is None)) if not (kept and 0 < layer < depth)]
         *buffers, last, spare = _buffers(a_TW, ctx.plan, 3 if kept else depth + 2)
         with no_autocast(a_TW):
             for block in ctx.plan:
@@ -141,8 +141,8 @@ class _PairSum(torch.autograd.Function):
                 g_PW, free_PW = h[-1], spare[: block.pairs]
                 g_nPW = g_PW.view(block.n, -1, width)
                 row_n1W = block.per_question(row_QW).unsqueeze(1)
-                if mask_PW is not None:
-                    spread_(g_nPW, block.per_pair(mask_PW), row_n1W)
+                if signs_PW is not None:
+                    spread_(g_nPW, block.per_pair(signs_PW).view(g_nPW.shape), row_n1W)
                 else:
                     assert factor_T is not None
                     assert grad_factor_T is not None

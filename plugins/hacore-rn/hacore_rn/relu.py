@@ -30,14 +30,27 @@ def relu_backward_(g: Tensor, h: Tensor) -> None:
         _backward(g, h, 0, grad_input=g)
 
 
-def spread_(g_nPW: Tensor, mask_PW: Tensor, row_n1W: Tensor) -> None:
-    """g = row where the mask is set, else 0; mask: bool, of as many numbers as g."""
+def new_signs(like: Tensor, rows: int) -> Tensor:
+    """An empty place for ``keep_signs``, of ``rows`` rows as wide as ``like``."""
+    return like.new_empty(rows, like.shape[1], dtype=torch.int16 if _by_bits(like) else torch.bool)
+
+
+def keep_signs(signs: Tensor, h: Tensor) -> None:
+    """signs = h > 0; h: what a ReLU gave, of the same shape."""
+    if _by_bits(h):
+        torch.clamp_max(h.view(torch.int16), 1, out=signs)
+    else:
+        signs.copy_(h)
+
+
+def spread_(g_nPW: Tensor, signs_nPW: Tensor, row_n1W: Tensor) -> None:
+    """g = row where the signs are set, else 0."""
     if _by_bits(g_nPW):
-        g_nPW = g_nPW.view(torch.int16)
         row_n1W = row_n1W.contiguous().view(torch.int16)
-    # As bytes, since bools convert to floats an element at a time.
-    g_nPW.view(mask_PW.shape).copy_(mask_PW.view(torch.uint8))
-    g_nPW.mul_(row_n1W)
+        torch.mul(signs_nPW, row_n1W, out=g_nPW.view(torch.int16))
+    else:
+        # As bytes, since bools convert to floats an element at a time.
+        g_nPW.copy_(signs_nPW.view(torch.uint8)).mul_(row_n1W)
 
 
 def hidden_nan(tensors: Iterable[Tensor]) -> Tensor | None:
