@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from hacore.selection import no_autocast
 from hacore_rn.blocks import Block, automatic_pairs, blocks
-from hacore_rn.relu import hidden_nan, keep_signs, new_signs, relu_, relu_backward_, spread_
+from hacore_rn.relu import hidden_nan, keep_signs, new_signs, relu_, relu_backward, relu_backward_, spread_
 
 Recompute = Literal["auto", "always", "never"]
 
@@ -148,7 +148,7 @@ class _PairSum(torch.autograd.Function):
                     assert grad_factor_T is not None
                     grad_P = torch.bmm(g_nPW.to(exact), row_n1W.mT.to(exact)).flatten()
                     _add_factor_grads(block, factor_T.to(exact), block.grid(grad_P), grad_factor_T)
-                    g_nPW.copy_(row_n1W * (g_nPW > 0))
+                    relu_backward(row_n1W.expand_as(g_nPW), g_nPW, 0, grad_input=g_nPW)
                 if factor_T is not None:
                     g_PW.mul_(_pair_factors(block, factor_T).view(-1, 1))
                 for layer in reversed(range(depth)):

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-_backward = torch.ops.aten.threshold_backward.grad_input
+relu_backward = torch.ops.aten.threshold_backward.grad_input
+"""relu_backward(g, h, 0, grad_input=out): out = g where h > 0, else 0."""
 
 
 def relu_(x: Tensor) -> None:
@@ -27,7 +28,7 @@ def relu_backward_(g: Tensor, h: Tensor) -> None:
     if _by_bits(g):
         g.view(torch.int16).mul_(h.view(torch.int16).clamp_max(1))
     else:
-        _backward(g, h, 0, grad_input=g)
+        relu_backward(g, h, 0, grad_input=g)
 
 
 def new_signs(like: Tensor, rows: int) -> Tensor:
