@@ -7,8 +7,9 @@
 
 Parts: ``products`` (matrix products alone, the limit), ``rn`` (Relation Network, forward and backward,
 against the plain formula, ``torch.compile`` of it where there is a C++ compiler, and the products of its
-layers alone), ``lstm`` (question encoder, forward and backward, against torch's LSTM over a packed sequence)
-and ``steps`` (milliseconds of a training step of some experiments on little data, evaluations left out).
+layers alone), ``lstm`` (question encoder, forward and backward, against torch's LSTM over a packed sequence),
+``attention`` (a non-local block over the kept cells, forward and backward) and ``steps`` (milliseconds of a
+training step of some experiments on little data, evaluations left out).
 Each part runs in processes of its own, ``--rounds`` times, the revisions by turns; a row's time is the median
 over the rounds of the median of a process. Compare within one run only, and leave the machine alone.
 
@@ -35,7 +36,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PARTS = ("products", "rn", "lstm", "steps")
+PARTS = ("products", "rn", "lstm", "attention", "steps")
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -181,6 +182,37 @@ def lstm(quick: bool, repeats: int) -> dict[str, float]:
     return rows
 
 
+def attention(quick: bool, repeats: int) -> dict[str, float]:
+    """Milliseconds of forward and backward of a non-local block: heads of few cells."""
+    import rn as program
+    import torch
+    from hacore_non_local import Config
+    from hacore_non_local.non_local import NonLocal
+
+    from hacore.interfaces import Question, Sizes, build
+
+    sizes = Sizes(image=(3, 8, 8), words=0, answers=0, grid=(10, 10), cell_channels=64, question_channels=8)
+    rows = {}
+    for questions, kept, heads in [(3, 4, 2)] if quick else [(320, 21, 4), (320, 10, 1)]:
+        setting = program.Setting(
+            name="", width=8, layers=2, cell_channels=64, question_channels=8,
+            questions=questions, side=10, kept=kept,
+        )  # fmt: skip
+        case = program.Case.make(setting, kept, "cpu")
+        block = build(NonLocal, Config(width=64, heads=heads, zero_init=False), sizes)
+        for precision in PRECISIONS:
+
+            def step(block: Any = block, case: Any = case, precision: str = precision) -> None:
+                with autocast(precision):
+                    out_QC = block(case.selection, Question(case.question_QC))
+                inputs = [*block.parameters(), case.selection.features_QKC]
+                torch.autograd.grad(out_QC.float().square().mean(), inputs)
+
+            row = f"{questions * heads} heads of {kept}x{kept}, {64 // heads} channels {precision} hacore"
+            rows[row] = median_ms(step, repeats)
+    return rows
+
+
 def steps(quick: bool, repeats: int) -> dict[str, float]:
     """Milliseconds of a training step, from the times in metrics.jsonl; two processes: one thread each."""
     import hacore
@@ -244,7 +276,9 @@ def child(options: argparse.Namespace) -> None:
 
     use_device(torch.device("cpu"))
     torch.set_num_threads(options.threads)
-    part = {"products": products, "rn": rn, "lstm": lstm, "steps": steps}[options.child]
+    part = {"products": products, "rn": rn, "lstm": lstm, "attention": attention, "steps": steps}[
+        options.child
+    ]
     print(json.dumps(part(options.quick, options.repeats)))
 
 

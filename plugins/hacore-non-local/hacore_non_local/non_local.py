@@ -117,9 +117,23 @@ class _Block(nn.Module):
             projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projected in (self.theta(compared), self.phi(compared), self.g(features_QKC))
         )
-        bias = None if bias_Q11K is None else bias_Q11K.to(theta.dtype)
-        attended = F.scaled_dot_product_attention(theta, phi, g, attn_mask=bias, scale=self.factor)
+        attended = _attention(theta, phi, g, bias_Q11K, self.factor)
         return attended.transpose(1, 2).flatten(2)
+
+
+def _attention(theta: Tensor, phi: Tensor, g: Tensor, bias: Tensor | None, factor: float) -> Tensor:
+    """(Q, H, K, D): softmax_j(factor theta_i . phi_j + bias_j), times g_j; theta, phi, g (Q, H, K, D).
+
+    torch's attention in bfloat16 on a CPU takes up to thirty times as long as the formula for the few cells
+    that a selector keeps. There, scores are rounded to bfloat16 and their softmax is in float32.
+    """
+    if theta.dtype != torch.bfloat16 or theta.device.type != "cpu":
+        bias = None if bias is None else bias.to(theta.dtype)
+        return F.scaled_dot_product_attention(theta, phi, g, attn_mask=bias, scale=factor)
+    scores_QHKK = (theta @ phi.mT).float() * factor
+    if bias is not None:
+        scores_QHKK = scores_QHKK + bias
+    return scores_QHKK.softmax(-1).to(g.dtype) @ g
 
 
 def _weighted_sum(vectors_QKC: Tensor, weight_QK: Tensor | None) -> Tensor:
