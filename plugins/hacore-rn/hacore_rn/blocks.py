@@ -18,12 +18,10 @@ class Block:
     """The pairs (i, j) of n questions that keep k cells each, i in [top, bottom), j in [0, k).
 
     question: the first of the n questions. cell: its first cell among the cells of all questions.
-    pair: the number of pairs in the blocks before this one.
     """
 
     question: int
     cell: int
-    pair: int
     n: int
     k: int
     top: int
@@ -35,9 +33,6 @@ class Block:
 
     def per_question(self, x_Qx: Tensor) -> Tensor:
         return x_Qx[self.question : self.question + self.n]
-
-    def per_pair(self, x_Px: Tensor) -> Tensor:
-        return x_Px[self.pair : self.pair + self.pairs]
 
     def second(self, x_Tx: Tensor) -> Tensor:
         """The second cells of the pairs: (n, k, ...)."""
@@ -67,7 +62,7 @@ def blocks(groups: Sequence[tuple[int, int]], pairs_per_block: int) -> Iterator[
     A block is several questions, or one, or about equal parts of the rows of one, never less than a
     row of k pairs.
     """
-    question = cell = pair = 0
+    question = cell = 0
     for count, k in groups:
         if k == 0:
             question += count
@@ -77,10 +72,8 @@ def blocks(groups: Sequence[tuple[int, int]], pairs_per_block: int) -> Iterator[
         rows = -(-k // parts)
         for start in range(0, count, n):
             for top in range(0, k, rows):
-                block = Block(
-                    question=question + start, cell=cell + start * k, pair=pair,
+                yield Block(
+                    question=question + start, cell=cell + start * k,
                     n=min(n, count - start), k=k, top=top, bottom=min(k, top + rows),
                 )  # fmt: skip
-                yield block
-                pair += block.pairs
         question, cell = question + count, cell + count * k

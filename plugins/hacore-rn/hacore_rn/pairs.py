@@ -7,7 +7,7 @@ step over large tensors is bound by page faults and memory traffic, this is also
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,16 @@ from torch.autograd.function import once_differentiable
 
 from hacore.selection import no_autocast
 from hacore_rn.blocks import Block, automatic_pairs, blocks
-from hacore_rn.relu import hidden_nan, keep_signs, new_signs, relu_, relu_backward, relu_backward_, spread_
+from hacore_rn.relu import (
+    by_bits,
+    hidden_nan,
+    linear_relu,
+    relu_,
+    relu_backward,
+    relu_backward_,
+    signs_of,
+    spread_,
+)
 
 Recompute = Literal["auto", "always", "never"]
 
@@ -67,7 +76,7 @@ def pair_sum(
     keeps = trains and kept_bytes <= limit
     with no_autocast(a_TW):
         out_QW: Tensor = _PairSum.apply(
-            a_TW.contiguous(), b_TW.contiguous(), factor_T, questions, pairs, plan, trains, keeps, *layers
+            a_TW.contiguous(), b_TW.contiguous(), factor_T, questions, plan, trains, keeps, *layers
         )
     return out_QW
 
@@ -80,7 +89,6 @@ class _PairSum(torch.autograd.Function):
         b_TW: Tensor,
         factor_T: Tensor | None,
         questions: int,
-        pairs: int,
         plan: list[Block],
         trains: bool,
         keeps: bool,
@@ -89,39 +97,43 @@ class _PairSum(torch.autograd.Function):
         width, depth = a_TW.shape[1], len(layers) // 2
         exact = _exact(a_TW.dtype)
         out_QW = a_TW.new_zeros(questions, width, dtype=exact)
-        # Of the last layer backward needs the signs: a byte for a number of four, in bfloat16 two. The
-        # gradient of a factor needs the numbers.
-        signs_PW = None
-        if trains and not (factor_T is not None and factor_T.requires_grad):
-            signs_PW = new_signs(a_TW, pairs)
-        kept = [a_TW.new_empty(pairs, width) for _ in range(depth - 1)] if keeps else []
-        buffers = _buffers(a_TW, plan, 2)
+        # Of the last layer backward needs the signs; the gradient of a factor needs the numbers.
+        wants_signs = trains and not (factor_T is not None and factor_T.requires_grad)
+        kept: list[Tensor] = []
+        signs: list[Tensor] = []
+        *buffers, wide = _buffers(a_TW, plan, 3, last=exact)
         for block in plan:
-            h = [buffers[layer % 2][: block.pairs] for layer in range(depth + 1)]
-            if kept:
-                h[1:depth] = map(block.per_pair, kept)
-            _compute(range(depth + 1), h, block, a_TW, b_TW, layers)
-            if signs_PW is not None:
-                keep_signs(block.per_pair(signs_PW), h[-1])
-            h_nPW = h[-1].view(block.n, -1, width)
+            h_PW = a_TW
+            for layer in range(depth + 1):
+                keep = keeps and 0 < layer < depth
+                own = keep or (wants_signs and layer == depth and by_bits(a_TW))
+                place_PW = None if own else buffers[layer % 2][: block.pairs]
+                if layer == 0:
+                    h_PW = _first(block, a_TW, b_TW, place_PW)
+                else:
+                    h_PW = linear_relu(h_PW, *layers[2 * layer - 2 : 2 * layer], out=place_PW)
+                kept += [h_PW] * keep
+            signs += [signs_of(h_PW)] * wants_signs
+            exact_PW = h_PW if h_PW.dtype == exact else wide[: block.pairs].copy_(h_PW)
+            exact_nPW = exact_PW.view(block.n, -1, width)
             if factor_T is None:
-                summed_nW = h_nPW.sum(1, dtype=exact)
+                summed_nW = exact_nPW.sum(1)
             else:
                 factor_nP = _pair_factors(block, factor_T.to(exact)).flatten(1)
-                summed_nW = torch.bmm(factor_nP.unsqueeze(1), h_nPW.to(exact)).squeeze(1)
+                summed_nW = torch.bmm(factor_nP.unsqueeze(1), exact_nPW).squeeze(1)
             block.per_question(out_QW).add_(summed_nW)
         if (zero := hidden_nan((a_TW, b_TW, *layers))) is not None:
             out_QW.add_(zero)
-        ctx.save_for_backward(a_TW, b_TW, factor_T, signs_PW, *layers, *kept)
-        ctx.plan, ctx.depth = plan, depth
+        ctx.save_for_backward(a_TW, b_TW, factor_T, *layers, *signs, *kept)
+        ctx.plan, ctx.depth, ctx.wants_signs = plan, depth, wants_signs
         return out_QW
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_QW: Tensor) -> tuple[Tensor | None, ...]:
-        a_TW, b_TW, factor_T, signs_PW, *rest = ctx.saved_tensors
-        depth = ctx.depth
-        layers, kept = rest[: 2 * depth], rest[2 * depth :]
+        a_TW, b_TW, factor_T, *rest = ctx.saved_tensors
+        depth, count = ctx.depth, len(ctx.plan) * ctx.wants_signs
+        layers, signs, kept = rest[: 2 * depth], rest[2 * depth :][:count], rest[2 * depth + count :]
         width = a_TW.shape[1]
         exact = _exact(a_TW.dtype)
         grad_a_TW = torch.zeros_like(a_TW, dtype=exact)
@@ -129,20 +141,21 @@ class _PairSum(torch.autograd.Function):
         grad_factor_T = None if factor_T is None else torch.zeros_like(factor_T, dtype=exact)
         grad_layers = [torch.zeros_like(layer, dtype=exact) for layer in layers]
         row_QW = grad_QW.to(a_TW.dtype)
-        missing = [layer for layer in range(depth + (signs_PW is None)) if not (kept and 0 < layer < depth)]
-        *buffers, last, spare = _buffers(a_TW, ctx.plan, 3 if kept else depth + 2)
+        *places, spare = _buffers(a_TW, ctx.plan, 3 if kept else depth + 2)
         with no_autocast(a_TW):
-            for block in ctx.plan:
-                h = [buffer[: block.pairs] for buffer in (*buffers, last)]
-                if kept:
-                    h[1:1] = map(block.per_pair, kept)
-                _compute(missing, h, block, a_TW, b_TW, layers)
+            for number, block in enumerate(ctx.plan):
+                h = [_first(block, a_TW, b_TW, places[0][: block.pairs])]
+                h += kept[number * (depth - 1) : (number + 1) * (depth - 1)]
+                for layer in range(len(h), depth + (not signs)):
+                    place_PW = places[layer - len(kept[: depth - 1])][: block.pairs]
+                    h.append(linear_relu(h[-1], *layers[2 * layer - 2 : 2 * layer], out=place_PW))
                 # The last layer's place and the spare hold the gradients by turns.
-                g_PW, free_PW = h[-1], spare[: block.pairs]
+                g_PW = places[-1][: block.pairs] if signs else h[depth]
+                free_PW = spare[: block.pairs]
                 g_nPW = g_PW.view(block.n, -1, width)
                 row_n1W = block.per_question(row_QW).unsqueeze(1)
-                if signs_PW is not None:
-                    spread_(g_nPW, block.per_pair(signs_PW).view(g_nPW.shape), row_n1W)
+                if signs:
+                    spread_(g_nPW, signs[number].view(g_nPW.shape), row_n1W)
                 else:
                     assert factor_T is not None
                     assert grad_factor_T is not None
@@ -164,7 +177,7 @@ class _PairSum(torch.autograd.Function):
             grad_a_TW.to(a_TW.dtype),
             grad_b_TW.to(b_TW.dtype),
             None if factor_T is None or grad_factor_T is None else grad_factor_T.to(factor_T.dtype),
-            *(None, None, None, None, None),
+            *(None, None, None, None),
             *(grad.to(layer.dtype) for grad, layer in zip(grad_layers, layers, strict=True)),
         )
 
@@ -174,29 +187,20 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
-def _buffers(like: Tensor, plan: list[Block], count: int) -> list[Tensor]:
-    """``count`` matrices (pairs of the largest block, width)."""
+def _buffers(like: Tensor, plan: list[Block], count: int, last: torch.dtype | None = None) -> list[Tensor]:
+    """``count`` matrices (pairs of the largest block, width), the last one of that type."""
     pairs = max((block.pairs for block in plan), default=0)
-    return [like.new_empty(pairs, like.shape[1]) for _ in range(count)]
+    types = [like.dtype] * (count - 1) + [last or like.dtype]
+    return [like.new_empty(pairs, like.shape[1], dtype=dtype) for dtype in types]
 
 
-def _compute(
-    wanted: Iterable[int],
-    h: list[Tensor],
-    block: Block,
-    a_TW: Tensor,
-    b_TW: Tensor,
-    layers: Sequence[Tensor],
-) -> None:
-    """Write the wanted layers of a block, in ascending order, to their places h."""
-    for layer in wanted:
-        if layer == 0:
-            first_nR1W, second_n1KW = block.first(a_TW).unsqueeze(2), block.second(b_TW).unsqueeze(1)
-            torch.add(first_nR1W, second_n1KW, out=block.grid(h[0]))
-        else:
-            weight, bias = layers[2 * layer - 2 : 2 * layer]
-            torch.addmm(bias, h[layer - 1], weight.t(), out=h[layer])
-        relu_(h[layer])
+def _first(block: Block, a_TW: Tensor, b_TW: Tensor, place_PW: Tensor | None) -> Tensor:
+    """relu(a_i + b_j) of a block's pairs, in their place or in memory of its own."""
+    h_PW = a_TW.new_empty(block.pairs, a_TW.shape[1]) if place_PW is None else place_PW
+    first_nR1W, second_n1KW = block.first(a_TW).unsqueeze(2), block.second(b_TW).unsqueeze(1)
+    torch.add(first_nR1W, second_n1KW, out=block.grid(h_PW))
+    relu_(h_PW)
+    return h_PW
 
 
 def _pair_factors(block: Block, factor_T: Tensor) -> Tensor:
