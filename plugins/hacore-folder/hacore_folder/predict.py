@@ -27,7 +27,7 @@ COLUMNS = ("id", "image", "question", "answer", "probability", "kept")
 class Prediction:
     """The answer to a question of a table.
 
-    id: the table's own, or the line of the question. probability: of the answer. grid: (rows, columns) of
+    id: as in ``Question``. probability: of the answer. grid: (rows, columns) of
     cells. kept: (row, column, weight) of the cells that were kept, from the top left.
     """
 
@@ -55,19 +55,19 @@ def predict(trained: Trained, table: Path, images: Path, tell: Tell, *, batch: i
         try:
             read_question(question.question, trained.words)
         except HacoreError as error:
-            findings.note(question.line, str(error))
+            findings.note(question.line, str(error), question.item)
     _raise(findings)
-    predictions: dict[int, Prediction] = {}
+    predictions: dict[Question, Prediction] = {}
     for group in _by_image(questions, batch):
         opened = _open(group, pictures, findings)
         if not len(findings):  # else only the other pictures are looked at
             pairs = [(opened[question.image], question.question) for question in group]
             replies = trained.ask_many(pairs, top=1, batch=batch)
             for question, reply in zip(group, replies, strict=True):
-                predictions[question.line] = _prediction(question, reply)
+                predictions[question] = _prediction(question, reply)
             tell.progress("answering", len(predictions), len(questions))
     _raise(findings)
-    return [predictions[question.line] for question in questions]
+    return [predictions[question] for question in questions]
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:
@@ -120,7 +120,9 @@ def _open(group: Sequence[Question], pictures: Pictures, findings: Findings) -> 
                 opened[question.image] = open_picture(pictures.path(question.image))
             except DataError as error:
                 opened[question.image] = None
-                findings.note(question.line, f"{error}; replace it, or remove the rows about it")
+                findings.note(
+                    question.line, f"{error}; replace it, or remove the rows about it", question.item
+                )
     return opened
 
 

@@ -102,20 +102,20 @@ def _prepare(work: Preparation, root: Path) -> Outcome:
 
 def _files(root: Path, questions: Sequence[Question], findings: Findings) -> PictureFiles:
     """Pictures of one split lie together, so that the split can be read without the others."""
-    lines: dict[str, int] = {}
+    places: dict[str, str] = {}
     splits: dict[str, int] = {}
     for question in questions:
-        lines.setdefault(question.image, question.line)
+        places.setdefault(question.image, findings.place(question.line, question.item))
         if question.split:
             splits.setdefault(question.image, SPLITS.index(question.split))
-    names = sorted(lines, key=lambda name: (splits.get(name, 0), name))
+    names = sorted(places, key=lambda name: (splits.get(name, 0), name))
     return PictureFiles(
         name=PICTURES,
         paths=[str(root / name) for name in names],
         stamps=[_file_stamp(root, name) for name in names],
         way_out="replace it, or remove the rows about it",
         names=names,
-        places=[findings.place(lines[name]) for name in names],
+        places=[places[name] for name in names],
     )
 
 

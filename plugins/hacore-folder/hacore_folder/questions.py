@@ -28,12 +28,14 @@ TABLE = "questions"
 class Question:
     """A record of a table.
 
-    line: in which it begins. image: path of the picture within the folder. words: of the question, at least
-    one. answers: the right ones, at least one unless no answers were asked for. split: "" where the table has
-    no splits. type: "" for none. id: the table's own, or the line.
+    line: in which it begins. item: its place in a JSON list, else 0. image: path of the picture within the
+    folder. words: of the question, at least one. answers: the right ones, at least one unless no answers were
+    asked for. split: "" where the table has no splits. type: "" for none. id: the table's own, else item or
+    line.
     """
 
     line: int
+    item: int
     image: str
     question: str
     words: tuple[str, ...]
@@ -91,7 +93,7 @@ class _Reader:
         self._separated = findings.path.suffix.lower() == ".csv"
         self._has_splits = answered and any(_given(record, "split") for record in table.records)
         self._has_ids = any(_given(record, "id") for record in table.records)
-        self._lines: dict[int, int] = {}  # of the ids
+        self._places: dict[int, str] = {}  # of the ids
         self._absent: set[str] = set()  # images that are named already
 
     def read(self, record: Record) -> Question | None:
@@ -106,14 +108,14 @@ class _Reader:
             "answers": self._answers(record) if self._answered else (),
             "split": self._split(record) if self._has_splits else "",
             "type": self._text(record, "type", needed=False) if self._answered else "",
-            "id": self._id(record) if self._has_ids else record.line,
+            "id": self._id(record) if self._has_ids else record.item or record.line,
         }
         if len(self._findings) > before or not read["image"]:
             return None
-        return Question(line=record.line, question=question, words=words, **read)
+        return Question(line=record.line, item=record.item, question=question, words=words, **read)
 
     def _note(self, record: Record, problem: str) -> None:
-        self._findings.note(record.line, problem)
+        self._findings.note(record.line, problem, record.item)
 
     def _text(self, record: Record, column: str, *, needed: bool = True) -> str:
         text = _plain(record.values.get(column))
@@ -169,9 +171,9 @@ class _Reader:
         if number is None:
             self._note(record, f"id is {value!r}; must be {ALLOWED}; or leave the column out")
             return 0
-        if number in self._lines:
-            self._note(record, f"id {number} is that of line {self._lines[number]} too; give each its own")
-        self._lines.setdefault(number, record.line)
+        if number in self._places:
+            self._note(record, f"id {number} is that of {self._places[number]} too; give each its own")
+        self._places.setdefault(number, f"item {record.item}" if record.item else f"line {record.line}")
         return number
 
 

@@ -29,9 +29,10 @@ _LARGEST_FIELD = 1 << 24  # characters of a field of CSV; Python's own limit is 
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """line: in which it begins. values: by column; texts, or what JSON holds."""
+    """line: in which it begins. item: its place in a JSON list, from 1. values: texts, or what JSON holds."""
 
     line: int
+    item: int = 0
     values: dict[str, Any]
 
 
@@ -162,13 +163,13 @@ def _read_lines(text: str, findings: Findings, needed: Sequence[str]) -> Table:
                 values.append((line, json.loads(content)))
             except (ValueError, RecursionError) as error:
                 findings.note(line, f"is not JSON ({_cause(error)}); write one object a line")
-    return _objects(values, findings)
+    return _objects([(line, 0, value) for line, value in values], findings)
 
 
 def _read_list(text: str, findings: Findings, needed: Sequence[str]) -> Table:
     """A list, item by item, for the line of each."""
     decode = json.JSONDecoder().raw_decode
-    values: list[tuple[int, Any]] = []
+    values: list[tuple[int, int, Any]] = []
     place = _skip(text, 0)
     line, counted = 1, 0
     if text[place : place + 1] != "[":
@@ -184,7 +185,7 @@ def _read_list(text: str, findings: Findings, needed: Sequence[str]) -> Table:
             where = error.lineno if isinstance(error, json.JSONDecodeError) else line
             findings.note(where, f"is not JSON ({_cause(error)}); correct it there")
             break
-        values.append((line, value))
+        values.append((line, len(values) + 1, value))
         place = _skip(text, place)
         ended = text[place : place + 1] == "]"
         if not ended and text[place : place + 1] != ",":
@@ -205,13 +206,16 @@ def _cause(error: Exception) -> str:
     return error.msg.lower() if isinstance(error, json.JSONDecodeError) else reason(error).lower()
 
 
-def _objects(values: Sequence[tuple[int, Any]], findings: Findings) -> Table:
+def _objects(values: Sequence[tuple[int, int, Any]], findings: Findings) -> Table:
+    """The table of (line, item, value); what is no object is noted."""
     records = []
-    for line, value in values:
+    for line, item, value in values:
         if isinstance(value, dict):
             names = {name: name.strip().lower() for name in value}
-            records.append(Record(line=line, values={names[name]: value[name] for name in value}))
+            values_by_column = {names[name]: value[name] for name in value}
+            records.append(Record(line=line, item=item, values=values_by_column))
         else:
-            findings.note(line, 'must be an object, as in {"image": ..., "question": ..., "answer": ...}')
+            form = '{"image": ..., "question": ..., "answer": ...}'
+            findings.note(line, f"must be an object, as in {form}", item)
     columns = dict.fromkeys(name for record in records for name in record.values)
     return Table(columns=tuple(columns), records=records)

@@ -168,9 +168,8 @@ def test_each_of_several_answers_is_right(mine, write):
     ]
     assert right == [{"ball", "sphere"}, {"sphere"}, {"cube", "box"}, set()]
     batch = make_batch(questions, dataset.images("train"), np.arange(4))
-    logits = torch.randn(
-        4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True
-    )
+    torch.manual_seed(0)
+    logits = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
     probability = logits.softmax(1)
     expected = -sum(
         torch.log(sum(probability[row, dataset.answers.index(answer)] for answer in answers))

@@ -59,6 +59,7 @@ def test_json_is_the_same_table(root, kind, encoding):
     assert plain(questions) == ROWS
     lines = {"jsonl": [1, 2, 3], "json": [1, 1, 1], "indented": [2, 7, 12]}[kind]
     assert [one.line for one in questions] == lines
+    assert [one.id for one in questions] == [1, 2, 3]
 
 
 def test_columns_in_any_order_and_quoted_lines(root):
@@ -167,6 +168,16 @@ def test_broken_json_is_named_with_its_line(root, names):
     ]
     for problem, (line, *parts) in zip(problems, wanted, strict=True):
         names(problem, f"{path}:{line}:", *parts)
+
+
+def test_items_of_one_line_are_told_apart(root, names):
+    path = root / "questions.json"
+    rows = [{"image": "a.png", "question": question, "answer": "b"} for question in ("what?", "", "how?", "")]
+    path.write_text(json.dumps([*rows, 3]))
+    second, fourth, fifth = read(path)[1]
+    names(second, f"{path}:1: item 2:", "question is empty")
+    names(fourth, f"{path}:1: item 4:", "question is empty")
+    names(fifth, f"{path}:1: item 5:", "must be an object")
 
 
 @pytest.mark.parametrize(
