@@ -37,7 +37,7 @@ class Stored:
 
     words: (total,) int32 numbers of words. offsets: (Q + 1,) int64. image: (Q,) int64 rows. ids: (Q,), see
     ``hacore_packing.ids.id_column``. answers: (Q, S) int32 numbers of the right answers, -1 for none. type:
-    (Q,) int16 number, -1 for none. split: (Q,) int8 place in ``questions.SPLITS``, -1 where the table has
+    (Q,) int32 number, -1 for none. split: (Q,) int8 place in ``questions.SPLITS``, -1 where the table has
     none. total, squares: (I, 3) int64, the sums of the pixels of each picture, and of their squares.
     """
 
@@ -46,7 +46,7 @@ class Stored:
     image: npt.NDArray[np.int64]
     ids: npt.NDArray[Any]
     answers: npt.NDArray[np.int32]
-    type: npt.NDArray[np.int16]
+    type: npt.NDArray[np.int32]
     split: npt.NDArray[np.int8]
     total: npt.NDArray[np.int64]
     squares: npt.NDArray[np.int64]

@@ -38,7 +38,7 @@ class Pictures:
         )
         for spelling in spellings:
             path = PurePosixPath(spelling)
-            if path.is_absolute() or PureWindowsPath(spelling).drive:
+            if path.is_absolute() or Path(spelling).is_absolute():
                 raise DataError(f"image '{given}' is an absolute path; give the path within {self._root}")
             if ".." in path.parts:
                 raise DataError(f"image '{given}' leaves the folder; move the picture into {self._root}")
@@ -47,6 +47,8 @@ class Pictures:
                     return path.as_posix()
             except (OSError, ValueError):  # too long a name, or one with a zero
                 break
+        if PureWindowsPath(given).drive:
+            raise DataError(f"image '{given}' is an absolute path; give the path within {self._root}")
         near = self._alike.get(PurePosixPath(given.replace("\\", "/")).stem.casefold())
         hint = f"did you mean '{near}'?" if near else f"put it into {self._root}, or remove the row"
         raise DataError(f"image '{given}' is not in the folder; {hint}")

@@ -53,7 +53,7 @@ def publish(
         image=np.array([rows[question.image] for question in questions], np.int64),
         ids=id_column([question.id for question in questions]),
         answers=given,
-        type=np.array([types[question.type] if question.type else -1 for question in questions], np.int16),
+        type=np.array([types[question.type] if question.type else -1 for question in questions], np.int32),
         split=np.array([SPLITS.index(each.split) if each.split else -1 for each in questions], np.int8),
         total=total,
         squares=squares,

@@ -185,6 +185,8 @@ def _plain(value: Any) -> str | None:
     """A text with single spaces, accents composed; of a number its digits, of nothing "". None: no text."""
     if value is None:
         return ""
+    if type(value) is float and value.is_integer():
+        value = int(value)  # as pandas writes whole numbers beside an empty cell
     if isinstance(value, str) or type(value) in (int, float):
         return " ".join(composed(str(value)).split())
     return None

@@ -1,6 +1,7 @@
 """Small folders of one's own data, drawn."""
 
 import csv
+import json
 import random
 
 import pytest
@@ -41,6 +42,17 @@ def write_csv(path, rows, columns=("image", "question", "answer"), encoding="utf
         writer = csv.writer(file, **form)
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def write_table(path, rows):
+    """The rows as CSV, JSONL or JSON, as the suffix says."""
+    records = [dict(zip(("image", "question", "answer"), row, strict=True)) for row in rows]
+    if path.suffix == ".csv":
+        write_csv(path, rows)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    else:
+        path.write_text(json.dumps(records, indent=1))
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def test_several_answers(root):
     assert read(path)[0][0].answers == ("ball", "sphere")
     path = root / "questions.jsonl"
     path.write_text(
-        '{"image": "a.png", "question": "what?", "answer": ["ball", "sphere", 3]}\n'
+        '{"image": "a.png", "question": "what?", "answer": ["ball", "sphere", 3.0]}\n'
         '{"image": "a.png", "question": "which?", "answer": "this|that"}\n'
         '{"image": "a.png", "question": "how many?", "answer": 4}\n'
     )
@@ -109,7 +109,7 @@ def test_everything_that_is_wrong_is_named_with_its_line(root, names):
         "none.png,what?,ball,train,3\n"
         "none.png,how?,ball,train,4\n"
         "../a.png,what?,ball,train,5\n"
-        "/a.png,what?,ball,train,6\n"
+        "C:\\a.png,what?,ball,train,6\n"
         ",what?,ball,train,7\n"
         "a.png, ,ball,train,8\n"
         "a.png,!!,ball,train,9\n"
@@ -129,7 +129,7 @@ def test_everything_that_is_wrong_is_named_with_its_line(root, names):
         (3, "A.PNG", "is not in the folder", "a.png"),
         (4, "none.png", "is not in the folder", str(root)),
         (6, "../a.png", "leaves the folder"),
-        (7, "/a.png", "absolute"),
+        (7, "C:", "absolute"),
         (8, "image is empty"),
         (9, "question is empty"),
         (10, "!!", "no words"),
