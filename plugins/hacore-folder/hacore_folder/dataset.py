@@ -19,7 +19,7 @@ from hacore.data import UNKNOWN, Batch, Dataset, Questions
 from hacore.errors import DataError
 from hacore_folder import Config, PrepareConfig
 from hacore_folder.answers import accepted_answers, choose_answers
-from hacore_folder.pack import FORMAT, Pack
+from hacore_folder.pack import FORMAT, Pack, Stored
 from hacore_folder.prepare import default_folder, is_current, picture_files, prepare
 from hacore_folder.question_types import question_types
 from hacore_folder.questions import ANSWERED, SPLITS, TABLE, find_table
@@ -47,7 +47,7 @@ class Folder(Dataset[Config]):
         super().__init__(config)
         pack = _open(config)
         stored = self._stored = pack.stored()
-        self._split_Q = _splits(pack, config)
+        self._split_Q = _splits(pack, stored, config)
         self.splits = tuple(name for number, name in enumerate(SPLITS) if (self._split_Q == number).any())
         train_Q = self._split_Q == TRAIN
         self.answers, number_of_text = choose_answers(pack.answers, stored.answers[train_Q], config.answers)
@@ -67,10 +67,21 @@ class Folder(Dataset[Config]):
             stored.squares[rows].sum(0).tolist(),
         )
         self.image_mean, self.image_std = tuple(mean), tuple(std)
+        self._parts = {split: self._part(split) for split in self.splits}
+        self._questions: dict[str, Questions] = {}
         options = [str(config.shares), str(config.split_seed), str(config.answers)]
         self.fingerprint = f"{pack.fingerprint}-{digest_of(options)[:8]}"
 
     def questions(self, split: str) -> Questions:
+        if split not in self._questions:
+            self._questions[split] = self._columns(split)
+        return self._questions[split]
+
+    def images(self, split: str) -> npt.NDArray[np.uint8]:
+        self._require(split)
+        return self._images[self._parts[split]]
+
+    def _columns(self, split: str) -> Questions:
         rows = self._rows(split)
         stored, accepted_QS = self._stored, self._accepted_QS[rows]
         words, offsets = select_words(self._number[stored.words], stored.offsets, rows)
@@ -78,16 +89,13 @@ class Folder(Dataset[Config]):
         return Questions(
             words=words,
             offsets=offsets,
-            image=stored.image[rows] - self._part(split).start,
+            image=stored.image[rows] - self._parts[split].start,
             answer=accepted_QS[:, 0].astype(np.int64),
             type=self._type_Q[rows],
             ids=stored.ids[rows],
             accepted=accepted_QS if several else None,
             accepted_score=(accepted_QS >= 0).astype(np.float32) if several else None,
         )
-
-    def images(self, split: str) -> npt.NDArray[np.uint8]:
-        return self._images[self._part(split)]
 
     def loss(self, logits_QA: Tensor, batch: Batch) -> Tensor:
         if batch.accepted_QS is None:
@@ -96,7 +104,7 @@ class Folder(Dataset[Config]):
             1, batch.accepted_QS.clamp(min=0), (batch.accepted_QS >= 0).to(logits_QA.dtype)
         )
         # Without a known answer every one counts as right, which has the probability 1 and no gradient.
-        wrong_QA = (right_QA == 0) & (batch.accepted_QS[:, :1] >= 0)
+        wrong_QA = (right_QA == 0) & (right_QA > 0).any(1, keepdim=True)
         return -logits_QA.log_softmax(1).masked_fill(wrong_QA, -torch.inf).logsumexp(1).sum()
 
     def score(self, logits_QA: Tensor, batch: Batch) -> Tensor:
@@ -118,9 +126,12 @@ class Folder(Dataset[Config]):
 
     def _rows(self, split: str) -> npt.NDArray[np.int64]:
         """The questions of a split."""
+        self._require(split)
+        return np.flatnonzero(self._split_Q == SPLITS.index(split))
+
+    def _require(self, split: str) -> None:
         if split not in self.splits:
             raise ValueError(f"no split {split!r}; the splits are {', '.join(self.splits)}")
-        return np.flatnonzero(self._split_Q == SPLITS.index(split))
 
     def _part(self, split: str) -> slice:
         """Rows of the pictures of a split where they lie together, so that nothing is copied, else all."""
@@ -129,8 +140,7 @@ class Folder(Dataset[Config]):
         return slice(first, last + 1) if last - first + 1 == len(rows) else slice(0, len(self._images))
 
 
-def _splits(pack: Pack, config: Config) -> npt.NDArray[np.int8]:
-    stored = pack.stored()
+def _splits(pack: Pack, stored: Stored, config: Config) -> npt.NDArray[np.int8]:
     try:
         split_Q = split_questions(stored.split, stored.image, pack.pictures, config.shares, config.split_seed)
     except DataError as error:
