@@ -83,14 +83,19 @@ class Pack(packs.Pack):
 
 
 def _pack(folder: Path, described: dict[str, Any]) -> Pack:
-    texts = {name: tuple(described[name]) for name in ("pictures", "words", "answers", "types")}
-    lines = [text for listed in texts.values() for text in listed]
+    pictures, words, answers, types = (
+        tuple(described[name]) for name in ("pictures", "words", "answers", "types")
+    )
+    lines = [*pictures, *words, *answers, *types]
     if not all(isinstance(text, str) for text in [*lines, described["table"]]):
         raise ValueError("a text is none")
     return Pack(
         table=described["table"],
         questions=int(described["questions"]),
-        **texts,
+        pictures=pictures,
+        words=words,
+        answers=answers,
+        types=types,
         **common_fields(folder, described, "folder", lines),
     )
 

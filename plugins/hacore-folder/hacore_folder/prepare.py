@@ -63,7 +63,8 @@ def is_current(pack: Pack, root: Path) -> bool:
         if source["table"]["name"] != table.name or source["pictures"] != _stamp(root, pack.pictures):
             return False
         entry = source["table"]
-        return entry["stamp"] == file_stamp(table) or entry["sha256"] == file_entry(table)["sha256"]
+        same: bool = entry["stamp"] == file_stamp(table)
+        return same or bool(entry["sha256"] == file_entry(table)["sha256"])
     except (OSError, KeyError, TypeError):
         return False
 

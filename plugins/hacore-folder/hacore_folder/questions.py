@@ -103,16 +103,19 @@ class _Reader:
         words = tuple(Dataset.split_words(question))
         if question and not words:
             self._note(record, f"question '{question}' has no words; write one, or remove the row")
-        read = {
-            "image": self._image(record),
-            "answers": self._answers(record) if self._answered else (),
-            "split": self._split(record) if self._has_splits else "",
-            "type": self._text(record, "type", needed=False) if self._answered else "",
-            "id": self._id(record) if self._has_ids else record.item or record.line,
-        }
-        if len(self._findings) > before or not read["image"]:
-            return None
-        return Question(line=record.line, item=record.item, question=question, words=words, **read)
+        read = Question(
+            line=record.line,
+            item=record.item,
+            image=self._image(record),
+            question=question,
+            words=words,
+            answers=self._answers(record) if self._answered else (),
+            split=self._split(record) if self._has_splits else "",
+            type=self._text(record, "type", needed=False) if self._answered else "",
+            id=self._id(record) if self._has_ids else record.item or record.line,
+        )
+        # A picture that is named already is no finding of this record.
+        return None if len(self._findings) > before or not read.image else read
 
     def _note(self, record: Record, problem: str) -> None:
         self._findings.note(record.line, problem, record.item)
