@@ -10,6 +10,7 @@ from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
 from hacore_features.make import make_features
 from hacore_vqa.miniature import write_cp, write_v2
+from PIL import Image
 
 from hacore.data_tools import Silent
 from hacore.machine.files import load_tensors
@@ -46,6 +47,7 @@ ABOUT = {
     "clevr/small/sum": {"selector", "aggregator", "fuser"},
     "clevr/small/rn": {"selector"},
     "vqa/han_rn": set(),
+    "folder/han_rn": set(),
 }
 
 # The Relation Network of its own paper, which is no variant of han_rn.toml.
@@ -172,13 +174,27 @@ def vqa(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def mine(tmp_path_factory):
+    """A folder of ten pictures with two questions about each; two pictures are the test."""
+    root = tmp_path_factory.mktemp("mine")
+    lines = ["image,question,answer,split"]
+    for number in range(10):
+        split = ("train", "train", "train", "val", "test")[number % 5]
+        Image.new("RGB", (40, 30), (255, 25 * number, 0)).save(root / f"{number}.png")
+        lines.append(f"{number}.png,is it yellow?,{'yes' if number > 5 else 'no'},{split}")
+        lines.append(f"{number}.png,what is it?,a picture,{split}")
+    (root / "questions.csv").write_text("\n".join(lines), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
 def stores(tmp_path_factory):
     """Where the feature stores that specs name are made; those of one name once."""
     return tmp_path_factory.mktemp("stores")
 
 
 @pytest.fixture
-def small(tiny, clevr, vqa):
+def small(tiny, clevr, vqa, mine):
     """Overrides that make a spec run in a second, those of the data apart."""
 
     def overrides(path):
@@ -187,6 +203,8 @@ def small(tiny, clevr, vqa):
         rest = [override for override in tiny if not override.startswith("data.")]
         if spec.data.use in vqa:
             data = vqa[spec.data.use]
+        if spec.data.use == "folder":
+            data = [f"data.root={mine}"]
         if spec.data.use == "clevr":
             data = [f"data.root={clevr(spec.data.options.size)}"]
             # With a split dev the final one is val, and both have five images.
@@ -233,7 +251,7 @@ def changed(spec, overrides):
 def asked(spec):
     """How many questions the final split of the test's data has."""
     if not spec.data.use.startswith("vqa"):
-        return {"clevr": 20, "sort-of-clevr": 100}[spec.data.use]
+        return {"clevr": 20, "folder": 4, "sort-of-clevr": 100}[spec.data.use]
     name = {"vqa-v2": "v2_OpenEnded_mscoco_val2014", "vqa-cp-v2": "vqacp_v2_test"}[spec.data.use]
     official = json.loads(Path(spec.data.options.root, f"{name}_questions.json").read_text(encoding="utf-8"))
     return len(official["questions"] if isinstance(official, dict) else official)

@@ -62,7 +62,7 @@ class Makers:
         """By name."""
         makers = (
             *(self.specs, self.runs, self.pictures, self.vqa, self.clevr, self.stores, self.scores),
-            *(self.templates, self.vectors),
+            *(self.templates, self.vectors, self.folders),
         )
         return {make.__name__: cache(make) for make in makers}
 
@@ -254,27 +254,33 @@ class Makers:
     def vectors(self) -> Subject:
         """Word vectors as GloVe has them."""
         vqa = self.vqa_files("vectors")
-        words = (
-            "what",
-            "color",
-            "are",
-            "the",
-            "discs",
-            "how",
-            "many",
-            "is",
-            "there",
-            "a",
-            "red",
-            "disc",
-            "?",
-        )
-        lines = [" ".join([word, *(f"{0.1 * place:.3f}" for place in range(8))]) for word in words]
+        text, numbers = "what color are the discs how many is there a red disc ?", range(8)
+        lines = [" ".join([word, *(f"{0.1 * place:.3f}" for place in numbers)]) for word in text.split()]
         (vqa / "vectors.txt").write_text("\n".join(lines) + "\n")
-        command = Command(
-            words=("check", "spec.toml", "--set", "data.word_vectors=vectors.txt"), damaged=("vectors.txt",)
-        )
-        return Subject(name="vectors", folder=vqa, commands=(command,))
+        check = ("check", "spec.toml", "--set", "data.word_vectors=vectors.txt")
+        return Subject(name="vectors", folder=vqa, commands=(Command(words=check, damaged=("vectors.txt",)),))
+
+    def folders(self) -> Subject:
+        """Folders of pictures with a table of each kind, one of them packed, and a model to be asked."""
+        drawn = _module(self.project / "plugins/hacore-folder/tests/conftest.py")
+        folder = self.base / "folders"
+        commands = []
+        for kind in ("csv", "jsonl", "json"):
+            rows = drawn.rows_of(folder / kind, 6)
+            drawn.write_table(folder / kind / f"questions.{kind}", rows)
+            files, new = (f"{kind}/*",), ("data", "prepare", "folder", kind, *PACKED, "--output", "new")
+            commands.append(Command(words=new, damaged=files, writes=("new/*",), weight=2))
+        (folder / "spec.toml").write_text(_spec_of("folder", "pack"))
+        pack = ("data", "prepare", "folder", "csv", *PACKED, "--output", "pack")
+        _command(folder, *pack)
+        _train(folder, "run", "seed=1")
+        commands += [
+            Command(words=pack, damaged=("csv/*",), writes=("pack/*",)),
+            Command(words=pack, damaged=("pack/*",), writes=("pack/*",)),
+            Command(words=("check", "spec.toml"), damaged=("pack/*",), weight=3),
+            Command(words=("predict", "run", "jsonl/questions.jsonl", *CPU), damaged=("jsonl/*",), weight=2),
+        ]
+        return Subject(name="folders", folder=folder, commands=tuple(commands))
 
     def vqa_files(self, name: str) -> Path:
         """A folder with a pack of VQA and a spec."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 from hacore_packing.packs import digest_of, file_stamp
-from hacore_packing.prepare import ImageFiles, Preparation, choose_splits, official_folder, preparing
+from hacore_packing.prepare import ImageFiles, Preparation, choose_splits, preparing, unpacked_folder
 
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
@@ -41,7 +41,7 @@ def prepare(config: PrepareConfig, tell: Tell) -> Outcome:
     the outcome lists all of them, and once they are fixed the next call makes what is missing.
     DataError when the folder is not CLEVR's, the disk is full, or the output folder holds other files.
     """
-    root = official_folder(config.root, "data, with images and questions")
+    root = unpacked_folder(config.root, "the official data, with images and questions")
     names = choose_splits(root, find_splits(root), config.splits)
     train_split(dict.fromkeys(names))  # there must be one
     splits = [_look(root, name) for name in names]

@@ -16,11 +16,15 @@ Bytes = npt.NDArray[np.uint8]
 
 @attrs.frozen(kw_only=True, eq=False)
 class Job:
-    """Image files to decode into rows from ``start`` of a split; size is (height, width)."""
+    """Image files to decode into rows from ``start`` of a split; size is (height, width).
+
+    way_out: what to do about a damaged or missing file.
+    """
 
     start: int
     paths: tuple[str, ...]
     size: tuple[int, int]
+    way_out: str = "unpack it again"
 
     @property
     def what(self) -> str:
@@ -29,11 +33,14 @@ class Job:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Decoded:
-    """images: (n, 3, height, width), rows of damaged files undefined. damage: what is wrong, a line each."""
+    """images: (n, 3, height, width), rows of damaged files undefined.
+
+    damage: (row in the split, what is wrong in a line) of each file that cannot be used.
+    """
 
     start: int
     images: Bytes
-    damage: tuple[str, ...]
+    damage: tuple[tuple[int, str], ...]
 
 
 def read_image(path: str | Path, size: tuple[int, int]) -> Bytes:
@@ -48,7 +55,7 @@ def decode(job: Job) -> Decoded:
         try:
             images[row] = read_image(path, job.size)
         except DamagedPictureError as error:
-            damage.append(f"{error}; unpack it again")
+            damage.append((job.start + row, f"{error}; {job.way_out}"))
         except DataError as error:
-            damage.append(str(error))
+            damage.append((job.start + row, str(error)))
     return Decoded(start=job.start, images=images, damage=tuple(damage))

@@ -23,28 +23,30 @@ _NAMED = 20  # problems that an error lists before it only counts them
 
 
 def pack_images(
-    writer: PackWriter, paths: Sequence[str], workers: int, tell: Tell, what: str
-) -> tuple[int, list[str]]:
+    writer: PackWriter, paths: Sequence[str], workers: int, tell: Tell, what: str, way_out: str
+) -> tuple[int, list[tuple[int, str]]]:
     """Packs the images that are not packed yet.
 
     paths: of all rows of the writer. workers: processes that decode, 0 for one a core. what: the name of
-    this work. Returns how many images were packed, and what is wrong with others, a line each.
+    this work. way_out: what to do about a damaged file. Returns how many images were packed, and of others
+    (row, what is wrong in a line), in the order of the rows.
     """
     before = count = writer.done
     size = writer.shape[2], writer.shape[3]
     jobs = [
-        Job(start=start, paths=tuple(paths[start:stop]), size=size) for start, stop in writer.missing(SHARD)
+        Job(start=start, paths=tuple(paths[start:stop]), size=size, way_out=way_out)
+        for start, stop in writer.missing(SHARD)
     ]
-    problems: list[str] = []
+    damage: list[tuple[int, str]] = []
     # Closed, so that no process is left when this loop is interrupted.
     with closing(do_all("hacore_packing.decode:decode", jobs, workers or cores())) as results:
         for result in results:
-            problems += result.damage
+            damage += result.damage
             if not result.damage:
                 writer.write(result.start, result.images)
             count += len(result.images)
             tell.progress(what, count, writer.shape[0])
-    return writer.done - before, problems
+    return writer.done - before, sorted(damage)
 
 
 def finish_images(writer: PackWriter, tell: Tell, name: str) -> PackedImages:

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -102,13 +102,20 @@ class PackMaker:
 
 
 def pixel_statistics(images: PackedImages, size: tuple[int, int]) -> tuple[list[float], list[float]]:
-    """Mean and deviation of each channel, pixels in [0, 1], from exact sums."""
-    pixels = images.measured * size[0] * size[1]
-    mean = [total / pixels for total in images.total]
+    """Mean and deviation of each channel, pixels in [0, 1], of the measured images."""
+    return channel_statistics(images.measured * size[0] * size[1], images.total, images.squares)
+
+
+def channel_statistics(
+    pixels: int, total: Sequence[int], squares: Sequence[int]
+) -> tuple[list[float], list[float]]:
+    """Mean and deviation of each channel, pixels in [0, 1].
+
+    total, squares: exact sums over so many pixels of the values in [0, 255], and of their squares.
+    """
+    mean = [value / pixels for value in total]
     # In integers: the difference of two large numbers that are almost the same keeps its digits.
-    spread = [
-        pixels * squares - total**2 for total, squares in zip(images.total, images.squares, strict=True)
-    ]
+    spread = [pixels * square - value**2 for value, square in zip(total, squares, strict=True)]
     return [value / 255 for value in mean], [math.sqrt(value) / pixels / 255 for value in spread]
 
 

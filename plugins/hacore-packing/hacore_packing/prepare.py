@@ -30,19 +30,24 @@ class ImageFiles:
     """Image files that become one array, a row each.
 
     stamps: of each file, another one when the file changes. measured: rows in front that pixel statistics
-    are over, None for all.
+    are over, None for all. way_out: what to do about a damaged file.
     """
 
     name: str
     paths: list[str]
     stamps: list[str]
     measured: int | None = None
+    way_out: str = "unpack it again"
+
+    def problem(self, row: int, text: str) -> str:
+        """What is wrong with the file of a row, as it is told; ``text`` names the file."""
+        return text
 
 
-def official_folder(root: str, files: str) -> Path:
+def unpacked_folder(root: str, files: str) -> Path:
     """The folder that the option root gives; files: what is in it. DataError if it is not set or a pack."""
     if not root:
-        raise DataError(f"root is not set; give the folder of the official {files}")
+        raise DataError(f"root is not set; give the folder of {files}")
     folder = Path(root).expanduser()
     if is_pack(folder):
         raise DataError(f"{folder}: is prepared data already; give it to the dataset as its root")
@@ -117,9 +122,11 @@ class Preparation:
         self._writers = {one.name: self._writer(one) for one in files}
         for one in files:
             what = f"packing images of {one.name}"
-            packed, damage = pack_images(self._writers[one.name], one.paths, self._workers, self.tell, what)
+            packed, damage = pack_images(
+                self._writers[one.name], one.paths, self._workers, self.tell, what, one.way_out
+            )
             self._decoded += packed
-            self.problems += damage
+            self.problems += [one.problem(row, text) for row, text in damage]
         if self.problems:
             return {}
         return {name: finish_images(writer, self.tell, name) for name, writer in self._writers.items()}

@@ -39,7 +39,9 @@ def test_what_cannot_be_read_is_named(tmp_path, names):
     Image.fromarray(np.array([[0, 7]], np.float32)).save(tmp_path / "counts.tif")
     (tmp_path / "text.png").write_text("no picture")
     paths = [str(tmp_path / name) for name in ("counts.tif", "text.png", "none.png")]
-    counts, text, none = decode(Job(start=0, paths=tuple(paths), size=(4, 4))).damage
+    damage = decode(Job(start=5, paths=tuple(paths), size=(4, 4))).damage
+    assert [row for row, _ in damage] == [5, 6, 7]
+    counts, text, none = [line for _, line in damage]
     names(counts, paths[0], "floats from 0 to 7", "[0, 1]")
     assert "unpack" not in counts
     names(text, paths[1], "is not an image", "unpack it again")

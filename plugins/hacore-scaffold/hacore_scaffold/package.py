@@ -27,6 +27,10 @@ _TAKEN = {
 }
 
 
+_LIBRARIES = ("hacore", "attrs>=23.2", "numpy>=1.26", "torch>=2.8")
+_MORE = {"dataset": ("pillow>=10.1",)}  # that the template of a kind needs besides
+
+
 def new_plugin(kind: str, name: str, output: Path) -> Path:
     """Write a package for a component of that kind and name; returns its folder.
 
@@ -92,6 +96,7 @@ def _render(kind: str, name: str) -> dict[str, str]:
         "label": KINDS[kind].words,
         "kind": kind,
         "section": KINDS[kind].place,
+        "libraries": ", ".join(f'"{library}"' for library in (*_LIBRARIES, *_MORE.get(kind, ()))),
     }
     # The README shows the kind's own options, which its template folder keeps next to the code.
     fields["summary"] = _text(kind, "summary.txt", fields).strip()

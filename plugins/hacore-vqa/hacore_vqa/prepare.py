@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 from hacore_packing.packs import digest_of, file_entry, file_stamp
-from hacore_packing.prepare import Preparation, choose_splits, official_folder, preparing
+from hacore_packing.prepare import Preparation, choose_splits, preparing, unpacked_folder
 
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
@@ -39,7 +39,7 @@ def prepare(layout: Layout, config: PrepareConfig, tell: Tell) -> Outcome:
     that differ from the published ones are a warning, not an error. DataError when the folder does not
     hold the data, the disk is full, or the output folder holds other files.
     """
-    root = official_folder(config.root, f"files of {layout.name}")
+    root = unpacked_folder(config.root, f"the official files of {layout.name}")
     splits = _chosen(root, layout, config.splits)
     images = Path(config.images).expanduser() if config.images else root
     folder = default_folder(layout, root, config.size, images)

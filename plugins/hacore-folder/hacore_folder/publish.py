@@ -1,0 +1,92 @@
+"""Making a pack of what was read and packed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from hacore_packing.ids import id_column
+from hacore_packing.making import PackMaker, pixel_statistics, unfinished
+from hacore_packing.packs import open_images
+from hacore_packing.writer import SHARD, PackedImages, images_file
+
+from hacore_folder.pack import ALL, FORMAT, PICTURES, Pack, Stored
+from hacore_folder.questions import SPLITS, Question
+
+
+class _Numbers(dict[str, int]):
+    """Numbers of texts in the order of their first look-up."""
+
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self)
+        return number
+
+
+def publish(
+    folder: Path,
+    size: tuple[int, int],
+    images: PackedImages,
+    names: Sequence[str],
+    questions: Sequence[Question],
+    table: Path,
+    source: Any,
+) -> Pack:
+    """Makes the pack ``folder`` of what is in ``unfinished(folder)``, where the images were written.
+
+    names: of the pictures, by row. A pack that is there already is replaced. DataError if something else is
+    there.
+    """
+    words, answers, types = _Numbers(), _Numbers(), _Numbers()
+    rows = {name: row for row, name in enumerate(names)}
+    lengths = [len(question.words) for question in questions]
+    given = np.full((len(questions), max(len(question.answers) for question in questions)), -1, np.int32)
+    for row, question in enumerate(questions):
+        given[row, : len(question.answers)] = [answers[text] for text in question.answers]
+    pixels = open_images(unfinished(folder) / images_file(PICTURES), (len(names), 3, *size))
+    total, squares = _sums(pixels)
+    stored = Stored(
+        words=np.array([words[word] for question in questions for word in question.words], np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        image=np.array([rows[question.image] for question in questions], np.int64),
+        ids=id_column([question.id for question in questions]),
+        answers=given,
+        type=np.array([types[question.type] if question.type else -1 for question in questions], np.int32),
+        split=np.array([SPLITS.index(each.split) if each.split else -1 for each in questions], np.int8),
+        total=total,
+        squares=squares,
+    )
+    maker = PackMaker(folder)
+    maker.add_images(PICTURES, images)
+    maker.add_questions(ALL, stored)
+    mean, std = pixel_statistics(images, size)
+    maker.finish(
+        {
+            "format": FORMAT.name,
+            "version": FORMAT.version,
+            "size": size,
+            "mean": mean,
+            "std": std,
+            "table": str(table),
+            "questions": len(questions),
+            "pictures": list(names),
+            "words": list(words),
+            "answers": list(answers),
+            "types": list(types),
+            "files": maker.files,
+            "source": source,
+        }
+    )
+    return FORMAT.open(folder)
+
+
+def _sums(images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(I, 3) each: of every picture the sums of its pixels, and of their squares."""
+    totals, squares = [], []
+    for start in range(0, len(images), SHARD):
+        part = images[start : start + SHARD].astype(np.int64)
+        totals.append(part.sum((2, 3)))
+        squares.append((part**2).sum((2, 3)))
+    return np.concatenate(totals), np.concatenate(squares)
