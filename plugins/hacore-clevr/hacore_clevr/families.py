@@ -1,21 +1,56 @@
-"""Question families by their number: what the program of a question ends with that comes without one.
+"""Question families by their number: what the programs of a family end with.
 
-CLEVR v1.0 numbers its families from 0 to 89, file after file of templates. The package's own templates have
-these numbers and end with the same functions, so they are the table. Imports no torch, no NumPy.
+CLEVR v1.0 numbers its families from 0 to 89, file after file of templates. Data that give the number and no
+program have their question types from here. Imports no torch, no NumPy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
-from hacore_clevr.domain import QUESTION_TYPES
-from hacore_clevr.generate.templates import load_templates
+from hacore_clevr.domain import ATTRIBUTES
+
+_QUERIES = tuple(f"query_{attribute}" for attribute in ATTRIBUTES)
+_SIZE, _COLOR, _MATERIAL, _SHAPE = _QUERIES
+_EQUAL = tuple(f"equal_{attribute}" for attribute in ATTRIBUTES)
+
+ENDS: Mapping[str, tuple[str, ...]] = {
+    "compare_integer": ("equal_integer", "less_than", "greater_than") * 3,
+    "comparison": (*_EQUAL, *(function for function in _EQUAL for _ in range(3))),
+    "three_hop": ("count", "exist", _SIZE, _SHAPE, _COLOR, _MATERIAL),
+    "single_and": ("count", *_QUERIES),
+    "same_relate": (
+        *(("exist",) * 4 + ("count",) * 4) * 2,
+        *(
+            _COLOR,
+            _MATERIAL,
+            _SHAPE,
+            _SIZE,
+            _MATERIAL,
+            _SHAPE,
+            _SIZE,
+            _COLOR,
+            _SHAPE,
+            _SIZE,
+            _COLOR,
+            _MATERIAL,
+        ),
+    ),
+    "single_or": ("count",) * 8,
+    "one_hop": ("count", "exist", *_QUERIES),
+    "two_hop": ("count", "exist", *_QUERIES),
+    "zero_hop": ("count", "exist", _SHAPE, _MATERIAL, _COLOR, _SIZE),
+}
+"""By template file, in the order of the families' numbers, the last function of each of its families."""
+
+_FUNCTIONS = [function for functions in ENDS.values() for function in functions]
+_PLACES = [(f"{file}.json", index) for file, functions in ENDS.items() for index in range(len(functions))]
+_NUMBERS = {place: number for number, place in enumerate(_PLACES)}
 
 
 def last_function(family: int) -> str:
-    """The function, one of ``QUESTION_TYPES``, with which programs of a family end; "" for other numbers."""
-    return _functions().get(family, "")
+    """The last function of a family's programs, one of ``QUESTION_TYPES``; "" if there is no such family."""
+    return _FUNCTIONS[family] if 0 <= family < len(_FUNCTIONS) else ""
 
 
 def family_number(file: str, index: int) -> int:
@@ -23,23 +58,4 @@ def family_number(file: str, index: int) -> int:
 
     Of other files, and places that a file does not have, the place itself.
     """
-    return _numbers().get((file, index), index)
-
-
-@cache
-def _functions() -> Mapping[int, str]:
-    functions = {}
-    for template in load_templates():
-        name = template.nodes[-1].function
-        # Of a composite, such as relate_filter_count, the last part.
-        functions[template.family] = name if name in QUESTION_TYPES else name.rpartition("_")[2]
-    return functions
-
-
-@cache
-def _numbers() -> Mapping[tuple[str, int], int]:
-    first: dict[str, int] = {}
-    return {
-        (template.file, template.family - first.setdefault(template.file, template.family)): template.family
-        for template in load_templates()
-    }
+    return _NUMBERS.get((file, index), index)

@@ -12,23 +12,8 @@ from hacore_clevr.prepare import prepare
 
 from hacore.data_tools import Silent
 
-QUERIES = "query_size query_color query_material query_shape"
-# By file, in the order in which CLEVR v1.0 numbers its families.
-RELEASED = {
-    "compare_integer": "equal_integer less_than greater_than " * 3,
-    "comparison": "equal_size equal_color equal_material equal_shape "
-    + "equal_size " * 3 + "equal_color " * 3 + "equal_material " * 3 + "equal_shape " * 3,
-    "three_hop": "count exist query_size query_shape query_color query_material",
-    "single_and": "count " + QUERIES,
-    "same_relate": "exist " * 4 + "count " * 4 + "exist " * 4 + "count " * 4
-    + "query_color query_material query_shape query_size query_material query_shape "
-    + "query_size query_color query_shape query_size query_color query_material",
-    "single_or": "count " * 8,
-    "one_hop": "count exist " + QUERIES,
-    "two_hop": "count exist " + QUERIES,
-    "zero_hop": "count exist query_shape query_material query_color query_size",
-}  # fmt: skip
-FUNCTIONS = [function for functions in RELEASED.values() for function in functions.split()]
+# The package's templates are numbered as those of CLEVR v1.0 and end with the same functions.
+FUNCTIONS = [template.nodes[-1].function.split("filter_")[-1] for template in load_templates()]
 
 
 def rewrite(root, split, change):
@@ -105,9 +90,23 @@ def test_the_public_generator_counts_within_a_template_file(large):
     assert functions_of(columns)[1:3] == ["exist", "query_shape"]
 
 
-def test_generated_questions_have_the_numbers_of_the_released_ones():
+def test_the_templates_of_the_package_have_the_numbers_of_the_released_questions():
+    """As public examples of released questions have them, and readers who found the order of the files."""
     templates = load_templates()
-    files = [name for name, functions in RELEASED.items() for _ in functions.split()]
-    assert [template.file.removesuffix(".json") for template in templates] == files
-    last = [template.nodes[-1].function for template in templates]
-    assert [name.removeprefix("relate_").removeprefix("filter_") for name in last] == FUNCTIONS
+    firsts = {template.file.removesuffix(".json"): template.family for template in reversed(templates)}
+    assert firsts == {
+        "compare_integer": 0,
+        "comparison": 9,
+        "three_hop": 25,
+        "single_and": 31,
+        "same_relate": 36,
+        "single_or": 64,
+        "one_hop": 72,
+        "two_hop": 78,
+        "zero_hop": 84,
+    }
+    graphs = [[node.function for node in template.nodes] for template in templates]
+    assert graphs[2] == ["scene", "filter_count", "scene", "filter_count", "greater_than"]
+    assert graphs[39] == ["scene", "filter_unique", "same_shape", "exist"]
+    assert graphs[46] == ["scene", "filter_unique", "same_material", "filter_exist"]
+    assert graphs[89] == ["scene", "filter_unique", "query_size"]

@@ -6,10 +6,10 @@ brackets), ``nodes`` (``type, inputs, side_inputs``), ``params`` (``type, name``
 (``NULL``: the filter leaves that parameter empty; ``OUT_NEQ``: the two nodes differ).
 
 The 90 families here have the graphs of CLEVR's, wordings of their own, and the numbers of the released
-questions: file after file in the order of ``FILES``. Where the paper does not say which graphs a file holds:
-single_and joins two relations (a count and four queries); single_or counts unions of filters, of relations,
-or both, and unions within one value of an attribute; compare_integer compares plain filters, a relation with
-a filter, and two relations.
+questions, see ``hacore_clevr.families``. Where the paper does not say which graphs a file holds: single_and
+joins two relations (a count and four queries); single_or counts unions of filters, of relations, or both, and
+unions within one value of an attribute; compare_integer compares plain filters, a relation with a filter, and
+two relations.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import attrs
 
 from hacore.errors import DataError, one_line
 from hacore.machine.texts import composed, decode_text
+from hacore_clevr.families import ENDS
 from hacore_clevr.generate.functions import ANSWERS, RELATION, SIGNATURES
 from hacore_clevr.generate.wording import Wording, parse_wording
 
@@ -38,12 +39,6 @@ PARAMETER_TYPES = {
     "Relation": RELATION,
 }
 CONSTRAINTS = ("NULL", "OUT_NEQ")
-
-FILES = (
-    *("compare_integer", "comparison", "three_hop", "single_and", "same_relate"),
-    *("single_or", "one_hop", "two_hop", "zero_hop"),
-)
-"""Of CLEVR's templates, in the order in which the released questions number their families."""
 
 _OWN = resources.files("hacore_clevr.generate").joinpath("templates")
 
@@ -61,7 +56,7 @@ class Node:
 class Template:
     """A question family.
 
-    family: its number over all files, those of ``FILES`` first, then others by name. parameters: slot ->
+    family: its number over all files, CLEVR's in its order first, then others by name. parameters: slot ->
     attribute or "relation". empty: slots that a filter leaves out. different: pairs of nodes whose outputs
     differ.
     """
@@ -121,7 +116,7 @@ def _files(place: Traversable | Path) -> list[Any]:
         ) from None
     if not files:
         raise DataError(f"{place}: no question templates; name a folder of .json files")
-    order = {f"{name}.json": number for number, name in enumerate(FILES)}
+    order = {f"{name}.json": number for number, name in enumerate(ENDS)}
     return sorted(files, key=lambda one: (order.get(one.name, len(order)), one.name))
 
 
