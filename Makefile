@@ -19,8 +19,9 @@ INSTALLED := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
 # The tests of the web page need a few more libraries.
 EDITABLE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
-# The first two take finished runs as arguments, the last needs a GPU.
-BENCHMARKS := $(filter-out benchmarks/results.py benchmarks/kept_cells.py benchmarks/gpu.py,$(sort $(wildcard benchmarks/*.py)))
+# These need arguments, finished runs or weights, or a GPU.
+ASIDE := $(patsubst %,benchmarks/%.py,results kept_cells public_rn gpu)
+BENCHMARKS := $(filter-out $(ASIDE),$(sort $(wildcard benchmarks/*.py)))
 # Installed first, so that each package does not need a build environment of its own.
 BUILD_TOOLS := hatchling editables
 

@@ -14,6 +14,7 @@ from hacore_packing.ids import ALLOWED, id_column, whole_number
 
 from hacore.machine.texts import composed
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
+from hacore_clevr.families import family_number, last_function
 from hacore_clevr.objects import UNKNOWN, Scenes
 from hacore_clevr.words import Numbering, split_words
 
@@ -31,8 +32,9 @@ class Columns:
     uint16 numbers, end to end. offsets: (Q + 1,) int64; question q is words[offsets[q]:offsets[q + 1]].
     image: (Q,) int32 row of the split's images. answer: (Q,) int8 index into ``domain.ANSWERS``, -1
     unknown. family: (Q,) int16, -1 unknown. function: (Q,) int8 index into ``domain.QUESTION_TYPES`` of
-    the program's last function, -1 without a program. ids: (Q,) ``question_index``, see ``id_column``.
-    relevant: (Q,) int32, the objects that a question is about, one bit an object, -1 where that is not known.
+    the program's last function, without a program of the family's, -1 unknown. ids: (Q,)
+    ``question_index``, see ``id_column``. relevant: (Q,) int32, the objects that a question is about, one bit
+    an object, -1 where that is not known.
     """
 
     vocabulary: tuple[str, ...]
@@ -94,7 +96,7 @@ class Collector:
         identity = _id(record, "question_index", wrong)
         family = _family(record, wrong)
         answer = _answer(record, wrong)
-        function = _last_function(record, wrong)
+        function = _last_function(record, family, wrong)
         if wrong:
             self._note(wrong, number)
             return
@@ -175,9 +177,9 @@ def _id(record: dict[str, Any], field: str, wrong: list[str]) -> int:
 
 def _family(record: dict[str, Any], wrong: list[str]) -> int:
     """The family's number, -1 for none."""
-    value = record.get("question_family_index", -1)
+    value, file = record.get("question_family_index", -1), record.get("template_filename")
     if type(value) is int and -1 <= value < _FAMILIES:
-        return value
+        return family_number(file, value) if type(file) is str else value
     wrong.append(_unfit(record, "question_family_index", f"an integer in [0, {_FAMILIES})"))
     return -1
 
@@ -195,11 +197,14 @@ def _answer(record: dict[str, Any], wrong: list[str]) -> int:
     return index
 
 
-def _last_function(record: dict[str, Any], wrong: list[str]) -> int:
-    """Index of the last function, -1 without a program; released files call it function, others type."""
+def _last_function(record: dict[str, Any], family: int, wrong: list[str]) -> int:
+    """Index of the last function, without a program that of the family; -1 if neither tells.
+
+    Released files call it function, others type.
+    """
     program = record.get("program")
     if program is None:
-        return -1
+        return _FUNCTION.get(last_function(family), -1)
     node = program[-1] if type(program) is list and program else None
     name = node.get("function", node.get("type")) if type(node) is dict else None
     index = _FUNCTION.get(name, -1) if type(name) is str else -1

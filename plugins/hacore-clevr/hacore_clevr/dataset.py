@@ -35,9 +35,10 @@ class Clevr(Dataset[Config]):
     looking at val.
 
     question_types: one for each question family, named by its number and its programs' last function
-    ("17 query_color"); "unknown" for questions without a program. groups: the five of the published
-    scores. answers: always the same 28. Vocabulary and tokens: see ``hacore_clevr.words``. image_mean and
-    image_std are over all training images of the folder, regardless of ``train_images``.
+    ("17 query_color"), which the number tells where there are no programs; "unknown" without either.
+    groups: the five of the published scores. answers: always the same 28. Vocabulary and tokens: see
+    ``hacore_clevr.words``. image_mean and image_std are over all training images of the folder, regardless
+    of ``train_images``.
 
     DataError when the data is missing, damaged or prepared at another ``size``.
     """

@@ -22,9 +22,9 @@ from hacore_clevr.pack import FORMAT, Pack, SplitInfo, Stored
 from hacore_clevr.words import build_vocabulary, renumber
 
 UNKNOWN_TYPE = "unknown"
-"""The type of questions without a program."""
+"""The type of questions whose last function is not known."""
 
-_Type = tuple[int, int]  # family, function; (-1, -1) without a program
+_Type = tuple[int, int]  # family, function; (-1, -1) without a function
 
 
 def train_split(splits: Mapping[str, Any]) -> str:
@@ -96,7 +96,7 @@ def _pairs(columns: Columns) -> tuple[list[_Type], npt.NDArray[np.int64]]:
 
 
 def _types(questions: Mapping[str, Columns]) -> list[_Type]:
-    """Every (family, function) that is asked in any split, in order; without a program comes last."""
+    """Every (family, function) that is asked in any split, in order; without a function comes last."""
     asked = {pair for columns in questions.values() for pair in _pairs(columns)[0]}
     return sorted(asked, key=lambda pair: (pair[1] < 0, pair))
 

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 
+import attrs
 import pytest
 from hacore_clevr.domain import ATTRIBUTES, RELATIONS
 from hacore_clevr.generate.degenerate import useless_node
@@ -153,6 +154,19 @@ def test_families_and_answers_are_balanced(scenes, questions):
     for counts in blocks.values():
         first, second, *_ = [*sorted(counts.values(), reverse=True), 0, 0]
         assert first <= 1.1 * (second + 1) + 1  # each block starts with one answer counted once already
+
+
+def test_a_family_with_a_single_answer_is_hardly_asked(scenes):
+    """As the first of the official compare_integer, whose constraint leaves "no" alone."""
+    templates = load_templates()
+    assert templates[0].nodes[4].function == "equal_integer"
+    always_no = attrs.evolve(templates[0], different=((1, 3),))
+    asked = make_questions(scenes, 10, 0, "train", [always_no, *templates[1:]])
+    answers = [question["answer"] for question in asked if question["question_family_index"] == 0]
+    blocks = {scene["image_index"] // BLOCK for scene in scenes}
+    assert set(answers) <= {"no"}
+    assert len(answers) <= 2 * len(blocks)
+    assert len(asked) == 10 * len(scenes)  # other families take its place
 
 
 @pytest.mark.slow

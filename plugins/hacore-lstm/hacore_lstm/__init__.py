@@ -20,6 +20,9 @@ class Config:
     layers: int = option(1, "layers, one above the other", min=1, max=100)
     bidirectional: bool = option(False, "read both ways; the question vector is then twice as long")
     reverse: bool = option(False, "read each question from its last word to its first")
+    start: bool = option(
+        False, "read a trained vector before each question, as of a word that all questions share"
+    )
     dropout: float = option(0.0, "dropout between layers; needs two layers or more", min=0, below=1)
     init: Literal["orthogonal", "torch"] = option(
         "orthogonal", "start: orthogonal, Xavier and forget bias 1; or torch's small uniform one"

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hacore.interfaces import Question, QuestionEncoder, Sizes
 from hacore_lstm import Config
@@ -22,7 +22,8 @@ class LSTM(QuestionEncoder[Config]):
     holds, changes nothing; on the CPU the batch is padded to its longest question, elsewhere it is packed,
     which is what runs fastest there. Embedding 32 and
     state 128 are those of Santoro et al. 2017 (arXiv 1706.01427); in Malinowski et al. 2018 the sizes
-    are open. Reading questions backwards helped public reimplementations of the RN on CLEVR.
+    are open. Reading questions backwards helped public reimplementations of the RN on CLEVR. They keep the
+    question mark as a word, and so begin with it; ``start`` is that for data that drop what is always there.
 
     Word vectors that the data bring (``Sizes.word_vectors``) are what the embedding starts with; they must
     have ``embedding`` channels, and are trained on with the rest.
@@ -44,6 +45,7 @@ class LSTM(QuestionEncoder[Config]):
             dropout=config.dropout,
             bidirectional=config.bidirectional,
         )
+        self.start = nn.Parameter(torch.randn(config.embedding)) if config.start else None
         if config.init == "orthogonal":
             self._initialise()
         self.out_channels = self.word_channels = config.hidden * (2 if config.bidirectional else 1)
@@ -81,9 +83,7 @@ class LSTM(QuestionEncoder[Config]):
 
     def forward(self, words_QT: Tensor, lengths_Q: Tensor) -> Question:
         if torch.compiler.is_exporting():
-            if self.config.reverse:
-                words_QT = _backwards(words_QT, lengths_Q)
-            vector_QC, states_QTC = states(self.lstm, self.embedding(words_QT), lengths_Q)
+            vector_QC, states_QTC = states(self.lstm, *self._read(words_QT, lengths_Q))
             return self._question(vector_QC, states_QTC, lengths_Q)
         lengths_Q = lengths_Q.cpu()
         shortest, longest = (int(length) for length in lengths_Q.aminmax())
@@ -107,7 +107,8 @@ class LSTM(QuestionEncoder[Config]):
         return self._question(vector_QC, states_QTC, lengths_Q)
 
     def _question(self, vector_QC: Tensor, states_QTC: Tensor, lengths_Q: Tensor) -> Question:
-        """The states in the order of the words, zeros after the last."""
+        """The states in the order of the words, without that at the start, zeros after the last."""
+        states_QTC = states_QTC[:, int(self.config.start) :]
         if self.config.reverse:
             index_QT = reversed_index(lengths_Q, states_QTC.shape[1]).to(states_QTC.device)
             inside_QT = torch.arange(states_QTC.shape[1], device=lengths_Q.device) < lengths_Q[:, None]
@@ -116,22 +117,30 @@ class LSTM(QuestionEncoder[Config]):
         return Question(vector_QC=vector_QC, words_QTC=states_QTC, lengths_Q=lengths_Q)
 
     def _encode(self, words_QT: Tensor, lengths_Q: Tensor) -> tuple[Tensor, Tensor]:
-        """Last state (Q, C), and states (Q, T, C) in the order in which words are read.
+        """Last state (Q, C), and states (Q, T, C) in the order in which vectors are read.
 
         Lengths on the CPU.
         """
-        if self.config.reverse:
-            words_QT = _backwards(words_QT, lengths_Q)
+        read_QTC, counts_Q = self._read(words_QT, lengths_Q)
         if words_QT.device.type == "cpu":
-            return padded_states(self.lstm, self.embedding(words_QT), lengths_Q)
-        packed = pack_padded_sequence(words_QT, lengths_Q, batch_first=True, enforce_sorted=False)
-        embedded = PackedSequence(self.embedding(packed.data), *packed[1:])
-        output, (state, _) = self.lstm(embedded)
-        states_QTC, _ = pad_packed_sequence(output, batch_first=True, total_length=words_QT.shape[1])
+            return padded_states(self.lstm, read_QTC, counts_Q)
+        packed = pack_padded_sequence(read_QTC, counts_Q, batch_first=True, enforce_sorted=False)
+        output, (state, _) = self.lstm(packed)
+        states_QTC, _ = pad_packed_sequence(output, batch_first=True, total_length=read_QTC.shape[1])
         # state: (layers * directions, Q, hidden), the top layer at the end.
         if self.config.bidirectional:
             return torch.cat([state[-2], state[-1]], dim=1), states_QTC
         return state[-1], states_QTC
+
+    def _read(self, words_QT: Tensor, lengths_Q: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (Q, T, C) in the order in which they are read, and how many each question has."""
+        if self.config.reverse:
+            words_QT = _backwards(words_QT, lengths_Q)
+        embedded_QTC = self.embedding(words_QT)
+        if self.start is None:
+            return embedded_QTC, lengths_Q
+        start_Q1C = self.start.expand(embedded_QTC.shape[0], 1, -1)
+        return torch.cat([start_Q1C, embedded_QTC], dim=1), lengths_Q + 1
 
 
 def _backwards(words_QT: Tensor, lengths_Q: Tensor) -> Tensor:

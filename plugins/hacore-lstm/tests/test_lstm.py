@@ -20,6 +20,7 @@ TestContract = contract("question_encoder", "lstm", embedding=6, hidden=8)
 TestContractDeep = contract(
     "question_encoder", "lstm", embedding=6, hidden=4, layers=2, bidirectional=True, reverse=True
 )
+TestContractStart = contract("question_encoder", "lstm", embedding=6, hidden=8, start=True, reverse=True)
 TestContractAll = contract("question_encoder", "lstm", embedding=6, hidden=8, unique=False)
 
 WORDS = 7
@@ -50,6 +51,8 @@ def plain(model, words_QT, lengths_Q):
         if config.reverse:
             sentence = sentence[::-1]
         inputs = [model.embedding.weight[word] * (word != 0) for word in sentence]
+        if config.start:
+            inputs = [model.start, *inputs]
         for layer in range(config.layers):
             outputs, last = [], []
             for direction in directions:
@@ -78,7 +81,10 @@ def alone(model, words_QT, lengths_Q, width):
         inputs_TC = model.embedding.weight[words_T[:length]]
         if model.config.reverse:
             inputs_TC = inputs_TC.flip(0)
+        if model.config.start:
+            inputs_TC = torch.cat([model.start[None], inputs_TC])
         states_TC, _ = model.lstm(inputs_TC)
+        states_TC = states_TC[int(model.config.start) :]
         if model.config.reverse:
             states_TC = states_TC.flip(0)
         rows.append(F.pad(states_TC, (0, 0, 0, width - length)))
@@ -112,11 +118,12 @@ def test_declaring_imports_no_torch():
     layers=st.integers(1, 3),
     bidirectional=st.booleans(),
     reverse=st.booleans(),
+    start=st.booleans(),
     unique=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_equals_the_plain_formula(count, longest, layers, bidirectional, reverse, unique, seed):
-    model = encoder(layers=layers, bidirectional=bidirectional, reverse=reverse, unique=unique)
+def test_equals_the_plain_formula(count, longest, layers, bidirectional, reverse, start, unique, seed):
+    model = encoder(layers=layers, bidirectional=bidirectional, reverse=reverse, start=start, unique=unique)
     words_QT, lengths_Q = questions(count, longest, seed=seed)
     ours, reference = model(words_QT, lengths_Q).vector_QC, plain(model, words_QT, lengths_Q)
     assert ours.shape == (count, model.out_channels)
@@ -132,13 +139,14 @@ def test_equals_the_plain_formula(count, longest, layers, bidirectional, reverse
     layers=st.integers(1, 3),
     bidirectional=st.booleans(),
     reverse=st.booleans(),
+    start=st.booleans(),
     unique=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_states_at_the_words_are_those_of_each_question_alone(
-    count, longest, wider, layers, bidirectional, reverse, unique, seed
+    count, longest, wider, layers, bidirectional, reverse, start, unique, seed
 ):
-    model = encoder(layers=layers, bidirectional=bidirectional, reverse=reverse, unique=unique)
+    model = encoder(layers=layers, bidirectional=bidirectional, reverse=reverse, start=start, unique=unique)
     words_QT, lengths_Q = questions(count, longest, seed=seed)
     words_QT = F.pad(words_QT, (0, wider), value=1)  # whatever the padding holds
     question = model(words_QT, lengths_Q)
@@ -324,8 +332,13 @@ class Traced(torch.nn.Module):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"reverse": True}, {"layers": 2, "bidirectional": True, "reverse": True}],
-    ids=["plain", "reverse", "all"],
+    [
+        {},
+        {"reverse": True},
+        {"reverse": True, "start": True},
+        {"layers": 2, "bidirectional": True, "reverse": True, "start": True},
+    ],
+    ids=["plain", "reverse", "start", "all"],
 )
 def test_exported_it_takes_any_number_of_words(options):
     model = encoder(**options)

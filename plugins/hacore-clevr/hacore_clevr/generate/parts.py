@@ -28,7 +28,7 @@ from hacore_clevr.generate.questions import BLOCK, make_block, numbered
 from hacore_clevr.generate.scenes import make_scenes
 from hacore_clevr.generate.templates import Template, load_templates
 
-VERSION = 1
+VERSION = 2
 """Of what a plan makes: raised when the same plan makes other scenes, pictures or questions."""
 
 Bytes = npt.NDArray[np.uint8]

@@ -5,10 +5,11 @@ A folder of templates holds JSON files, each a list of families in the format of
 brackets), ``nodes`` (``type, inputs, side_inputs``), ``params`` (``type, name``), ``constraints``
 (``NULL``: the filter leaves that parameter empty; ``OUT_NEQ``: the two nodes differ).
 
-The 90 families here have the graphs of CLEVR's and wordings of their own. Where the paper does not say
-which graphs a file holds: single_and joins two relations (a count and four queries); single_or counts
-unions of filters, of relations, or both, and unions within one value of an attribute; compare_integer
-compares plain filters, a relation with a filter, and two relations.
+The 90 families here have the graphs of CLEVR's, wordings of their own, and the numbers of the released
+questions, see ``hacore_clevr.families``. Where the paper does not say which graphs a file holds: single_and
+joins two relations (a count and four queries); single_or counts unions of filters, of relations, or both, and
+unions within one value of an attribute; compare_integer compares plain filters, a relation with a filter, and
+two relations.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import attrs
 
 from hacore.errors import DataError, one_line
 from hacore.machine.texts import composed, decode_text
+from hacore_clevr.families import ENDS
 from hacore_clevr.generate.functions import ANSWERS, RELATION, SIGNATURES
 from hacore_clevr.generate.wording import Wording, parse_wording
 
@@ -54,8 +56,9 @@ class Node:
 class Template:
     """A question family.
 
-    family: its number over all files, in the order of their names. parameters: slot -> attribute or
-    "relation". empty: slots that a filter leaves out. different: pairs of nodes whose outputs differ.
+    family: its number over all files, CLEVR's in its order first, then others by name. parameters: slot ->
+    attribute or "relation". empty: slots that a filter leaves out. different: pairs of nodes whose outputs
+    differ.
     """
 
     file: str
@@ -106,16 +109,15 @@ def digest(folder: Path | None = None) -> str:
 
 def _files(place: Traversable | Path) -> list[Any]:
     try:
-        files = sorted(
-            (one for one in place.iterdir() if one.name.endswith(".json")), key=lambda one: one.name
-        )
+        files = [one for one in place.iterdir() if one.name.endswith(".json")]
     except OSError as error:
         raise DataError(
             f"{place}: templates cannot be read: {error.strerror or error}; name a folder of .json files"
         ) from None
     if not files:
         raise DataError(f"{place}: no question templates; name a folder of .json files")
-    return files
+    order = {f"{name}.json": number for number, name in enumerate(ENDS)}
+    return sorted(files, key=lambda one: (order.get(one.name, len(order)), one.name))
 
 
 def _families(file: Any, problems: list[str]) -> list[Any]:
