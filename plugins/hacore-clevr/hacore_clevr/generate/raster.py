@@ -109,23 +109,28 @@ def pixel_places(stage: Stage, pixel_C: Tensor, size: Size) -> tuple[Tensor, Ten
     return image, (pixel_C - line * width).float(), (line - image * height).float()
 
 
-def surfaces(stage: Stage, size: Size, places: Sequence[tuple[float, float]]) -> Tensor:
-    """What each ray meets first: (S, P) int64 keys, S rays through each pixel at places (x, y) in it.
+def surfaces(stage: Stage, size: Size, places: Sequence[tuple[float, float]]) -> tuple[Tensor, Tensor]:
+    """What rays meet first: pixel_T, the T pixels that some object may cover, in order; (S, T) int64 keys.
 
-    A key orders by depth; ``place_of`` and ``surface_of`` read it; GROUND where no object is met. Of
-    objects at the same depth the first counts. The least key is the same in whatever order pairs come.
+    S rays go through each of these pixels at places (x, y) in it. A key orders by depth; ``place_of`` and
+    ``surface_of`` read it; GROUND where no object is met. Of objects at the same depth the first counts. The
+    least key is the same in whatever order pairs come.
     """
     height, width = size
-    keys = torch.full((len(places), stage.scenes * height * width), GROUND, device=stage.device)
     pixel_C, object_C = covered(stage, screen_boxes(stage, bounds(stage), size), size)
+    slot_P = torch.zeros(stage.scenes * height * width, dtype=torch.int64, device=stage.device)
+    slot_P[pixel_C] = 1
+    pixel_T = slot_P.nonzero().squeeze(1)
+    slot_P[pixel_T] = torch.arange(len(pixel_T), device=stage.device)
+    keys = torch.full((len(places), len(pixel_T)), GROUND, device=stage.device)
     for shape, chosen in enumerate(by_shape(stage, object_C)):
         pixel, owner = pixel_C.index_select(0, chosen), object_C.index_select(0, chosen)
-        image, left, top = pixel_places(stage, pixel, size)
+        slot, (image, left, top) = slot_P.index_select(0, pixel), pixel_places(stage, pixel, size)
         for row, (x, y) in enumerate(places):
             eye, direction = stage.rays(image, (left + x) / width, (top + y) / height)
             depth, face = stage.hits(shape, eye, direction, owner)
-            keys[row].scatter_reduce_(0, pixel, make_keys(depth, face, owner % stage.places), "amin")
-    return keys
+            keys[row].scatter_reduce_(0, slot, make_keys(depth, face, owner % stage.places), "amin")
+    return pixel_T, keys
 
 
 def make_keys(depth: Tensor, face: Tensor, place: Tensor) -> Tensor:

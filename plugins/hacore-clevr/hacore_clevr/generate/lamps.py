@@ -1,0 +1,92 @@
+"""Three lamps that differ from scene to scene, and a sun that does not: where they are and how strong.
+
+Numbers were fitted to original pictures by ``benchmarks/clevr_look.py``; light is linear, in units in which
+a patch of the ground shows what reaches it. Powers are products and roots, so that a value does not depend
+on what is computed with it. Letters: R points.
+"""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from torch import Tensor
+
+from hacore_clevr.generate.stage import Stage
+from hacore_clevr.generate.vectors import Vec, constant
+
+Color = tuple[float, float, float]
+
+
+@attrs.frozen(kw_only=True)
+class Lamp:
+    """color: of what reaches a surface that faces the lamp, from one unit of length if the lamp has a place.
+
+    axis: where a lamp faces; none for the sun. focus: the cosine to the axis counts to this many quarters.
+    radius: of the lamp's ball, or of the sun's disc from one unit of length; it softens shadows.
+    disc: what metal mirrors in the lamp's middle. edge: 1 - cosines between which that fades away.
+    shine: of the halo around it, in what reaches the surface.
+    """
+
+    color: Color
+    axis: Color | None
+    focus: int
+    radius: float
+    disc: float
+    edge: tuple[float, float]
+    shine: float
+
+
+LAMPS = (
+    Lamp(color=(5.56, 5.16, 4.46), axis=(-0.703, 0.379, -0.589), focus=6, radius=0.43, disc=1.5, edge=(0.002, 0.011), shine=6.0),
+    Lamp(color=(1.17, 1.27, 1.60), axis=(0.531, 0.479, -0.617), focus=7, radius=0.40, disc=1.5, edge=(0.001, 0.0086), shine=6.0),
+    Lamp(color=(2.30, 2.30, 2.30), axis=(-0.145, -0.632, -0.738), focus=2, radius=0.90, disc=1.5, edge=(0.0038, 0.015), shine=6.0),
+    Lamp(color=(0.088, 0.088, 0.087), axis=None, focus=0, radius=0.13, disc=1.5, edge=(0.0046, 0.0168), shine=6.0),
+)
+"""Key, fill, back and sun."""
+SUN: Color = (0.400, -0.166, 0.901)
+"""Direction to the sun, of length one."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Ray:
+    """From R points to a lamp. toward: unit. distance: in units of length. strength: on what faces it."""
+
+    toward: Vec
+    distance: Tensor
+    strength: Tensor
+
+    def take(self, rows: Tensor) -> Ray:
+        """Some of the points."""
+        return Ray(
+            toward=self.toward.take(rows),
+            distance=self.distance.index_select(0, rows),
+            strength=self.strength.index_select(0, rows),
+        )
+
+
+def ray_to(stage: Stage, lamp: int, points: Vec, image_R: Tensor) -> Ray:
+    """What reaches points that nothing hides."""
+    axis = LAMPS[lamp].axis
+    if axis is None:
+        one = torch.ones_like(points.x)
+        return Ray(toward=constant(SUN, one), distance=one, strength=one)
+    offset = stage.lights[lamp].take(image_R) - points
+    square = offset.dot(offset)
+    distance = square.sqrt()
+    toward = offset * (1 / distance)
+    x, y, z = axis
+    cosine = -(toward.x * x + toward.y * y + toward.z * z)
+    return Ray(toward=toward, distance=distance, strength=_focused(cosine, LAMPS[lamp].focus) / square)
+
+
+def _focused(cosine: Tensor, quarters: int) -> Tensor:
+    """A power of cosines, 0 behind the lamp."""
+    # A little above 0, where the root has no slope, for those who fit.
+    cosine = cosine.clamp(min=1e-6)
+    root = cosine.sqrt()
+    parts = {4: cosine, 2: root, 1: root.sqrt()}
+    product = torch.ones_like(cosine)
+    for part in (4, 2, 1):
+        if quarters & part:
+            product = product * parts[part]
+    return product
