@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from hacore_clevr import camera
 from hacore_clevr.domain import COLORS, MATERIALS, SHAPES, SIZES
-from hacore_clevr.generate import lamps, look, raster, render, shading, shadows
+from hacore_clevr.generate import lamps, look, raster, render, shading, shadows, shapes
 from hacore_clevr.generate.layout import LIGHT_JITTER, LIGHTS, Objects, Views
 from hacore_clevr.generate.stage import Stage, make_stage
 from hacore_clevr.generate.tracing import Surface, locate
@@ -47,8 +47,11 @@ LOOK = (
     "SKY GLOW SKY_DIMMING RUBBER_SHINE RUBBER_WIDTH METAL_WIDTH METAL_MATTE METAL_IN_METAL GROUND_IN_METAL "
     "FAR_GROUND WORLD HORIZON HORIZON_WIDTH"
 ).split()
+SHAPE = ("CUBE_BEVEL", "CUBE_BULGE", "CYLINDER_BEVEL", "CYLINDER_BULGE")
+"""Outlines keep those of the package."""
 LAMP = ("color", "radius", "disc", "edge", "shine")
-RATES = {"offsets": 0.03, "lights": 0.005, "edge": 0.0003, "shine": 0.03, "disc": 0.03, "color": 0.01}
+RATES = {"offsets": 0.03, "lights": 0.005, "edge": 0.0003, "shine": 0.03, "disc": 0.03, "color": 0.01,
+         "CUBE_BEVEL": 0.002, "CYLINDER_BEVEL": 0.002}
 """Step sizes of Adam; of all others 0.004."""
 
 
@@ -156,6 +159,7 @@ class Numbers:
 
     def __init__(self, scenes: int) -> None:
         start: dict[str, Any] = {name: getattr(look, name) for name in LOOK}
+        start |= {name: getattr(shapes, name) for name in SHAPE}
         start |= {name: [getattr(lamp, name) for lamp in lamps.LAMPS] for name in LAMP}
         start |= {"axis": [lamp.axis for lamp in lamps.LAMPS if lamp.axis], "sun": lamps.SUN}
         start |= {"tints": look.TINTS, "lights": LIGHTS, "offsets": np.zeros((scenes, 3, 3))}
@@ -188,6 +192,7 @@ class Numbers:
     def in_place(self) -> Iterator[None]:
         sun = self.all["sun"] / self.all["sun"].norm()
         changed = [(look, name, self.all[name]) for name in LOOK]
+        changed += [(shapes, name, self.all[name]) for name in SHAPE]
         changed += [(module, "LAMPS", self._lamps()) for module in (lamps, shading, shadows)]
         changed += [(module, "SUN", sun) for module in (lamps, shadows)]
         changed += [(shadows, "SKY_DIMMING", self.all["SKY_DIMMING"])]

@@ -1,6 +1,7 @@
 """Pictures: what rays meet, what is lit, and that nothing depends on what is drawn beside it."""
 
 import colorsys
+import itertools
 
 import attrs
 import numpy as np
@@ -8,11 +9,19 @@ import pytest
 import torch
 from hacore_clevr import camera
 from hacore_clevr.domain import COLORS, MATERIALS, RADIUS, RGB, SHAPES
-from hacore_clevr.generate import raster, render, shadows
+from hacore_clevr.generate import render, shading, shadows
 from hacore_clevr.generate.layout import LIGHTS, Objects, SceneOptions, Views, draw_objects, draw_views
-from hacore_clevr.generate.shapes import BEVEL, HITS, NORMALS
-from hacore_clevr.generate.stage import make_stage
-from hacore_clevr.generate.tracing import every_pair
+from hacore_clevr.generate.lamps import LAMPS, SUN, ray_to
+from hacore_clevr.generate.shapes import (
+    CUBE_BEVEL,
+    CUBE_BULGE,
+    CUT,
+    CYLINDER_BEVEL,
+    CYLINDER_BULGE,
+    HITS,
+    NORMALS,
+)
+from hacore_clevr.generate.stage import EMPTY, make_stage
 from hacore_clevr.generate.vectors import Vec
 
 SIZE = (64, 96)
@@ -33,7 +42,13 @@ def inside(shape, points, half):
         return x * x + y * y + z * z < half * half
     if shape == "cylinder":
         return (x * x + y * y < half * half) & (np.abs(z) < half)
-    return np.abs(points).max(-1) < half
+    return np.maximum(np.abs(points).max(-1), sums(points).max(-1) / CUT) < half
+
+
+def sums(points):
+    """(..., 3) -> (..., 3): of two coordinates each, all taken as positive; a cube's edges are cut across these."""
+    near = np.abs(points)
+    return near + np.roll(near, 1, -1)
 
 
 def random_scenes(count, seed=0, **options):
@@ -96,6 +111,7 @@ def check_faces(shape, origin, direction, half, distance, face):
         assert (face == 0).all()
         np.testing.assert_allclose(normal, point / half[:, None], atol=1e-4)
         return
+    bevel, bulge = (CYLINDER_BEVEL, CYLINDER_BULGE) if shape == "cylinder" else (CUBE_BEVEL, CUBE_BULGE)
     if shape == "cylinder":
         assert set(face) == {0, 1}
         ring = np.hypot(point[:, 0], point[:, 1])
@@ -107,11 +123,13 @@ def check_faces(shape, origin, direction, half, distance, face):
         assert set(face) == {0, 1, 2}
         axis = np.eye(3)[face]
         plain = axis * np.sign(point)
-        np.testing.assert_allclose((axis * np.abs(point)).sum(1), half, atol=1e-4)
         rim = (np.abs(point) * (1 - axis)).max(1)
-    flat = rim < half * (1 - BEVEL) - 1e-4
+        on_face, on_cut = (axis * np.abs(point)).sum(1), sums(point).max(1) / CUT
+        np.testing.assert_allclose(np.maximum(on_face, on_cut), half, atol=1e-4)
+    flat = rim < half * (1 - bevel) - 1e-4
     assert 0.3 < flat.mean() < 1
-    np.testing.assert_allclose(normal[flat], plain[flat], atol=1e-3)
+    # Normals of flat faces lean outwards a little.
+    assert (np.abs(normal[flat] - plain[flat]).max(1) <= bulge * 1.01 + 1e-3).all()
     assert ((normal * plain).sum(1) > 0.6).all()
 
 
@@ -146,6 +164,11 @@ def closed_form(shape, o, d, half):
             roots += [(-b + sign * np.sqrt(b * b - a * c)) / a for sign in (-1, 1)]
         for axis in {"sphere": (), "cylinder": (2,), "cube": (0, 1, 2)}[shape]:
             roots += [(sign * half - o[axis]) / d[..., axis] for sign in (-1, 1)]
+        if shape == "cube":
+            for one, other, flip, sign in itertools.product(range(3), range(3), (-1, 1), (-1, 1)):
+                if one < other:
+                    across = o[one] + flip * o[other], d[..., one] + flip * d[..., other]
+                    roots.append((sign * half * CUT - across[0]) / across[1])
         depths = []
         for root in roots:
             near = np.abs(o + d * root[..., None])
@@ -154,7 +177,7 @@ def closed_form(shape, o, d, half):
             on = {
                 "sphere": np.isfinite(root),
                 "cylinder": (ring <= slack) & (near[..., 2] <= slack),
-                "cube": near.max(-1) <= slack,
+                "cube": (near.max(-1) <= slack) & (sums(near).max(-1) <= slack * CUT),
             }[shape]
             depths.append(np.where(on & (root > 0), root, np.inf))
     return np.min(depths, 0)
@@ -217,41 +240,71 @@ def test_share_of_a_light():
     x = np.linspace(0.0, 4, 401)
     points = vec(np.stack([x, 0 * x, 0 * x], -1))
     zeros = torch.zeros(len(x), dtype=torch.int64)
-    share = shadows.seen_light(stage, stage.lights[0], 0.4, sphere, points, zeros, zeros).numpy()
+    ray = ray_to(stage, 0, points, zeros)
+    share = shadows.seen_light(stage, sphere, 0.4, points, ray, zeros).numpy()
     border = 4.5 * np.tan(np.arcsin(0.7 / 3.8))
     assert share[0] == 0
     assert share[-1] == 1
     assert (np.diff(share) >= -1e-6).all()
     assert abs(np.interp(border, x, share) - 0.5) < 0.05
     penumbra = ((share > 0.02) & (share < 0.98)).sum() / 100
-    sharp = shadows.seen_light(stage, stage.lights[0], 0.0, sphere, points, zeros, zeros).numpy()
+    sharp = shadows.seen_light(stage, sphere, 0.0, points, ray, zeros).numpy()
     assert ((sharp > 0.02) & (sharp < 0.98)).sum() / 100 < penumbra
 
 
-def draw_with_every_pair(views, objects, size, plain=True):
-    """A picture for which every sample is asked about every object; plain: with plain pixels."""
-    stage = make_stage(views, objects)
-    own_4P, plain_P = render.meet(stage, size)
-    samples = render.choose_samples(own_4P, plain_P & plain)
-    image, _, _ = raster.pixel_places(stage, samples.pixel_S, size)
-    pairs = [every_pair(stage, image, samples.own_S)] * 4
-    return render.to_pictures(render.colors(stage, samples, pairs, size), samples, stage.scenes, size)
-
-
-def test_leaving_out_far_objects_changes_nothing():
+def test_leaving_out_far_objects_changes_nothing(monkeypatch):
     views, objects = random_scenes(20, seed=4)
-    image = render.render(views, objects, SIZE)
-    assert torch.equal(image, draw_with_every_pair(views, objects, SIZE))
+    picture = render.render(views, objects, SIZE)
+
+    def all_possible(stage, lamp):
+        own = torch.arange(stage.scenes * stage.places)[:, None]
+        other = stage.image_B[:, None] * stage.places + torch.arange(stage.places)
+        return (stage.shape_B[other] != EMPTY) & (own != other)
+
+    def all_pairs(stage, size):
+        image = torch.arange(stage.scenes).repeat_interleave(size[0] * size[1])
+        return shading.possible_pairs(stage, image, torch.full_like(image, -1))
+
+    monkeypatch.setattr(shading, "possible", all_possible)
+    monkeypatch.setattr(render, "ground_pairs", all_pairs)
+    assert torch.equal(picture, render.render(views, objects, SIZE))
 
 
-def test_plain_pixels_need_one_ray():
+def test_the_ground_between_shaded_points_is_as_if_shaded(monkeypatch):
     views, objects = random_scenes(20, seed=5)
-    image = render.render(views, objects, SIZE).int()
-    full = draw_with_every_pair(views, objects, SIZE, plain=False).int()
-    assert not torch.equal(image, full)
-    difference = (image - full).abs()
-    assert difference.float().mean() < 0.15
-    assert (difference > 8).float().mean() < 1e-3
+    picture = render.render(views, objects, SIZE).int()
+    monkeypatch.setattr(render, "STEP", 1)
+    full = render.render(views, objects, SIZE).int()
+    assert not torch.equal(picture, full)
+    difference = (picture - full).abs()
+    assert difference.float().mean() < 0.3
+    assert (difference > 8).float().mean() < 2e-3
+
+
+def test_the_sun_is_the_same_everywhere_and_lamps_fade_with_distance():
+    views, objects = one_scene((0, 0, 0, 0, 0.0, 0.0))
+    stage = make_stage(views, objects)
+    points = vec(np.array([[0.0, 0.0, 0.0], [-3.0, 3.0, 0.5], [2.0, 1.0, 0.0]]))
+    image = torch.zeros(3, dtype=torch.int64)
+    for number, lamp in enumerate(LAMPS):
+        ray = ray_to(stage, number, points, image)
+        np.testing.assert_allclose(np.linalg.norm(array(ray.toward), axis=1), 1, atol=1e-5)
+        if lamp.axis is None:
+            assert np.linalg.norm(SUN) == pytest.approx(1, abs=1e-3)
+            np.testing.assert_array_equal(ray.strength.numpy(), 1)
+            continue
+        offset = np.array(LIGHTS[number]) - array(points)
+        cosine = -offset @ np.array(lamp.axis) / np.linalg.norm(offset, axis=1)
+        expected = cosine.clip(1e-6) ** (lamp.focus / 4) / (offset**2).sum(1)
+        np.testing.assert_allclose(ray.strength.numpy(), expected, rtol=1e-4)
+
+
+def test_colours_of_a_display():
+    """The curve of sRGB, as its standard has it."""
+    linear = torch.linspace(0, 1.2, 400)
+    values = linear.numpy().astype(float).clip(0, 1)
+    expected = np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055) * 255
+    np.testing.assert_allclose(shading.displayed(linear).numpy(), expected, atol=0.6)
 
 
 def test_a_picture_does_not_depend_on_its_neighbours(monkeypatch):

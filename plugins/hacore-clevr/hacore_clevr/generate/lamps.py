@@ -37,13 +37,45 @@ class Lamp:
 
 
 LAMPS = (
-    Lamp(color=(5.56, 5.16, 4.46), axis=(-0.703, 0.379, -0.589), focus=6, radius=0.43, disc=1.5, edge=(0.002, 0.011), shine=6.0),
-    Lamp(color=(1.17, 1.27, 1.60), axis=(0.531, 0.479, -0.617), focus=7, radius=0.40, disc=1.5, edge=(0.001, 0.0086), shine=6.0),
-    Lamp(color=(2.30, 2.30, 2.30), axis=(-0.145, -0.632, -0.738), focus=2, radius=0.90, disc=1.5, edge=(0.0038, 0.015), shine=6.0),
-    Lamp(color=(0.088, 0.088, 0.087), axis=None, focus=0, radius=0.13, disc=1.5, edge=(0.0046, 0.0168), shine=6.0),
+    Lamp(
+        color=(5.636, 5.232, 4.514),
+        axis=(-0.722, 0.363, -0.589),
+        focus=6,
+        radius=0.358,
+        disc=1.92,
+        edge=(0.00262, 0.0109),
+        shine=4.91,
+    ),
+    Lamp(
+        color=(1.181, 1.301, 1.636),
+        axis=(0.613, 0.476, -0.631),
+        focus=7,
+        radius=0.454,
+        disc=1.65,
+        edge=(0.000234, 0.00864),
+        shine=6.85,
+    ),
+    Lamp(
+        color=(2.401, 2.388, 2.405),
+        axis=(-0.060, -0.661, -0.748),
+        focus=2,
+        radius=0.828,
+        disc=1.31,
+        edge=(7.15e-05, 0.0111),
+        shine=7.08,
+    ),
+    Lamp(
+        color=(0.08589, 0.0859, 0.08525),
+        axis=None,
+        focus=0,
+        radius=0.108,
+        disc=2.22,
+        edge=(0.00391, 0.0191),
+        shine=4.77,
+    ),
 )
 """Key, fill, back and sun."""
-SUN: Color = (0.400, -0.166, 0.901)
+SUN: Color = (0.417, -0.188, 0.889)
 """Direction to the sun, of length one."""
 
 

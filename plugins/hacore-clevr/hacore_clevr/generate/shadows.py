@@ -157,5 +157,5 @@ def light_reaching(stage: Stage, lamp: int, points: Vec, ray: Ray, pairs: Pairs)
     for shape, chosen in enumerate(by_shape(stage, pairs.object_C)):
         row, owner = pairs.point_C.index_select(0, chosen), pairs.object_C.index_select(0, chosen)
         fraction = seen_light(stage, shape, LAMPS[lamp].radius, points.take(row), ray.take(row), owner)
-        share.scatter_reduce_(0, row, fraction, "amin")
+        share = share.scatter_reduce(0, row, fraction, "amin")
     return share
