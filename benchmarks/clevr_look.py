@@ -50,8 +50,16 @@ LOOK = (
 SHAPE = ("CUBE_BEVEL", "CUBE_BULGE", "CYLINDER_BEVEL", "CYLINDER_BULGE")
 """Outlines keep those of the package."""
 LAMP = ("color", "radius", "disc", "edge", "shine")
-RATES = {"offsets": 0.03, "lights": 0.005, "edge": 0.0003, "shine": 0.03, "disc": 0.03, "color": 0.01,
-         "CUBE_BEVEL": 0.002, "CYLINDER_BEVEL": 0.002}
+RATES = {
+    "offsets": 0.03,
+    "lights": 0.005,
+    "edge": 0.0003,
+    "shine": 0.03,
+    "disc": 0.03,
+    "color": 0.01,
+    "CUBE_BEVEL": 0.002,
+    "CYLINDER_BEVEL": 0.002,
+}
 """Step sizes of Adam; of all others 0.004."""
 
 
@@ -214,16 +222,22 @@ def shown(stage: Stage, pixels: Pixels, pixel: Tensor) -> Tensor:
     surface = locate(stage, eye, view, image, own)
     rows, others = (own >= 0).nonzero().squeeze(1), (own < 0).nonzero().squeeze(1)
     ground = surface.take(others)
-    pairs = shading.possible_pairs(stage, ground.image_R, ground.own_R)
+    pairs = shadows.others(stage, ground.image_R, ground.own_R)
     colors = torch.zeros(len(pixel), 3)
-    light = shading.light_on(stage, ground, pairs).total
+    light = shading.light_on(stage, ground, [pairs] * len(lamps.LAMPS)).total
     colors = colors.index_copy(0, others, torch.stack(light.parts, 1))
     objects = shading.shade(stage, surface.take(rows), view.take(rows))
     return colors.index_copy(0, rows, torch.stack(objects.parts, 1))
 
 
 def fit(
-    numbers: Numbers, pixels: Pixels, objects: Objects, told_P3: Tensor, steps: int, shared: bool, tell: Console
+    numbers: Numbers,
+    pixels: Pixels,
+    objects: Objects,
+    told_P3: Tensor,
+    steps: int,
+    shared: bool,
+    tell: Console,
 ) -> None:
     """Places of lamps, from all pictures, and the shared numbers from those that take part."""
     names = [*(numbers.shared() if shared else ()), "offsets"]
@@ -271,9 +285,7 @@ def constants(numbers: Numbers) -> dict[str, Any]:
     return named
 
 
-def differences(
-    views: Views, objects: Objects, told_IP3: Tensor, drawn_IP3: Tensor, tell: Console
-) -> None:
+def differences(views: Views, objects: Objects, told_IP3: Tensor, drawn_IP3: Tensor, tell: Console) -> None:
     """Tables: by what a pixel shows, and by colour and material, with the means of both."""
     pixels = Pixels.of(views, objects)
     own = pixels.own_IP
@@ -281,7 +293,11 @@ def differences(
     color = torch.from_numpy(objects.color_IO).flatten()[own.clamp(min=0)]
     error_IP = (drawn_IP3 - told_IP3).abs().mean(2)
     part_I1 = takes_part(torch.arange(len(views)))[:, None]
-    chosen = {"all pixels": torch.ones_like(metal), "ground": pixels.kind_IP == 0, "outlines": pixels.kind_IP < 0}
+    chosen = {
+        "all pixels": torch.ones_like(metal),
+        "ground": pixels.kind_IP == 0,
+        "outlines": pixels.kind_IP < 0,
+    }
     for material, rows in zip(MATERIALS, (pixels.kind_IP == 1, metal), strict=True):
         chosen |= {f"{material} {name}": rows & (shape == number) for number, name in enumerate(SHAPES)}
         chosen |= {f"{material} {name}": rows & (color == number) for number, name in enumerate(COLORS)}
@@ -290,12 +306,16 @@ def differences(
         table.add_column(name)
     for name, rows in chosen.items():
         parts = [error_IP[rows & part] for part in (part_I1, ~part_I1)]
-        means = [", ".join(f"{value:.0f}" for value in levels[rows].mean(0)) for levels in (told_IP3, drawn_IP3)]
+        means = [
+            ", ".join(f"{value:.0f}" for value in levels[rows].mean(0)) for levels in (told_IP3, drawn_IP3)
+        ]
         table.add_row(name, *(f"{float(part.mean()):.1f}" for part in parts), *means)
     tell.print(table)
 
 
-def write(folder: Path, views: Views, objects: Objects, originals: Path, scenes: list[Any], split: str) -> None:
+def write(
+    folder: Path, views: Views, objects: Objects, originals: Path, scenes: list[Any], split: str
+) -> None:
     """The scenes drawn again at the official size, with the originals' names."""
     pictures = render.render(views, objects, (camera.HEIGHT, camera.WIDTH)).permute(0, 2, 3, 1).numpy()
     (folder / "images" / split).mkdir(parents=True, exist_ok=True)

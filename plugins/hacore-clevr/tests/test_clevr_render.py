@@ -263,7 +263,7 @@ def test_leaving_out_far_objects_changes_nothing(monkeypatch):
 
     def all_pairs(stage, size):
         image = torch.arange(stage.scenes).repeat_interleave(size[0] * size[1])
-        return shading.possible_pairs(stage, image, torch.full_like(image, -1))
+        return [shadows.others(stage, image, torch.full_like(image, -1))] * len(LAMPS)
 
     monkeypatch.setattr(shading, "possible", all_possible)
     monkeypatch.setattr(render, "ground_pairs", all_pairs)

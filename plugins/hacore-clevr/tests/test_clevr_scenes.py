@@ -114,10 +114,13 @@ def test_scenes_with_a_hidden_object_are_drawn_again():
     np.testing.assert_array_equal(final_views.count_I, views.count_I)
     np.testing.assert_array_equal(final_views.camera_I3, views.camera_I3)
     kept = (first.xy_IO2 == final.xy_IO2).all((1, 2))
-    ids = render.object_ids(views, first, (160, 240)).numpy()
+    ids = render.object_ids(views, first, scenes.COUNTED).numpy()
     shown = np.array([[(picture == place).sum() for place in range(8)] for picture in ids])
-    np.testing.assert_array_equal(shown, render.shown_pixels(views, first, (160, 240)))
-    enough = ((shown >= 50) | (np.arange(8) >= views.count_I[:, None])).all(1)
+    np.testing.assert_array_equal(shown, render.shown_pixels(views, first, scenes.COUNTED))
+    enough = (
+        (shown >= 200 * scenes.COUNTED[0] * scenes.COUNTED[1] / (480 * 320))
+        | (np.arange(8) >= views.count_I[:, None])
+    ).all(1)
     np.testing.assert_array_equal(kept, placed & enough)
     assert (placed & ~enough).sum() > 3
     assert (~placed).sum() > 3

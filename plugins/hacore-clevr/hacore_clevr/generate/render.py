@@ -11,6 +11,7 @@ Letters: I scenes, P = I * H * W pixels, T pixels that an object may cover, F fr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import attrs
 import numpy as np
@@ -22,7 +23,7 @@ from hacore_clevr.generate.lamps import LAMPS
 from hacore_clevr.generate.layout import Objects, Views
 from hacore_clevr.generate.raster import (
     Size,
-    covered,
+    covered_by_shape,
     pixel_places,
     place_of,
     surface_of,
@@ -43,9 +44,25 @@ GROUP_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 21}
 """Pixels drawn at a time; on a CPU so few that tables stay in its cache."""
 
 
+@contextmanager
+def one_thread(device: torch.device | str) -> Iterator[None]:
+    """On a CPU, threads would wait for each other at each of some thousand short operations, for long beside
+    other work; processes that draw different scenes do not."""
+    threads = torch.get_num_threads()
+    alone = torch.device(device).type == "cpu" and threads > 1
+    if alone:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if alone:
+            torch.set_num_threads(threads)
+
+
 def render(views: Views, objects: Objects, size: Size, device: torch.device | str = "cpu") -> Tensor:
     """I scenes -> (I, 3, H, W) uint8 pictures on the device."""
-    groups = [draw(stage, size) for stage in _groups(views, objects, size, device)]
+    with one_thread(device):
+        groups = [draw(stage, size) for stage in _groups(views, objects, size, device)]
     return torch.cat(groups) if groups else torch.empty((0, 3, *size), dtype=torch.uint8, device=device)
 
 
@@ -57,15 +74,18 @@ def object_ids(views: Views, objects: Objects, size: Size, device: torch.device 
 
 def shown_pixels(views: Views, objects: Objects, size: Size, device: torch.device | str = "cpu") -> Tensor:
     """I scenes -> (I, O) int64: how many pixels show each object in their middle."""
-    groups = []
-    for stage in _groups(views, objects, size, device):
-        pixel_T, keys_1T = surfaces(stage, size, MIDDLE)
-        place_T = place_of(keys_1T[0])
-        row_T = pixel_T // (size[0] * size[1]) * stage.places + place_T
-        counts = torch.bincount(row_T[place_T >= 0], minlength=stage.scenes * stage.places)
-        groups.append(counts.view(stage.scenes, stage.places))
+    with one_thread(device):
+        groups = [_counts(stage, size) for stage in _groups(views, objects, size, device)]
     places = objects.shape_IO.shape[1]
     return torch.cat(groups) if groups else torch.empty((0, places), dtype=torch.int64, device=device)
+
+
+def _counts(stage: Stage, size: Size) -> Tensor:
+    pixel_T, keys_1T = surfaces(stage, size, MIDDLE)
+    place_T = place_of(keys_1T[0])
+    row_T = pixel_T // (size[0] * size[1]) * stage.places + place_T
+    counts = torch.bincount(row_T[place_T >= 0], minlength=stage.scenes * stage.places)
+    return counts.view(stage.scenes, stage.places)
 
 
 def _ids(stage: Stage, size: Size) -> Tensor:
@@ -169,8 +189,4 @@ def ground(stage: Stage, size: Size) -> Tensor:
 
 def ground_pairs(stage: Stage, size: Size) -> list[Pairs]:
     """For each lamp, the objects that may hide it from points of the ground, one a pixel."""
-    pairs = []
-    for number in range(len(LAMPS)):
-        pixel_C, object_C = covered(stage, light_boxes(stage, number, size), size)
-        pairs.append(Pairs(point_C=pixel_C, object_C=object_C))
-    return pairs
+    return [covered_by_shape(stage, light_boxes(stage, lamp, size), size) for lamp in range(len(LAMPS))]

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hacore_clevr.generate import look
 from hacore_clevr.generate.lamps import LAMPS, Ray, ray_to
-from hacore_clevr.generate.shadows import Pairs, light_reaching, open_sky, possible
-from hacore_clevr.generate.stage import EMPTY, Stage
+from hacore_clevr.generate.shadows import Pairs, light_reaching, open_sky, others, pairs_of, possible
+from hacore_clevr.generate.stage import Stage
 from hacore_clevr.generate.tracing import Surface, bounce
 from hacore_clevr.generate.vectors import Vec, colored, constant, mirrored, smooth
 
@@ -47,19 +47,9 @@ def light_on(stage: Stage, surface: Surface, pairs: Sequence[Pairs]) -> Light:
 
 
 def possible_pairs(stage: Stage, image_R: Tensor, own_R: Tensor) -> list[Pairs]:
-    """For each lamp, the objects that may hide it from points; on the ground all of the scene."""
-    there_IO = (stage.shape_B != EMPTY).view(stage.scenes, stage.places)
-    on_object = (own_R >= 0)[:, None]
-    pairs = []
-    for number in range(len(LAMPS)):
-        table_BO = possible(stage, number)
-        asked_RO = table_BO.index_select(0, own_R.clamp(min=0)) & on_object
-        asked_RO |= there_IO.index_select(0, image_R) & ~on_object
-        point_C, place_C = asked_RO.nonzero().unbind(1)
-        pairs.append(
-            Pairs(point_C=point_C, object_C=image_R.index_select(0, point_C) * stage.places + place_C)
-        )
-    return pairs
+    """For each lamp, the objects that may hide it from points on objects."""
+    lamps = range(len(LAMPS))
+    return [pairs_of(stage, image_R, possible(stage, lamp).index_select(0, own_R)) for lamp in lamps]
 
 
 def shade(stage: Stage, surface: Surface, view: Vec) -> Vec:
@@ -111,7 +101,8 @@ def _mirror_image(stage: Stage, surface: Surface, direction: Vec) -> Vec:
     surfaces, hits = bounce(stage, surface, direction)
     rows = hits.nonzero().squeeze(1)
     met = surfaces.take(rows)
-    light = light_on(stage, met, possible_pairs(stage, met.image_R, met.own_R)).total
+    pairs = others(stage, met.image_R, met.own_R)
+    light = light_on(stage, met, [pairs] * len(LAMPS)).total
     own = met.own_R.clamp(min=0)
     ground, metal = met.own_R < 0, stage.metal_B.index_select(0, own)
     tint = stage.tint.take(own)

@@ -11,7 +11,8 @@ objects are cut off at its height. Letters: R points or pairs, B objects, C pair
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,6 +27,7 @@ CLEAR = 1e3
 """A gap wider than any light."""
 SHARPEST = 0.04
 """Half width of the narrowest edge of a shadow, in world units; about a pixel of a small picture."""
+
 
 def gap_cube(offset: Vec, light: Vec, half: Tensor, rise: Tensor) -> Tensor:
     """By the axes that can separate a line from a box: those across the line and one edge.
@@ -85,23 +87,19 @@ def seen_light(stage: Stage, shape: int, radius: float, points: Vec, ray: Ray, o
 
 def open_sky(stage: Stage, points: Vec, normals: Vec, image_R: Tensor, own_R: Tensor) -> Tensor:
     """(R,) shares of the sky that the objects of the scene leave: each counts as a ball, never the own one."""
-    scenes, places = stage.scenes, stage.places
 
     def across(table_B: Tensor) -> Tensor:
-        return table_B.view(scenes, places).index_select(0, image_R)
+        return table_B.view(stage.scenes, stage.places).T.contiguous().index_select(1, image_R)
 
-    x, y, z = (
-        across(center) - point[:, None]
-        for center, point in zip((stage.center.x, stage.center.y, stage.center.z), points.parts, strict=True)
-    )
+    x, y, z = (across(center) - point for center, point in zip(stage.center.parts, points.parts, strict=True))
     square = (x * x + y * y + z * z).clamp(min=1e-6)
-    level = x * normals.x[:, None] + y * normals.y[:, None] + z * normals.z[:, None]
+    level = x * normals.x + y * normals.y + z * normals.z
     # How much of the half space a ball takes, by the cosine and the square of its angle.
-    ball_RO = (level.clamp(min=0) * across(stage.ball_B) / (square * square.sqrt())).clamp(max=1)
+    ball_OR = (level.clamp(min=0) * across(stage.ball_B) / (square * square.sqrt())).clamp(max=1)
+    first_R = image_R * stage.places
     hidden = torch.zeros_like(points.x)
-    for place in range(places):
-        other = own_R != image_R * places + place
-        hidden = hidden + ball_RO[:, place] * other
+    for place, ball in enumerate(ball_OR):
+        hidden = hidden + ball * (own_R != first_R + place)
     return 1 / (1 + SKY_DIMMING * hidden)
 
 
@@ -140,22 +138,30 @@ def possible(stage: Stage, lamp: int) -> Tensor:
     return ((aside < reach + cone) & there).view(-1, places)
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Pairs:
-    """Which objects may hide light from which points.
+Pairs = Sequence[tuple[Tensor, Tensor]]
+"""For each shape, which objects of it may hide light from which points: point_C and object_C, rows, int64."""
 
-    point_C: rows of the points; object_C: rows of the objects; int64.
-    """
 
-    point_C: Tensor
-    object_C: Tensor
+def pairs_of(stage: Stage, image_R: Tensor, asked_RO: Tensor) -> Pairs:
+    """The pairs of points with those places of their scenes that are true."""
+    point_C, place_C = asked_RO.nonzero().unbind(1)
+    object_C = image_R.index_select(0, point_C) * stage.places + place_C
+    return [
+        (point_C.index_select(0, rows), object_C.index_select(0, rows)) for rows in by_shape(stage, object_C)
+    ]
+
+
+def others(stage: Stage, image_R: Tensor, own_R: Tensor) -> Pairs:
+    """Points with all objects of their scenes but the own one."""
+    there_IO = (stage.shape_B != EMPTY).view(stage.scenes, stage.places)
+    place_O = image_R[:, None] * stage.places + torch.arange(stage.places, device=stage.device)
+    return pairs_of(stage, image_R, there_IO.index_select(0, image_R) & (place_O != own_R[:, None]))
 
 
 def light_reaching(stage: Stage, lamp: int, points: Vec, ray: Ray, pairs: Pairs) -> Tensor:
     """(R,) shares of a lamp that reach points, whatever the order of the pairs."""
     share = torch.ones_like(points.x)
-    for shape, chosen in enumerate(by_shape(stage, pairs.object_C)):
-        row, owner = pairs.point_C.index_select(0, chosen), pairs.object_C.index_select(0, chosen)
+    for shape, (row, owner) in enumerate(pairs):
         fraction = seen_light(stage, shape, LAMPS[lamp].radius, points.take(row), ray.take(row), owner)
         share = share.scatter_reduce(0, row, fraction, "amin")
     return share

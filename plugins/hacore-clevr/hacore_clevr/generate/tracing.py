@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from hacore_clevr.domain import SHAPES
-from hacore_clevr.generate.raster import GROUND, by_shape, make_keys, place_of
-from hacore_clevr.generate.stage import EMPTY, Stage
+from hacore_clevr.generate.raster import GROUND, make_keys, place_of
+from hacore_clevr.generate.shadows import others
+from hacore_clevr.generate.stage import Stage
 from hacore_clevr.generate.vectors import Vec
 
 FLAT = -1e-3
@@ -40,17 +41,12 @@ class Surface:
 def bounce(stage: Stage, surface: Surface, direction: Vec) -> tuple[Surface, Tensor]:
     """Where rays from points meet a surface again: the surface, and (R,) whether there is any."""
     places = stage.places
-    there_IO = (stage.shape_B != EMPTY).view(stage.scenes, places)
-    others_RO = torch.arange(places, device=stage.device) != (surface.own_R % places)[:, None]
-    point_C, place_C = (there_IO.index_select(0, surface.image_R) & others_RO).nonzero().unbind(1)
-    object_C = surface.image_R.index_select(0, point_C) * places + place_C
     keys = torch.full_like(surface.image_R, GROUND)
-    for shape, chosen in enumerate(by_shape(stage, object_C)):
-        row, owner = point_C.index_select(0, chosen), object_C.index_select(0, chosen)
+    for shape, (row, owner) in enumerate(others(stage, surface.image_R, surface.own_R)):
         distance, face = stage.hits(shape, surface.points.take(row), direction.take(row), owner)
-        keys.scatter_reduce_(0, row, make_keys(distance, face, owner % stage.places), "amin")
+        keys.scatter_reduce_(0, row, make_keys(distance, face, owner % places), "amin")
     place = place_of(keys)
-    own = torch.where(place < 0, -1, surface.image_R * stage.places + place)
+    own = torch.where(place < 0, -1, surface.image_R * places + place)
     met = locate(stage, surface.points, direction, surface.image_R, own)
     return met, (own >= 0) | (direction.z < FLAT)
 
