@@ -1,4 +1,4 @@
-"""How far generated CLEVR pictures are from original ones, scene by scene, and the numbers that bring them near.
+"""How far generated CLEVR pictures are from originals, scene by scene, and numbers that bring them nearer.
 
     python benchmarks/clevr_look.py ORIGINALS                          # the differences
     python benchmarks/clevr_look.py ORIGINALS --fit 400 --json look.json     # fit, then the differences
@@ -28,7 +28,7 @@ from hacore_clevr.domain import COLORS, MATERIALS, SHAPES, SIZES
 from hacore_clevr.generate import lamps, look, raster, render, shading, shadows, shapes
 from hacore_clevr.generate.layout import LIGHT_JITTER, LIGHTS, Objects, Views
 from hacore_clevr.generate.stage import Stage, make_stage
-from hacore_clevr.generate.tracing import Surface, locate
+from hacore_clevr.generate.tracing import locate
 from hacore_clevr.generate.vectors import Vec
 from PIL import Image
 from rich.console import Console
@@ -43,11 +43,22 @@ WEIGHTS = torch.tensor([0.5, 4.0, 4.0])
 """How often a pixel of the ground, of rubber and of metal is drawn."""
 EPSILON = 1e-6
 
-LOOK = (
-    "SKY GLOW SKY_DIMMING RUBBER_SHINE RUBBER_WIDTH METAL_WIDTH METAL_MATTE METAL_IN_METAL GROUND_IN_METAL "
-    "FAR_GROUND WORLD HORIZON HORIZON_WIDTH"
-).split()
-SHAPE = ("CUBE_BEVEL", "CUBE_BULGE", "CYLINDER_BEVEL", "CYLINDER_BULGE")
+LOOK = [
+    "SKY",
+    "GLOW",
+    "SKY_DIMMING",
+    "RUBBER_SHINE",
+    "RUBBER_WIDTH",
+    "METAL_WIDTH",
+    "METAL_MATTE",
+    "METAL_IN_METAL",
+    "GROUND_IN_METAL",
+    "FAR_GROUND",
+    "WORLD",
+    "HORIZON",
+    "HORIZON_WIDTH",
+]
+SHAPE = ("CUBE_BEVEL", "CYLINDER_BEVEL")
 """Outlines keep those of the package."""
 LAMP = ("color", "radius", "disc", "edge", "shine")
 RATES = {

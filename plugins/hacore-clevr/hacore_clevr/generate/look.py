@@ -1,4 +1,4 @@
-"""How surfaces look, in numbers fitted to original pictures by ``benchmarks/clevr_look.py``. Imports no torch.
+"""How surfaces look, in numbers that ``benchmarks/clevr_look.py`` fitted to originals. Imports no torch.
 
 Colours are linear, in units of what the ground shows of the same light.
 """
@@ -33,13 +33,23 @@ SKY: Color = (0.057, 0.057, 0.057)
 GLOW: Color = (0.156, 0.154, 0.150)
 """What a surface gets from below: the ground gives light back."""
 SKY_DIMMING = 0.239
+"""How much an object that fills the half space above a surface takes of both."""
 
 RUBBER_SHINE, RUBBER_WIDTH = 0.0551, 0.0538
+"""Of the halos of lamps on rubber: share of the light, and 1 - cosine at which a quarter of that is left."""
 METAL_WIDTH = 0.0477
+"""The same width on metal; how much is each lamp's own."""
 METAL_MATTE = 0.186
+"""How much metal shows of what reaches it, as rubber does."""
 METAL_IN_METAL = 0.0775
+"""What a metal object mirrors where it is mirrored itself."""
 GROUND_IN_METAL: Color = (0.764, 0.760, 0.767)
+"""Share of the ground's light that metal mirrors."""
 FAR_GROUND: Color = (0.097, 0.081, 0.082)
+"""What stands for the ground in directions that miss it and are still below the blurred horizon."""
 WORLD: Color = (0.042, 0.040, 0.039)
+"""What metal mirrors in every direction."""
 HORIZON, HORIZON_WIDTH = 0.177, 0.639
+"""Rise of mirrored rays at which the ground has faded away, and how much lower that begins."""
 DARK = 1e-4
+"""Lamps that give less than this are seen from behind."""

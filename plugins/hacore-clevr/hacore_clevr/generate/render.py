@@ -32,7 +32,7 @@ from hacore_clevr.generate.raster import (
 from hacore_clevr.generate.shading import displayed, light_on, shade
 from hacore_clevr.generate.shadows import Pairs, light_boxes
 from hacore_clevr.generate.stage import Stage, make_stage
-from hacore_clevr.generate.tracing import Surface, locate
+from hacore_clevr.generate.tracing import locate
 
 PLACES = ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875))
 """Of the four rays in a pixel: no two share a row or a column, as suits edges that are nearly straight."""
@@ -107,8 +107,8 @@ def _groups(views: Views, objects: Objects, size: Size, device: torch.device | s
 class Fragments:
     """Faces in pixels. pixel_F: the pixel. x_F, y_F: place in it. own_F: row of the object.
 
-    pixel_T: the pixels in which objects are. row_4T: of up to four faces in each, the fragment, or F for none.
-    share_4T: of the pixel. ground_T: share of the ground.
+    pixel_T: the pixels in which objects are. row_4T: of up to four faces in each, the fragment, or F for
+    none. share_4T: of the pixel. ground_T: share of the ground.
     """
 
     pixel_F: Tensor

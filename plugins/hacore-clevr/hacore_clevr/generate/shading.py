@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
-import torch
 from torch import Tensor
 
 from hacore_clevr.generate import look
 from hacore_clevr.generate.lamps import LAMPS, Ray, ray_to
-from hacore_clevr.generate.shadows import Pairs, light_reaching, open_sky, others, pairs_of, possible
+from hacore_clevr.generate.shadows import (
+    Pairs,
+    light_reaching,
+    open_sky,
+    others,
+    pairs_of,
+    possible,
+)
 from hacore_clevr.generate.stage import Stage
 from hacore_clevr.generate.tracing import Surface, bounce
 from hacore_clevr.generate.vectors import Vec, colored, constant, mirrored, smooth
@@ -22,7 +28,7 @@ from hacore_clevr.generate.vectors import Vec, colored, constant, mirrored, smoo
 
 @attrs.frozen(kw_only=True, eq=False)
 class Light:
-    """What reaches points: the sum of all light, and of each lamp its ray and the share that is not hidden."""
+    """What reaches points: the sum, and of each lamp its ray and the share that is not hidden."""
 
     total: Vec
     rays: tuple[Ray, ...]

@@ -86,7 +86,7 @@ def seen_light(stage: Stage, shape: int, radius: float, points: Vec, ray: Ray, o
 
 
 def open_sky(stage: Stage, points: Vec, normals: Vec, image_R: Tensor, own_R: Tensor) -> Tensor:
-    """(R,) shares of the sky that the objects of the scene leave: each counts as a ball, never the own one."""
+    """(R,) shares of the sky that the objects of the scene leave: as balls, the own one apart."""
 
     def across(table_B: Tensor) -> Tensor:
         return table_B.view(stage.scenes, stage.places).T.contiguous().index_select(1, image_R)
@@ -124,8 +124,9 @@ def light_boxes(stage: Stage, lamp: int, size: Size) -> Boxes:
 
 
 def possible(stage: Stage, lamp: int) -> Tensor:
-    """(B, O) bool: of each object, which of its scene's can hide a lamp from some point of it; balls around both."""
+    """(B, O) bool: which objects of its scene can hide a lamp from some point of an object."""
     scenes, places = stage.scenes, stage.places
+    # Balls around both decide.
     own = torch.arange(scenes * places, device=stage.device).repeat_interleave(places)
     other = (stage.image_B[:, None] * places + torch.arange(places, device=stage.device)).flatten()
     start, reach = stage.center.take(own), stage.reach_of(own) + stage.reach_of(other)

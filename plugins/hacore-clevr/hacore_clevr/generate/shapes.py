@@ -20,8 +20,6 @@ MISS = float("inf")
 TINY = 1e-9
 CUBE_BEVEL, CYLINDER_BEVEL = 0.178, 0.0447
 """Width of the rounding at the edges of cubes and of cylinders, in half sides."""
-CUBE_BULGE, CYLINDER_BULGE = 0.00529, -0.00389
-"""How far normals lean outwards at the border of a face, in their length: the originals' faces are smoothed."""
 CUT = 2 - CUBE_BEVEL * (2 - 2**0.5)
 """Planes across a cube's edges touch its rounding: two coordinates have this sum there, in half sides."""
 
@@ -90,8 +88,7 @@ def _over(value: Tensor, half: Tensor, bevel: float) -> Tensor:
 
 
 def normal_cube(point: Vec, half: Tensor) -> Vec:
-    flat = Vec(*(_over(part, half, CUBE_BEVEL) for part in point.parts)).unit()
-    return (flat + point * (CUBE_BULGE / half)).unit()
+    return Vec(*(_over(part, half, CUBE_BEVEL) for part in point.parts)).unit()
 
 
 def normal_sphere(point: Vec, radius: Tensor) -> Vec:
@@ -101,9 +98,7 @@ def normal_sphere(point: Vec, radius: Tensor) -> Vec:
 def normal_cylinder(point: Vec, radius: Tensor) -> Vec:
     ring = (point.x * point.x + point.y * point.y).sqrt().clamp(min=TINY)
     outward = _over(ring, radius, CYLINDER_BEVEL) / ring
-    flat = Vec(point.x * outward, point.y * outward, _over(point.z, radius, CYLINDER_BEVEL)).unit()
-    bulge = CYLINDER_BULGE / radius
-    return Vec(flat.x + point.x * bulge, flat.y + point.y * bulge, flat.z).unit()
+    return Vec(point.x * outward, point.y * outward, _over(point.z, radius, CYLINDER_BEVEL)).unit()
 
 
 HITS: tuple[Callable[[Vec, Vec, Tensor], Hit], ...] = (hit_cube, hit_sphere, hit_cylinder)
