@@ -1,4 +1,4 @@
-"""The camera: where it stands, what it sees, and the directions it gives to a scene.
+"""The camera: where it stands, what it sees, and the directions of all scenes.
 
 A 35 mm lens before a 32 mm wide sensor, which looks at the middle of the ground plane from a place that
 differs from scene to scene. The field of view is that of the official 480x320 picture at any size: other

@@ -319,6 +319,19 @@ def test_a_picture_does_not_depend_on_its_neighbours(monkeypatch):
     assert torch.equal(render.render(views, objects, (45, 71)), together)
 
 
+def test_drawing_takes_one_thread_and_leaves_the_others_alone(monkeypatch):
+    views, objects = random_scenes(1)
+    taken, threads, draw = [], torch.get_num_threads(), render.draw
+    monkeypatch.setattr(render, "draw", lambda *scene: taken.append(torch.get_num_threads()) or draw(*scene))
+    torch.set_num_threads(2)
+    try:
+        render.render(views, objects, SIZE)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert taken == [1]
+
+
 def test_no_scenes_and_one_pixel():
     views, objects = random_scenes(1)
     none = np.arange(0)
