@@ -127,7 +127,9 @@ def check_faces(shape, origin, direction, half, distance, face):
     flat = rim < half * (1 - bevel) - 1e-4
     assert 0.3 < flat.mean() < 1
     np.testing.assert_allclose(normal[flat], plain[flat], atol=1e-3)
-    assert ((normal * plain).sum(1) > 0.55).all()
+    # On the cut edge of a cube the face is that whose plane the ray crossed last.
+    whole = on_cut < half - 1e-4 if shape == "cube" else np.ones(len(point), bool)
+    assert ((normal * plain).sum(1) > 0.6)[whole].all()
 
 
 def first_objects(views, objects, scene, size):

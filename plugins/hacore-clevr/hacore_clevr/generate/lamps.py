@@ -39,7 +39,7 @@ class Lamp:
 LAMPS = (
     Lamp(
         color=(5.636, 5.232, 4.514),
-        axis=(-0.722, 0.363, -0.589),
+        axis=(-0.72201, 0.36300, -0.58901),
         focus=6,
         radius=0.358,
         disc=1.92,
@@ -48,7 +48,7 @@ LAMPS = (
     ),
     Lamp(
         color=(1.181, 1.301, 1.636),
-        axis=(0.613, 0.476, -0.631),
+        axis=(0.61284, 0.47588, -0.63084),
         focus=7,
         radius=0.454,
         disc=1.65,
@@ -57,7 +57,7 @@ LAMPS = (
     ),
     Lamp(
         color=(2.401, 2.388, 2.405),
-        axis=(-0.060, -0.661, -0.748),
+        axis=(-0.06000, -0.66099, -0.74799),
         focus=2,
         radius=0.828,
         disc=1.31,
@@ -75,7 +75,7 @@ LAMPS = (
     ),
 )
 """Key, fill, back and sun."""
-SUN: Color = (0.417, -0.188, 0.889)
+SUN: Color = (0.41709, -0.18804, 0.88920)
 """Direction to the sun, of length one."""
 
 
