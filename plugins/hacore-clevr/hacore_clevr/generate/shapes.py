@@ -39,8 +39,8 @@ def _first(near: Tensor, far: Tensor) -> Tensor:
 
 
 def hit_cube(origin: Vec, direction: Vec, half: Tensor) -> Hit:
-    """Edges are cut off as far as they are rounded. Faces: 0, 1, 2 for those across x, y, z; on a cut, the one
-    whose plane the ray crossed last."""
+    """Edges are cut off as far as they are rounded. Faces: 0, 1, 2 for those across x, y, z; on a
+    cut, the one whose plane the ray crossed last."""
     near_x, far_x = _slab(origin.x, direction.x, half)
     near_y, far_y = _slab(origin.y, direction.y, half)
     near_z, far_z = _slab(origin.z, direction.z, half)
