@@ -68,9 +68,9 @@ def draw_scenes(
     done_rows: list[npt.NDArray[np.int64]] = []
     done: list[Objects] = []
     attempt = 0
-    while len(rows) and attempt < MOST_ATTEMPTS:
+    while not attempt or (len(rows) and attempt < MOST_ATTEMPTS):
         # Where few scenes are left, some attempts of each at once; the first good one counts.
-        ahead = max(1, AT_ONCE // len(rows))
+        ahead = max(1, AT_ONCE // max(1, len(rows)))
         tried, attempts = np.repeat(rows, ahead), np.tile(np.arange(attempt, attempt + ahead), len(rows))
         here = views.take(tried)
         objects, good = draw_objects(seed, split, index[tried], attempts, here, options)
