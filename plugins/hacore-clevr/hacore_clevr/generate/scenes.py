@@ -70,7 +70,7 @@ def draw_scenes(
     attempt = 0
     while not attempt or (len(rows) and attempt < MOST_ATTEMPTS):
         # Where few scenes are left, some attempts of each at once; the first good one counts.
-        ahead = max(1, AT_ONCE // max(1, len(rows)))
+        ahead = min(max(1, AT_ONCE // max(1, len(rows))), MOST_ATTEMPTS - attempt)
         tried, attempts = np.repeat(rows, ahead), np.tile(np.arange(attempt, attempt + ahead), len(rows))
         here = views.take(tried)
         objects, good = draw_objects(seed, split, index[tried], attempts, here, options)
