@@ -278,7 +278,7 @@ def test_the_ground_between_shaded_points_is_as_if_shaded(monkeypatch):
     assert not torch.equal(picture, full)
     difference = (picture - full).abs()
     assert difference.float().mean() < 0.3
-    assert (difference > 8).float().mean() < 2e-3
+    assert (difference > 8).float().mean() < 5e-3
 
 
 def test_the_sun_is_the_same_everywhere_and_lamps_fade_with_distance():

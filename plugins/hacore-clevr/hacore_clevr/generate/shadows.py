@@ -136,7 +136,8 @@ def possible(stage: Stage, lamp: int) -> Tensor:
     aside = (offset - ray.toward * along).length()
     cone = (LAMPS[lamp].radius * along / ray.distance).clamp(min=SHARPEST)
     there = (stage.shape_B.index_select(0, other) != EMPTY) & (own != other)
-    return ((aside < reach + cone) & there).view(-1, places)
+    # Twice the cone, as gaps of cubes are a little too small outside corners.
+    return ((aside < reach + 2 * cone) & there).view(-1, places)
 
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
