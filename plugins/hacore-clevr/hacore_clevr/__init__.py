@@ -93,6 +93,9 @@ class GenerateConfig:
     )
     device: Literal["auto", "cpu", "cuda"] = option("auto", "what draws the pictures; auto: a GPU if any")
     workers: int = option(0, "processes that work at the same time; 0 is one a core", min=0)
+    older: Literal["refuse", "keep", "renew"] = option(
+        "refuse", "with data that an older version made of the same options: stop, use it, or make it anew"
+    )
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""The camera: where it stands, what it sees, and the directions it gives to a scene.
+"""The camera: where it stands, what it sees, and the directions of all scenes.
 
 A 35 mm lens before a 32 mm wide sensor, which looks at the middle of the ground plane from a place that
 differs from scene to scene. The field of view is that of the official 480x320 picture at any size: other
@@ -10,6 +10,7 @@ Source: the image generator of Johnson et al. 2017, arXiv 1612.06890. Imports no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-POSITION = (7.48, -6.51, 5.34)
+POSITION = (7.4811, -6.5076, 5.3437)
 JITTER = 0.5
 """Each coordinate of the position is moved by up to this much, either way."""
 
@@ -51,20 +52,20 @@ def axes(position_I3: Floats) -> Axes:
     return Axes(right_I3=right, up_I3=up, forward_I3=forward)
 
 
-def ground_axes(position_I3: Floats) -> tuple[Floats, Floats]:
-    """(I, 3) positions -> right and behind, two unit vectors on the ground plane, each (I, 2)."""
-    x, y = position_I3.T[:2]
-    ground = np.sqrt(x * x + y * y)
-    right = np.stack([-y / ground, x / ground], -1)
-    behind = np.stack([-x / ground, -y / ground], -1)
-    return right, behind
+def directions() -> dict[str, list[float]]:
+    """The six directions of every scene: on the ground, as the camera that is not moved sees them.
 
-
-def directions(position: Floats) -> dict[str, list[float]]:
-    """(3,) position -> the six directions of a scene: the camera's axes projected on the ground."""
-    right, behind = (vector[0] for vector in ground_axes(position[None]))
-    flat = {"left": -right, "right": right, "front": -behind, "behind": behind}
-    named = {name: [*vector.tolist(), 0.0] for name, vector in flat.items()}
+    So it is in all official scenes: left and right, front and behind do not turn with a camera's jitter.
+    """
+    x, y, _ = POSITION
+    ground = math.hypot(x, y)
+    right, behind = (-y / ground, x / ground), (-x / ground, -y / ground)
+    named = {
+        "left": [-right[0], -right[1], 0.0],
+        "right": [*right, 0.0],
+        "front": [-behind[0], -behind[1], 0.0],
+        "behind": [*behind, 0.0],
+    }
     return {**named, "above": [0.0, 0.0, 1.0], "below": [0.0, 0.0, -1.0]}
 
 

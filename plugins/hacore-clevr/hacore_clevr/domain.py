@@ -23,7 +23,7 @@ SHAPES = ("cube", "sphere", "cylinder")
 SIZES = ("small", "large")
 MATERIALS = ("rubber", "metal")
 RADIUS = (0.35, 0.7)
-"""Of ``SIZES``, in the units of the ground plane; a cube's half side is that over the root of two."""
+"""Of ``SIZES``, in the units of the ground plane: radius of spheres and cylinders, half side of cubes."""
 
 ATTRIBUTES = {"size": SIZES, "color": COLORS, "material": MATERIALS, "shape": SHAPES}
 """Values by attribute, in the order in which a description names them."""

@@ -12,7 +12,7 @@ from hacore_clevr.dataset import Clevr
 from hacore_clevr.domain import ANSWERS, COLORS
 from hacore_clevr.generate.command import REPORT, generate, plan_of
 from hacore_clevr.generate.layout import CONDITION_A, CONDITION_B
-from hacore_clevr.generate.parts import Split
+from hacore_clevr.generate.parts import VERSION, Split
 from hacore_clevr.generate.templates import load_templates
 from hacore_clevr.pack import check_pack
 from hacore_clevr.prepare import prepare
@@ -219,6 +219,26 @@ def test_what_is_there_already_is_kept(some):
     with pytest.raises(DataError, match=r"other options.*seed, questions"):
         make(some, seed=1, questions_per_image=3)
     assert files(some) == before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_data_of_an_older_version_is_kept_or_made_anew(tmp_path, packed):
+    folder = tmp_path / "data"
+    make(folder, images=3, packed=packed)
+    new = files(folder)
+    path = folder / REPORT
+    report = json.loads(path.read_text())
+    report["plan"]["version"] -= 1
+    path.write_text(json.dumps(report))
+    older = files(folder)
+    with pytest.raises(DataError, match=rf"version {VERSION - 1}.*--older keep.*--older renew"):
+        make(folder, images=3, packed=packed)
+    with pytest.raises(DataError, match=r"other options.*seed"):
+        make(folder, images=3, packed=packed, seed=1, older="renew")
+    assert "already generated" in make(folder, images=3, packed=packed, older="keep").summary
+    assert files(folder) == older
+    assert make(folder, images=3, packed=packed, older="renew").summary["pictures drawn"] == 3
+    assert files(folder) == new
 
 
 def test_other_files_are_not_touched(tmp_path):

@@ -42,8 +42,7 @@ def test_scenes_have_the_official_fields(scene_set):
             assert thing["color"] in COLORS
             assert thing["material"] in MATERIALS
             assert 0 <= thing["rotation"] < 360
-            half = {"small": 0.35, "large": 0.7}[thing["size"]] / (2**0.5 if thing["shape"] == "cube" else 1)
-            assert thing["3d_coords"][2] == pytest.approx(half)
+            assert thing["3d_coords"][2] == {"small": 0.35, "large": 0.7}[thing["size"]]
             x, y, depth = thing["pixel_coords"]
             assert isinstance(x, int)
             assert isinstance(y, int)
@@ -96,9 +95,9 @@ def test_pixel_coordinates_are_on_the_object():
 
 
 def test_every_object_shows_200_pixels():
-    """Counted anew at the public generator's own number of pixels."""
-    views, objects = draw_scenes(3, "train", 0, 30, CROWDED)
-    ids = render.object_ids(views, objects, (240, 320)).numpy()
+    """Counted anew at the official size."""
+    views, objects = draw_scenes(3, "train", 0, 60, CROWDED)
+    ids = render.object_ids(views, objects, (320, 480)).numpy()
     shown = np.array([[(picture == place).sum() for place in range(8)] for picture in ids])
     there = np.arange(8) < views.count_I[:, None]
     assert (shown[~there] == 0).all()
@@ -115,9 +114,13 @@ def test_scenes_with_a_hidden_object_are_drawn_again():
     np.testing.assert_array_equal(final_views.count_I, views.count_I)
     np.testing.assert_array_equal(final_views.camera_I3, views.camera_I3)
     kept = (first.xy_IO2 == final.xy_IO2).all((1, 2))
-    ids = render.object_ids(views, first, (160, 240)).numpy()
+    ids = render.object_ids(views, first, scenes.COUNTED).numpy()
     shown = np.array([[(picture == place).sum() for place in range(8)] for picture in ids])
-    enough = ((shown >= 100) | (np.arange(8) >= views.count_I[:, None])).all(1)
+    np.testing.assert_array_equal(shown, render.shown_pixels(views, first, scenes.COUNTED))
+    enough = (
+        (shown >= 200 * scenes.COUNTED[0] * scenes.COUNTED[1] / (480 * 320))
+        | (np.arange(8) >= views.count_I[:, None])
+    ).all(1)
     np.testing.assert_array_equal(kept, placed & enough)
     assert (placed & ~enough).sum() > 3
     assert (~placed).sum() > 3
@@ -178,4 +181,4 @@ def test_visible_counts_only_objects_that_are_there():
     views, objects = draw_scenes(0, "train", 0, 10)
     assert scenes.visible(views, objects, 200).all()
     assert not scenes.visible(views, objects, 20_000).any()
-    assert 4 * scenes.COUNTED[0] * scenes.COUNTED[1] == camera.WIDTH * camera.HEIGHT
+    assert scenes.COUNTED[1] / scenes.COUNTED[0] == camera.WIDTH / camera.HEIGHT

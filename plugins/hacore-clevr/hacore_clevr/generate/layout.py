@@ -54,7 +54,7 @@ class SceneOptions:
 
     min_objects, max_objects: every number from the one to the other is equally likely; 1 to 10.
     allowed: the colours that each shape may have; shapes that are not named do not occur.
-    min_pixels: the fewest pixels that an object may show of a 320x240 picture; in proportion for smaller
+    min_pixels: the fewest pixels that an object may show of a 480x320 picture; in proportion for smaller
     and larger ones. ValueError names everything that is wrong.
     """
 
@@ -127,8 +127,7 @@ class Objects:
 
     def half_height_IO(self) -> Floats:
         """Radius of spheres and cylinders, half side of cubes: also z of the centre."""
-        radius = np.asarray(RADIUS)[self.size_IO]
-        return np.where(self.shape_IO == SHAPES.index("cube"), radius / np.sqrt(2.0), radius)
+        return np.asarray(RADIUS)[self.size_IO]
 
     def coords_IO3(self) -> Floats:
         """Centres."""
@@ -210,15 +209,14 @@ def _attributes(drawn_IO4: Floats, options: SceneOptions) -> tuple[Ints, Ints, I
 def _place(tries_IOT2: Floats, radius_IO: Floats, views: Views) -> tuple[Floats, Bools]:
     """The first try of each object that keeps its distance from all earlier ones: (I, O, 2), placed (I,).
 
-    Distances are between circles around the objects: a cube's radius is that of its corners.
+    Distances are between circles of the objects' radii, beyond which the corners of cubes stand out.
     """
-    right_I2, behind_I2 = camera.ground_axes(views.camera_I3)
 
-    def along(axis_I2: Floats) -> Floats:
-        x, y = (axis_I2[:, None, None, i] for i in range(2))
+    def along(axis: str) -> Floats:
+        x, y, _ = camera.directions()[axis]
         return np.asarray(tries_IOT2[..., 0] * x + tries_IOT2[..., 1] * y)
 
-    across_IOT, away_IOT = along(right_I2), along(behind_I2)
+    across_IOT, away_IOT = along("right"), along("behind")
     scenes, places = radius_IO.shape
     rows = np.arange(scenes)
     chosen_IO = np.zeros((scenes, places), np.int64)

@@ -29,7 +29,11 @@ from hacore_clevr.generate.scenes import make_scenes
 from hacore_clevr.generate.templates import Template, load_templates
 
 VERSION = 2
-"""Of what a plan makes: raised when the same plan makes other scenes, pictures or questions."""
+"""Of what a plan makes: raised when the same plan makes other scenes, pictures or questions.
+
+2: pictures and scenes as near to the originals as ``benchmarks/clevr_look.py`` brings them; families have the
+numbers of CLEVR v1.0.
+"""
 
 Bytes = npt.NDArray[np.uint8]
 _ALLOWED = {"": ANY, "A": CONDITION_A, "B": CONDITION_B}

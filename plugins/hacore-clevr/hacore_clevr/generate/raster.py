@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hacore_clevr import camera
 from hacore_clevr.domain import SHAPES
+from hacore_clevr.generate.shapes import HITS
 from hacore_clevr.generate.stage import EMPTY, Stage
 from hacore_clevr.generate.vectors import Vec
 
@@ -80,25 +81,33 @@ def screen_boxes(stage: Stage, points: Vec, size: Size) -> Boxes:
     return Boxes(left=left, top=top, width=across, height=down)
 
 
-def covered(stage: Stage, boxes: Boxes, size: Size) -> tuple[Tensor, Tensor]:
-    """Boxes -> pairs: pixel_C, object_C, both int64."""
+def covered(stage: Stage, boxes: Boxes, size: Size, rows_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes of some objects -> pairs: pixel_C, object_C, both int64."""
     height, width = size
-    area = boxes.width * boxes.height
-    object_C = torch.repeat_interleave(area)
-    offset = torch.arange(len(object_C), device=stage.device) - (area.cumsum(0) - area).index_select(
-        0, object_C
+    left, top, across, down = (
+        part.index_select(0, rows_N) for part in (boxes.left, boxes.top, boxes.width, boxes.height)
     )
-    across = boxes.width.index_select(0, object_C)
-    row = offset // across
+    area = across * down
+    which_C = torch.repeat_interleave(area)
     # From the box's first pixel, down by whole rows, and across by what is left.
-    first = (stage.image_B * height + boxes.top) * width + boxes.left
-    return first.index_select(0, object_C) + row * width + (offset - row * across), object_C
+    first = (stage.image_B.index_select(0, rows_N) * height + top) * width + left - (area.cumsum(0) - area)
+    offset = torch.arange(len(which_C), device=stage.device)
+    inside = offset - (area.cumsum(0) - area).index_select(0, which_C)
+    line = inside // across.index_select(0, which_C)
+    skipped = (width - across).index_select(0, which_C)
+    return first.index_select(0, which_C) + offset + line * skipped, rows_N.index_select(0, which_C)
 
 
 def by_shape(stage: Stage, object_C: Tensor) -> list[Tensor]:
     """Positions of the pairs with an object of each shape, int64."""
     shape_C = stage.shape_B.index_select(0, object_C)
     return [(shape_C == shape).nonzero().squeeze(1) for shape in range(len(SHAPES))]
+
+
+def covered_by_shape(stage: Stage, boxes: Boxes, size: Size) -> list[tuple[Tensor, Tensor]]:
+    """As ``covered``, of the objects of each shape."""
+    rows_by_shape = by_shape(stage, torch.arange(len(stage.shape_B), device=stage.device))
+    return [covered(stage, boxes, size, rows) for rows in rows_by_shape]
 
 
 def pixel_places(stage: Stage, pixel_C: Tensor, size: Size) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,23 +118,63 @@ def pixel_places(stage: Stage, pixel_C: Tensor, size: Size) -> tuple[Tensor, Ten
     return image, (pixel_C - line * width).float(), (line - image * height).float()
 
 
-def surfaces(stage: Stage, size: Size, places: Sequence[tuple[float, float]]) -> Tensor:
-    """What each ray meets first: (S, P) int64 keys, S rays through each pixel at places (x, y) in it.
+@attrs.frozen(kw_only=True, eq=False)
+class Frames:
+    """Cameras in the frames of objects: the eye, and the directions to pixels at x and y in [0, 1]."""
 
-    A key orders by depth; ``place_of`` and ``surface_of`` read it; GROUND where no object is met. Of
-    objects at the same depth the first counts. The least key is the same in whatever order pairs come.
+    eye: Vec
+    corner: Vec
+    across: Vec
+    down: Vec
+
+    @classmethod
+    def of(cls, stage: Stage) -> Frames:
+        """Of all objects."""
+        image, cos, sin = stage.image_B, stage.cos_B, -stage.sin_B
+        right = stage.right.take(image) * camera.TAN_X
+        up = stage.up.take(image) * camera.TAN_Y
+        parts = {
+            "eye": stage.eye.take(image) - stage.center,
+            "corner": stage.forward.take(image) - right + up,
+            "across": right * 2.0,
+            "down": up * -2.0,
+        }
+        return cls(**{name: part.turned(cos, sin) for name, part in parts.items()})
+
+    def take(self, object_C: Tensor) -> Frames:
+        """Of some objects."""
+        return Frames(**{name: getattr(self, name).take(object_C) for name in attrs.fields_dict(Frames)})
+
+    def direction(self, x: Tensor, y: Tensor) -> Vec:
+        """Of length one along the camera's axis."""
+        return self.corner + self.across * x + self.down * y
+
+
+def surfaces(stage: Stage, size: Size, places: Sequence[tuple[float, float]]) -> tuple[Tensor, Tensor]:
+    """What rays meet first: pixel_T, the T pixels that some object may cover, in order; (S, T) int64 keys.
+
+    S rays go through each of these pixels at places (x, y) in it. A key orders by depth; ``place_of`` and
+    ``surface_of`` read it; GROUND where no object is met. Of objects at the same depth the first counts. The
+    least key is the same in whatever order pairs come.
     """
     height, width = size
-    keys = torch.full((len(places), stage.scenes * height * width), GROUND, device=stage.device)
-    pixel_C, object_C = covered(stage, screen_boxes(stage, bounds(stage), size), size)
-    for shape, chosen in enumerate(by_shape(stage, object_C)):
-        pixel, owner = pixel_C.index_select(0, chosen), object_C.index_select(0, chosen)
-        image, left, top = pixel_places(stage, pixel, size)
+    pairs = covered_by_shape(stage, screen_boxes(stage, bounds(stage), size), size)
+    slot_P = torch.zeros(stage.scenes * height * width, dtype=torch.int64, device=stage.device)
+    for pixel, _ in pairs:
+        slot_P[pixel] = 1
+    pixel_T = slot_P.nonzero().squeeze(1)
+    slot_P[pixel_T] = torch.arange(len(pixel_T), device=stage.device)
+    keys = torch.full((len(places), len(pixel_T)), GROUND, device=stage.device)
+    frames = Frames.of(stage)
+    for shape, (pixel, owner) in enumerate(pairs):
+        slot, (_, left, top) = slot_P.index_select(0, pixel), pixel_places(stage, pixel, size)
+        frame, half = frames.take(owner), stage.half_B.index_select(0, owner)
+        place = owner % stage.places
         for row, (x, y) in enumerate(places):
-            eye, direction = stage.rays(image, (left + x) / width, (top + y) / height)
-            depth, face = stage.hits(shape, eye, direction, owner)
-            keys[row].scatter_reduce_(0, pixel, make_keys(depth, face, owner % stage.places), "amin")
-    return keys
+            direction = frame.direction((left + x) * (1 / width), (top + y) * (1 / height))
+            depth, face = HITS[shape](frame.eye, direction, half)
+            keys[row].scatter_reduce_(0, slot, make_keys(depth, face, place), "amin")
+    return pixel_T, keys
 
 
 def make_keys(depth: Tensor, face: Tensor, place: Tensor) -> Tensor:

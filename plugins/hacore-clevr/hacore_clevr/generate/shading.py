@@ -1,8 +1,7 @@
-"""What colour a surface shows: matte rubber, mirror-like metal, gray ground, three lamps and the sky.
+"""What colour a surface shows: matte rubber, metal that mirrors its surroundings dimly, and the ground.
 
-Colours are linear, in units in which a white surface under all of the light is about one. Pictures are
-written as the root of that, which stands for a display's curve. Powers are products, so that a value
-does not depend on what is computed with it. Letters: R points, C pairs, I scenes, O objects a scene.
+Colours are linear; ``displayed`` gives them the curve of a display. Powers are products and roots, so that a
+value does not depend on what is computed with it. Letters: R points, C pairs, B objects, O places a scene.
 """
 
 from __future__ import annotations
@@ -10,168 +9,127 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
-import torch
 from torch import Tensor
 
-from hacore_clevr.generate.shadows import Pairs, light_reaching, sky_reaching
-from hacore_clevr.generate.stage import Stage
-from hacore_clevr.generate.tracing import Surface, bounce, every_pair
-from hacore_clevr.generate.vectors import Vec, mirrored, smooth
-
-Color = tuple[float, float, float]
-
-
-@attrs.frozen(kw_only=True)
-class Lamp:
-    """color: linear, of strength one. strength: of a surface that faces it from ``distance``.
-
-    radius: of its ball, which makes the edges of shadows soft. shine: in highlights.
-    """
-
-    color: Color
-    strength: float
-    distance: float
-    radius: float
-    shine: float
-
-
-LAMPS = (
-    Lamp(color=(1.0, 0.93, 0.84), strength=0.62, distance=8.3, radius=0.45, shine=1.0),
-    Lamp(color=(0.84, 0.90, 1.0), strength=0.20, distance=6.9, radius=0.6, shine=0.35),
-    Lamp(color=(1.0, 0.98, 0.96), strength=0.26, distance=6.5, radius=0.5, shine=0.4),
+from hacore_clevr.generate import look
+from hacore_clevr.generate.lamps import LAMPS, Ray, ray_to
+from hacore_clevr.generate.shadows import (
+    Pairs,
+    light_reaching,
+    open_sky,
+    others,
+    pairs_of,
+    possible,
 )
-"""Key, fill and back."""
-
-SKY: Color = (0.40, 0.41, 0.43)
-GROUND_TINT: Color = (0.42, 0.42, 0.42)
-HORIZON: Color = (0.33, 0.33, 0.335)
-FADE = 18.0
-"""Distance from the middle at which the ground is half horizon."""
+from hacore_clevr.generate.stage import Stage
+from hacore_clevr.generate.tracing import Surface, bounce
+from hacore_clevr.generate.vectors import Vec, colored, constant, mirrored, smooth
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Light:
-    """What reaches points: the sum of all light (Vec), and the share of each lamp."""
+    """What reaches points: the sum, and of each lamp its ray and the share that is not hidden."""
 
     total: Vec
+    rays: tuple[Ray, ...]
     shares: tuple[Tensor, ...]
 
 
-def _constant(color: Color, like: Tensor) -> Vec:
-    return Vec(*(torch.full_like(like, part) for part in color))
-
-
-def _colored(color: Color, amount: Tensor) -> Vec:
-    return Vec(*(amount * part for part in color))
-
-
 def light_on(stage: Stage, surface: Surface, pairs: Sequence[Pairs]) -> Light:
-    """Light on matte surfaces; pairs: occluders to ask about for each lamp, and last for the sky."""
-    open_R = sky_reaching(stage, surface.points, surface.normals, pairs[-1])
-    # From below comes what the ground gives back.
-    upward = surface.normals.z * 0.5 + 0.5
-    total = _colored(SKY, open_R * (0.45 + 0.55 * upward))
-    shares = []
-    for lamp, light, asked in zip(LAMPS, stage.lights, pairs, strict=False):
-        offset = light.take(surface.image_R) - surface.points
-        square = offset.dot(offset)
-        facing = (offset.dot(surface.normals) / square.sqrt()).clamp(min=0)
-        share = light_reaching(stage, light, lamp.radius, surface.points, surface.image_R, asked)
-        fall = lamp.strength * 2 / (1 + square * (1 / lamp.distance**2))
-        total = total + _colored(lamp.color, facing * share * fall)
+    """Light on matte surfaces; pairs: occluders to ask about for each lamp."""
+    points, normals, image_R = surface.points, surface.normals, surface.image_R
+    sky = open_sky(stage, points, normals, image_R, surface.own_R)
+    upward = normals.z * 0.5 + 0.5
+    total = colored(look.SKY, sky * upward) + colored(look.GLOW, sky * (1 - upward))
+    rays, shares = [], []
+    for number, lamp in enumerate(LAMPS):
+        ray = ray_to(stage, number, points, image_R)
+        share = light_reaching(stage, number, points, ray, pairs[number])
+        facing = ray.toward.dot(normals).clamp(min=0)
+        total = total + colored(lamp.color, facing * share * ray.strength)
+        rays.append(ray)
         shares.append(share)
-    return Light(total=total, shares=tuple(shares))
+    return Light(total=total, rays=tuple(rays), shares=tuple(shares))
 
 
-def matte(stage: Stage, surface: Surface, light: Light) -> Vec:
-    """Colours without highlights; the ground fades towards the horizon."""
-    ground = surface.own_R < 0
-    tint = _constant(GROUND_TINT, surface.points.x).where(ground, stage.tint.take(surface.own_R.clamp(min=0)))
-    color = light.total.scaled(tint)
-    x, y = surface.points.x, surface.points.y
-    square = x * x + y * y
-    near = torch.where(ground, FADE * FADE / (FADE * FADE + square), 1.0)
-    return color * near + _colored(HORIZON, 1 - near)
+def possible_pairs(stage: Stage, image_R: Tensor, own_R: Tensor) -> list[Pairs]:
+    """For each lamp, the objects that may hide it from points on objects."""
+    lamps = range(len(LAMPS))
+    return [pairs_of(stage, image_R, possible(stage, lamp).index_select(0, own_R)) for lamp in lamps]
 
 
-def broad_highlight(stage: Stage, surface: Surface, view: Vec, shares: Sequence[Tensor]) -> Vec:
-    """The sheen of a surface that is not quite smooth; view: unit, from the eye."""
-    total = _constant((0.0, 0.0, 0.0), view.x)
-    for lamp, light, share in zip(LAMPS, stage.lights, shares, strict=True):
-        toward = (light.take(surface.image_R) - surface.points).unit()
-        cosine = (toward - view).unit().dot(surface.normals).clamp(min=0)
-        power = cosine * cosine
-        power = power * power
-        power = power * power
-        total = total + _colored(lamp.color, power * power * share * lamp.shine)
+def shade(stage: Stage, surface: Surface, view: Vec) -> Vec:
+    """Linear colours of points on objects as the eye sees them; view: from the eye, any length."""
+    light = light_on(stage, surface, possible_pairs(stage, surface.image_R, surface.own_R))
+    toward = view.unit()
+    mirror = mirrored(toward, surface.normals)
+    tint = stage.tint.take(surface.own_R)
+    color = light.total.scaled(tint) + _halos(mirror, light) * look.RUBBER_SHINE
+    metal = stage.metal_B.index_select(0, surface.own_R)
+    rows = metal.nonzero().squeeze(1)
+    mirror, shares = mirror.take(rows), [share.index_select(0, rows) for share in light.shares]
+    some = Light(total=light.total, rays=tuple(ray.take(rows) for ray in light.rays), shares=tuple(shares))
+    image = _mirror_image(stage, surface.take(rows), mirror) + _lamps_mirrored(mirror, some)
+    image = image + light.total.take(rows) * look.METAL_MATTE
+    color.put(rows, image.scaled(tint.take(rows)))
+    return color
+
+
+def _halos(mirror: Vec, light: Light) -> Vec:
+    """Lamps as a surface shows them that is not quite rough; mirror: unit."""
+    total = constant((0.0, 0.0, 0.0), mirror.x)
+    for lamp, ray, share in zip(LAMPS, light.rays, light.shares, strict=True):
+        total = total + colored(lamp.color, _lobe(mirror, ray, look.RUBBER_WIDTH) * share * ray.strength)
     return total
 
 
-def sharp_highlight(stage: Stage, surface: Surface, mirror: Vec, shares: Sequence[Tensor]) -> Vec:
-    """The lamps as metal mirrors them, larger than they are; mirror: unit."""
-    total = _constant((0.0, 0.0, 0.0), mirror.x)
-    for lamp, light, share in zip(LAMPS, stage.lights, shares, strict=True):
-        toward = (light.take(surface.image_R) - surface.points).unit()
-        cosine = toward.dot(mirror)
-        disc = smooth((cosine - 0.975) * (1 / 0.015))
-        total = total + _colored(lamp.color, disc * share * (1.2 * lamp.shine))
+def _lobe(mirror: Vec, ray: Ray, width: float) -> Tensor:
+    wide = 1 + (1 - mirror.dot(ray.toward)) * (1 / width)
+    return 1 / (wide * wide)
+
+
+def _lamps_mirrored(mirror: Vec, light: Light) -> Vec:
+    """Lamps as metal shows them: a disc with a halo; mirror: unit."""
+    total = constant((0.0, 0.0, 0.0), mirror.x)
+    for lamp, ray, share in zip(LAMPS, light.rays, light.shares, strict=True):
+        halo = _lobe(mirror, ray, look.METAL_WIDTH) * ray.strength * lamp.shine
+        inner, outer = lamp.edge
+        disc = smooth((mirror.dot(ray.toward) - (1 - outer)) * (1 / (outer - inner)))
+        # Nothing behind a lamp shows it.
+        disc = disc * (ray.strength > look.DARK) * lamp.disc
+        total = total + colored(lamp.color, halo * share)
+        total = total + constant((1.0, 1.0, 1.0), share) * (disc * share)
     return total
 
 
-def surroundings(direction: Vec) -> Vec:
-    """What a mirror shows where nothing stands: gray, lighter above and on the key lamp's side."""
-    height = direction.z.clamp(0, 1)
-    side = (0.91 * direction.x - 0.41 * direction.y).clamp(0, 1)
-    return _colored((1.0, 1.0, 1.02), 0.12 + 0.50 * height * (2 - height) + 0.3 * side * side)
-
-
-def mirror_image(stage: Stage, surface: Surface, direction: Vec) -> Vec:
-    """What surfaces of metal mirror: other objects, the ground with its shadows, the surroundings."""
+def _mirror_image(stage: Stage, surface: Surface, direction: Vec) -> Vec:
+    """What metal mirrors apart from lamps: objects, and the ground, which the rough surface fades upwards."""
     surfaces, hits = bounce(stage, surface, direction)
     rows = hits.nonzero().squeeze(1)
-    reflected = surfaces.take(rows)
-    pairs = every_pair(stage, reflected.image_R, reflected.own_R)
-    color = surroundings(direction)
-    color.put(rows, matte(stage, reflected, light_on(stage, reflected, [pairs] * (len(LAMPS) + 1))))
-    return color
+    met = surfaces.take(rows)
+    pairs = others(stage, met.image_R, met.own_R)
+    light = light_on(stage, met, [pairs] * len(LAMPS)).total
+    own = met.own_R.clamp(min=0)
+    ground, metal = met.own_R < 0, stage.metal_B.index_select(0, own)
+    tint = stage.tint.take(own)
+    seen = (tint * look.METAL_IN_METAL).where(metal, light.scaled(tint))
+    fading = smooth((look.HORIZON - direction.z) * (1 / look.HORIZON_WIDTH))
+    share = fading.index_select(0, rows)
+    near = light.scaled(constant(look.GROUND_IN_METAL, light.x)) * share
+    image = colored(look.FAR_GROUND, fading)
+    image.put(rows, near.where(ground, seen))
+    return image + constant(look.WORLD, direction.x)
 
 
-def shade(stage: Stage, surface: Surface, view: Vec, pairs: Sequence[Pairs]) -> Vec:
-    """Linear colours of points as the eye sees them; view: from the eye, any length."""
-    light = light_on(stage, surface, pairs)
-    color = matte(stage, surface, light)
-    on_object = surface.own_R >= 0
-    metal = stage.metal_B.index_select(0, surface.own_R.clamp(min=0)) & on_object
-    for chosen, material in ((on_object & ~metal, _rubber), (metal, _metal)):
-        rows = chosen.nonzero().squeeze(1)
-        shares = [share.index_select(0, rows) for share in light.shares]
-        toward = view.take(rows).unit()
-        color.put(rows, material(stage, surface.take(rows), toward, color.take(rows), shares))
-    return color
+def displayed(linear: Tensor) -> Tensor:
+    """Linear colours -> [0, 255] of sRGB, not rounded.
 
-
-def _rubber(stage: Stage, surface: Surface, view: Vec, color: Vec, shares: Sequence[Tensor]) -> Vec:
-    return color + broad_highlight(stage, surface, view, shares) * 0.10
-
-
-def _metal(stage: Stage, surface: Surface, view: Vec, color: Vec, shares: Sequence[Tensor]) -> Vec:
-    mirror = mirrored(view, surface.normals)
-    tint = stage.tint.take(surface.own_R)
-    # Metal tints what it mirrors, least of all at a grazing angle.
-    grazing = 1 + view.dot(surface.normals).clamp(-1, 0)
-    edge = grazing * grazing * grazing * 0.5
-    coat = tint * (2.2 * (1 - edge)) + _colored((0.9, 0.9, 0.9), edge + 0.05)
-    reflected = mirror_image(stage, surface, mirror).scaled(coat)
-    shine = sharp_highlight(stage, surface, mirror, shares)
-    sheen = broad_highlight(stage, surface, view, shares).scaled(coat)
-    return color * 0.25 + reflected + shine + sheen * 0.7
-
-
-def displayed(color: Vec) -> Vec:
-    """Linear colours -> [0, 255], not rounded; very bright ones lose their colour gently."""
-
-    def curve(part: Tensor) -> Tensor:
-        # Nearly the identity when dark, 1 at 2.5.
-        return (part * (1 + part * 0.16) / (1 + part * 0.4)).clamp(0, 1).sqrt() * 255
-
-    return Vec(curve(color.x), curve(color.y), curve(color.z))
+    Source of the formula, which is within 0.3: I. Taylor, *sRGB Approximations for HLSL*, 2012.
+    """
+    linear = linear.clamp(0, 1)
+    root = linear.sqrt()
+    fourth = root.sqrt()
+    eighth = fourth.sqrt()
+    # The formula is a little below 0 where nothing shines.
+    value = root * 0.662002687 + fourth * 0.684122060 - eighth * 0.323583601 - linear * 0.0225411470
+    return value.clamp(min=0) * 255

@@ -11,23 +11,22 @@ objects are cut off at its height. Letters: R points or pairs, B objects, C pair
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from hacore_clevr.domain import RADIUS, SHAPES
-from hacore_clevr.generate.raster import Boxes, Size, bounds, by_shape, corners, screen_boxes
-from hacore_clevr.generate.stage import Stage
+from hacore_clevr.domain import SHAPES
+from hacore_clevr.generate.lamps import LAMPS, SUN, Ray, ray_to
+from hacore_clevr.generate.look import SKY_DIMMING
+from hacore_clevr.generate.raster import Boxes, Size, bounds, by_shape, screen_boxes
+from hacore_clevr.generate.stage import EMPTY, Stage
 from hacore_clevr.generate.vectors import Vec, smooth
 
 CLEAR = 1e3
 """A gap wider than any light."""
 SHARPEST = 0.04
 """Half width of the narrowest edge of a shadow, in world units; about a pixel of a small picture."""
-
-SKY_RANGE = 3.5
-"""How far from its centre an object dims the sky, in its half heights."""
-SKY_DIMMING = 0.9
 
 
 def gap_cube(offset: Vec, light: Vec, half: Tensor, rise: Tensor) -> Tensor:
@@ -78,83 +77,93 @@ def gaps(stage: Stage, shape: int, points: Vec, light: Vec, object_R: Tensor) ->
     return torch.where(rise > 1e-4, gap, CLEAR)
 
 
-def seen_light(
-    stage: Stage, light: Vec, radius: float, shape: int, points: Vec, image_R: Tensor, object_R: Tensor
-) -> Tensor:
-    """Share of a spherical light of this radius that each pair's object leaves to the point, in [0, 1]."""
-    offset = light.take(image_R) - points
-    distance = offset.length()
-    direction = offset * (1 / distance)
-    gap = gaps(stage, shape, points, direction, object_R)
-    to_object = (stage.center.take(object_R) - points).dot(direction).clamp(min=0)
-    cone = (radius * to_object / distance).clamp(min=SHARPEST)
+def seen_light(stage: Stage, shape: int, radius: float, points: Vec, ray: Ray, object_R: Tensor) -> Tensor:
+    """Share of a lamp of this radius that each pair's object leaves to the point, in [0, 1]."""
+    gap = gaps(stage, shape, points, ray.toward, object_R)
+    to_object = (stage.center.take(object_R) - points).dot(ray.toward).clamp(min=0)
+    cone = (radius * to_object / ray.distance).clamp(min=SHARPEST)
     return smooth((gap / cone + 1) / 2)
 
 
-def seen_sky(stage: Stage, points: Vec, normals: Vec, object_R: Tensor) -> Tensor:
-    """Share of the sky that each pair's object leaves: the object as a ball, as seen from the surface."""
-    offset = stage.center.take(object_R) - points
-    half = stage.half_B.index_select(0, object_R)
-    square = offset.dot(offset)
-    ball = offset.dot(normals).clamp(min=0) * (half * half) / (square * square.sqrt()).clamp(min=1e-6)
-    range_left = 1 - square / (SKY_RANGE * SKY_RANGE * half * half)
-    return 1 - SKY_DIMMING * ball.clamp(max=1) * range_left.clamp(min=0)
+def open_sky(stage: Stage, points: Vec, normals: Vec, image_R: Tensor, own_R: Tensor) -> Tensor:
+    """(R,) shares of the sky that the objects of the scene leave: as balls, the own one apart."""
+
+    def across(table_B: Tensor) -> Tensor:
+        return table_B.view(stage.scenes, stage.places).T.contiguous().index_select(1, image_R)
+
+    x, y, z = (across(center) - point for center, point in zip(stage.center.parts, points.parts, strict=True))
+    square = (x * x + y * y + z * z).clamp(min=1e-6)
+    level = x * normals.x + y * normals.y + z * normals.z
+    # How much of the half space a ball takes, by the cosine and the square of its angle.
+    ball_OR = (level.clamp(min=0) * across(stage.ball_B) / (square * square.sqrt())).clamp(max=1)
+    first_R = image_R * stage.places
+    hidden = torch.zeros_like(points.x)
+    for place, ball in enumerate(ball_OR):
+        hidden = hidden + ball * (own_R != first_R + place)
+    return 1 / (1 + SKY_DIMMING * hidden)
 
 
-def light_boxes(stage: Stage, light: Vec, radius: float, size: Size) -> Boxes:
-    """Pixels in which an object can hide the light: between itself and its shadow on the ground."""
-    lamp = light.take(stage.image_B)
-    # A ray from the ground passes an object at no more than this part of its way, where its cone is.
-    grown = (3 * stage.half_B / lamp.z * radius).clamp(min=SHARPEST)
-    near = bounds(stage, grown)
-    stretch = lamp.z / (lamp.z - near.z).clamp(min=1e-2)
-    far = Vec(
-        lamp.x + (near.x - lamp.x) * stretch, lamp.y + (near.y - lamp.y) * stretch, torch.zeros_like(near.z)
-    )
-    both = Vec(*(torch.cat(pair) for pair in ((near.x, far.x), (near.y, far.y), (near.z, far.z))))
+def light_boxes(stage: Stage, lamp: int, size: Size) -> Boxes:
+    """Pixels in which an object can hide a lamp from the ground: between itself and its shadow."""
+    radius = LAMPS[lamp].radius
+    if LAMPS[lamp].axis is None:
+        grown = (3 * stage.half_B * radius).clamp(min=SHARPEST)
+        near = bounds(stage, grown)
+        x, y, z = SUN
+        far = Vec(near.x - near.z * (x / z), near.y - near.z * (y / z), torch.zeros_like(near.z))
+    else:
+        place = stage.lights[lamp].take(stage.image_B)
+        # A ray from the ground passes an object at no more than this part of its way, where its cone is.
+        grown = (3 * stage.half_B / place.z * radius).clamp(min=SHARPEST)
+        near = bounds(stage, grown)
+        stretch = place.z / (place.z - near.z).clamp(min=1e-2)
+        x, y = place.x + (near.x - place.x) * stretch, place.y + (near.y - place.y) * stretch
+        far = Vec(x, y, torch.zeros_like(near.z))
+    both = Vec(*(torch.cat(pair) for pair in zip(near.parts, far.parts, strict=True)))
     return screen_boxes(stage, both, size)
 
 
-def sky_boxes(stage: Stage, size: Size) -> Boxes:
-    """Pixels in which an object dims the sky."""
-    center, reach = stage.center, SKY_RANGE * stage.half_B
-    low = Vec(center.x - reach, center.y - reach, torch.zeros_like(reach))
-    high = Vec(center.x + reach, center.y + reach, torch.full_like(reach, 2 * max(RADIUS)))
-    return screen_boxes(stage, corners(low, high), size)
+def possible(stage: Stage, lamp: int) -> Tensor:
+    """(B, O) bool: which objects of its scene can hide a lamp from some point of an object."""
+    scenes, places = stage.scenes, stage.places
+    # Balls around both decide.
+    own = torch.arange(scenes * places, device=stage.device).repeat_interleave(places)
+    other = (stage.image_B[:, None] * places + torch.arange(places, device=stage.device)).flatten()
+    start, reach = stage.center.take(own), stage.reach_of(own) + stage.reach_of(other)
+    ray = ray_to(stage, lamp, start, stage.image_B.index_select(0, own))
+    offset = stage.center.take(other) - start
+    along = offset.dot(ray.toward).clamp(min=0)
+    aside = (offset - ray.toward * along).length()
+    cone = (LAMPS[lamp].radius * along / ray.distance).clamp(min=SHARPEST)
+    there = (stage.shape_B.index_select(0, other) != EMPTY) & (own != other)
+    # Twice the cone, as gaps of cubes are a little too small outside corners.
+    return ((aside < reach + 2 * cone) & there).view(-1, places)
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Pairs:
-    """Which objects may hide light from which points.
-
-    point_C: rows of the points; object_C: rows of the objects; int64.
-    """
-
-    point_C: Tensor
-    object_C: Tensor
-
-    def others(self, own_R: Tensor) -> Pairs:
-        """Without the object on which each point lies: a convex one hides nothing from itself."""
-        kept = (own_R.index_select(0, self.point_C) != self.object_C).nonzero().squeeze(1)
-        return Pairs(point_C=self.point_C.index_select(0, kept), object_C=self.object_C.index_select(0, kept))
+Pairs = Sequence[tuple[Tensor, Tensor]]
+"""For each shape, which objects of it may hide light from which points: point_C and object_C, rows, int64."""
 
 
-def light_reaching(
-    stage: Stage, light: Vec, radius: float, points: Vec, image_R: Tensor, pairs: Pairs
-) -> Tensor:
-    """(R,) shares of a light that reach points, whatever the order of the pairs."""
+def pairs_of(stage: Stage, image_R: Tensor, asked_RO: Tensor) -> Pairs:
+    """The pairs of points with those places of their scenes that are true."""
+    point_C, place_C = asked_RO.nonzero().unbind(1)
+    object_C = image_R.index_select(0, point_C) * stage.places + place_C
+    return [
+        (point_C.index_select(0, rows), object_C.index_select(0, rows)) for rows in by_shape(stage, object_C)
+    ]
+
+
+def others(stage: Stage, image_R: Tensor, own_R: Tensor) -> Pairs:
+    """Points with all objects of their scenes but the own one."""
+    there_IO = (stage.shape_B != EMPTY).view(stage.scenes, stage.places)
+    place_O = image_R[:, None] * stage.places + torch.arange(stage.places, device=stage.device)
+    return pairs_of(stage, image_R, there_IO.index_select(0, image_R) & (place_O != own_R[:, None]))
+
+
+def light_reaching(stage: Stage, lamp: int, points: Vec, ray: Ray, pairs: Pairs) -> Tensor:
+    """(R,) shares of a lamp that reach points, whatever the order of the pairs."""
     share = torch.ones_like(points.x)
-    for shape, chosen in enumerate(by_shape(stage, pairs.object_C)):
-        row, owner = pairs.point_C.index_select(0, chosen), pairs.object_C.index_select(0, chosen)
-        fraction = seen_light(
-            stage, light, radius, shape, points.take(row), image_R.index_select(0, row), owner
-        )
-        share.scatter_reduce_(0, row, fraction, "amin")
+    for shape, (row, owner) in enumerate(pairs):
+        fraction = seen_light(stage, shape, LAMPS[lamp].radius, points.take(row), ray.take(row), owner)
+        share = share.scatter_reduce(0, row, fraction, "amin")
     return share
-
-
-def sky_reaching(stage: Stage, points: Vec, normals: Vec, pairs: Pairs) -> Tensor:
-    """(R,) shares of the sky that reach points, whatever the order of the pairs."""
-    row = pairs.point_C
-    fraction = seen_sky(stage, points.take(row), normals.take(row), pairs.object_C)
-    return torch.ones_like(points.x).scatter_reduce_(0, row, fraction, "amin")

@@ -18,8 +18,10 @@ from hacore_clevr.generate.vectors import Vec
 
 MISS = float("inf")
 TINY = 1e-9
-BEVEL = 0.12
-"""Width of the rounding at the edges of cubes and cylinders, in half sides; bends normals only."""
+CUBE_BEVEL, CYLINDER_BEVEL = 0.178, 0.0447
+"""Width of the rounding at the edges of cubes and of cylinders, in half sides."""
+CUT = 2 - CUBE_BEVEL * (2 - 2**0.5)
+"""Planes across a cube's edges touch its rounding: two coordinates have this sum there, in half sides."""
 
 Hit = tuple[Tensor, Tensor]
 """Distance of the first point in front of the origin, inf for none (R); the face there, int64 (R)."""
@@ -37,7 +39,8 @@ def _first(near: Tensor, far: Tensor) -> Tensor:
 
 
 def hit_cube(origin: Vec, direction: Vec, half: Tensor) -> Hit:
-    """Faces: 0, 1, 2 for those across x, y, z."""
+    """Edges are cut off as far as they are rounded. Faces: 0, 1, 2 for those across x, y, z; on a
+    cut, the one whose plane the ray crossed last."""
     near_x, far_x = _slab(origin.x, direction.x, half)
     near_y, far_y = _slab(origin.y, direction.y, half)
     near_z, far_z = _slab(origin.z, direction.z, half)
@@ -45,6 +48,11 @@ def hit_cube(origin: Vec, direction: Vec, half: Tensor) -> Hit:
     near = torch.maximum(sides, near_z)
     far = torch.minimum(torch.minimum(far_x, far_y), far_z)
     face = torch.where(near_z > sides, 2, (near_y > near_x).long())
+    for one, other in (("x", "y"), ("x", "z"), ("y", "z")):
+        places, ways = (tuple(getattr(vec, axis) for axis in (one, other)) for vec in (origin, direction))
+        for sign in (1, -1):
+            cut_near, cut_far = _slab(places[0] + sign * places[1], ways[0] + sign * ways[1], half * CUT)
+            near, far = torch.maximum(near, cut_near), torch.minimum(far, cut_far)
     return _first(near, far), face
 
 
@@ -75,13 +83,13 @@ def hit_cylinder(origin: Vec, direction: Vec, radius: Tensor) -> Hit:
     return hit, (near_z > near).long()
 
 
-def _over(value: Tensor, half: Tensor) -> Tensor:
+def _over(value: Tensor, half: Tensor, bevel: float) -> Tensor:
     """How far a coordinate is in the rounding of an edge, with its sign."""
-    return value.sign() * (value.abs() - half * (1 - BEVEL)).clamp(min=0)
+    return value - value.clamp(min=-half * (1 - bevel), max=half * (1 - bevel))
 
 
 def normal_cube(point: Vec, half: Tensor) -> Vec:
-    return Vec(_over(point.x, half), _over(point.y, half), _over(point.z, half)).unit()
+    return Vec(*(_over(part, half, CUBE_BEVEL) for part in point.parts)).unit()
 
 
 def normal_sphere(point: Vec, radius: Tensor) -> Vec:
@@ -90,8 +98,8 @@ def normal_sphere(point: Vec, radius: Tensor) -> Vec:
 
 def normal_cylinder(point: Vec, radius: Tensor) -> Vec:
     ring = (point.x * point.x + point.y * point.y).sqrt().clamp(min=TINY)
-    outward = _over(ring, radius) / ring
-    return Vec(point.x * outward, point.y * outward, _over(point.z, radius)).unit()
+    outward = _over(ring, radius, CYLINDER_BEVEL) / ring
+    return Vec(point.x * outward, point.y * outward, _over(point.z, radius, CYLINDER_BEVEL)).unit()
 
 
 HITS: tuple[Callable[[Vec, Vec, Tensor], Hit], ...] = (hit_cube, hit_sphere, hit_cylinder)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from hacore_clevr import camera
-from hacore_clevr.domain import MATERIALS, RADIUS, RGB
+from hacore_clevr.domain import MATERIALS, SHAPES
 from hacore_clevr.generate.layout import Objects, Views
+from hacore_clevr.generate.look import TINTS
 from hacore_clevr.generate.shapes import HITS, NORMALS
 from hacore_clevr.generate.vectors import Vec
 
@@ -27,7 +28,7 @@ class Stage:
     eye, right, up, forward: cameras, of (I,) each. lights: key, fill, back, of (I,) each.
     shape_B: int64 index into SHAPES, or EMPTY. image_B: int64. center: of (B,). half_B: half height,
     radius, half side. reach_B: radius of the circle around the object seen from above. cos_B, sin_B: of
-    the rotation. tint: linear colour, of (B,). metal_B: bool.
+    the rotation. ball_B: square of half_B, 0 where empty. tint: of the material, of (B,). metal_B: bool.
     """
 
     scenes: int
@@ -44,12 +45,17 @@ class Stage:
     reach_B: Tensor
     cos_B: Tensor
     sin_B: Tensor
+    ball_B: Tensor
     tint: Vec
     metal_B: Tensor
 
     @property
     def device(self) -> torch.device:
         return self.half_B.device
+
+    def reach_of(self, object_R: Tensor) -> Tensor:
+        """Radii of balls around objects."""
+        return self.half_B.index_select(0, object_R) * 3**0.5
 
     def local(self, points: Vec, directions: Vec, object_R: Tensor) -> tuple[Vec, Vec]:
         """Rays in the frames of objects."""
@@ -92,9 +98,11 @@ def make_stage(views: Views, objects: Objects, device: torch.device | str = "cpu
 
     frame = camera.axes(views.camera_I3)
     angle = np.deg2rad(objects.rotation_IO)
+    cubes = objects.shape_IO == SHAPES.index("cube")
     empty = np.arange(places) >= views.count_I[:, None]
-    # The square stands for the curve of a display, whose inverse is the root in which pictures are written.
-    tints = (np.asarray(RGB) / 255) ** 2
+    metal = objects.material_IO == MATERIALS.index("metal")
+    tints = np.asarray(TINTS)[objects.material_IO, objects.color_IO]
+    half = objects.half_height_IO()
     return Stage(
         scenes=scenes,
         places=places,
@@ -106,10 +114,11 @@ def make_stage(views: Views, objects: Objects, device: torch.device | str = "cpu
         shape_B=ints(np.where(empty, EMPTY, objects.shape_IO)),
         image_B=ints(np.arange(scenes).repeat(places)),
         center=vec(objects.coords_IO3()),
-        half_B=floats(objects.half_height_IO().reshape(-1)),
-        reach_B=floats(np.asarray(RADIUS)[objects.size_IO].reshape(-1)),
+        half_B=floats(half.reshape(-1)),
+        reach_B=floats((half * np.where(cubes, np.sqrt(2.0), 1.0)).reshape(-1)),
         cos_B=floats(np.cos(angle).reshape(-1)),
         sin_B=floats(np.sin(angle).reshape(-1)),
-        tint=vec(tints[objects.color_IO]),
-        metal_B=ints(objects.material_IO == MATERIALS.index("metal")) > 0,
+        ball_B=floats(np.where(empty, 0.0, half * half).reshape(-1)),
+        tint=vec(tints),
+        metal_B=ints(metal) > 0,
     )

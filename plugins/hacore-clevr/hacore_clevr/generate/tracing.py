@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from hacore_clevr.domain import SHAPES
-from hacore_clevr.generate.raster import GROUND, by_shape, make_keys, place_of
-from hacore_clevr.generate.shadows import Pairs
-from hacore_clevr.generate.stage import EMPTY, Stage
+from hacore_clevr.generate.raster import GROUND, make_keys, place_of
+from hacore_clevr.generate.shadows import others
+from hacore_clevr.generate.stage import Stage
 from hacore_clevr.generate.vectors import Vec
 
 FLAT = -1e-3
@@ -38,26 +38,15 @@ class Surface:
         )
 
 
-def every_pair(stage: Stage, image_R: Tensor, own_R: Tensor) -> Pairs:
-    """All objects of the scene of each point, except its own."""
-    place = torch.arange(stage.places, device=stage.device)
-    point = torch.arange(len(image_R), device=stage.device).repeat_interleave(stage.places)
-    owner = (image_R[:, None] * stage.places + place).flatten()
-    there = (stage.shape_B.index_select(0, owner) != EMPTY).nonzero().squeeze(1)
-    pairs = Pairs(point_C=point.index_select(0, there), object_C=owner.index_select(0, there))
-    return pairs.others(own_R)
-
-
 def bounce(stage: Stage, surface: Surface, direction: Vec) -> tuple[Surface, Tensor]:
     """Where rays from points meet a surface again: the surface, and (R,) whether there is any."""
-    pairs = every_pair(stage, surface.image_R, surface.own_R)
+    places = stage.places
     keys = torch.full_like(surface.image_R, GROUND)
-    for shape, chosen in enumerate(by_shape(stage, pairs.object_C)):
-        row, owner = pairs.point_C.index_select(0, chosen), pairs.object_C.index_select(0, chosen)
+    for shape, (row, owner) in enumerate(others(stage, surface.image_R, surface.own_R)):
         distance, face = stage.hits(shape, surface.points.take(row), direction.take(row), owner)
-        keys.scatter_reduce_(0, row, make_keys(distance, face, owner % stage.places), "amin")
+        keys.scatter_reduce_(0, row, make_keys(distance, face, owner % places), "amin")
     place = place_of(keys)
-    own = torch.where(place < 0, -1, surface.image_R * stage.places + place)
+    own = torch.where(place < 0, -1, surface.image_R * places + place)
     met = locate(stage, surface.points, direction, surface.image_R, own)
     return met, (own >= 0) | (direction.z < FLAT)
 

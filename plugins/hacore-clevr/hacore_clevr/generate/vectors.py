@@ -20,6 +20,10 @@ class Vec:
     y: Tensor
     z: Tensor
 
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.x, self.y, self.z
+
     def __add__(self, other: Vec) -> Vec:
         return Vec(self.x + other.x, self.y + other.y, self.z + other.z)
 
@@ -64,6 +68,17 @@ class Vec:
             torch.where(chosen, self.y, other.y),
             torch.where(chosen, self.z, other.z),
         )
+
+
+def constant(parts: tuple[float, float, float], like: Tensor) -> Vec:
+    """The same vector in every row."""
+    nothing = torch.zeros_like(like)
+    return Vec(*(nothing + part for part in parts))
+
+
+def colored(color: tuple[float, float, float], amount: Tensor) -> Vec:
+    """A color in different amounts."""
+    return Vec(*(amount * part for part in color))
 
 
 def mirrored(direction: Vec, normal: Vec) -> Vec:
