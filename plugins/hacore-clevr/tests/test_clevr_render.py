@@ -277,7 +277,7 @@ def test_the_ground_between_shaded_points_is_as_if_shaded(monkeypatch):
     full = render.render(views, objects, SIZE).int()
     assert not torch.equal(picture, full)
     difference = (picture - full).abs()
-    assert difference.float().mean() < 0.3
+    assert difference.float().mean() < 0.5  # levels of 255
     assert (difference > 8).float().mean() < 5e-3
 
 

@@ -111,7 +111,7 @@ class _PairSum(torch.autograd.Function):
                 if layer == 0:
                     h_PW = _first(block, a_TW, b_TW, place_PW)
                 else:
-                    h_PW = linear_relu(h_PW, *layers[2 * layer - 2 : 2 * layer], out=place_PW)
+                    h_PW = linear_relu(h_PW, layers[2 * layer - 2], layers[2 * layer - 1], place_PW)
                 kept += [h_PW] * keep
             signs += [signs_of(h_PW)] * wants_signs
             exact_PW = h_PW if h_PW.dtype == exact else wide[: block.pairs].copy_(h_PW)
@@ -148,7 +148,7 @@ class _PairSum(torch.autograd.Function):
                 h += kept[number * (depth - 1) : (number + 1) * (depth - 1)]
                 for layer in range(len(h), depth + (not signs)):
                     place_PW = places[layer - len(kept[: depth - 1])][: block.pairs]
-                    h.append(linear_relu(h[-1], *layers[2 * layer - 2 : 2 * layer], out=place_PW))
+                    h.append(linear_relu(h[-1], layers[2 * layer - 2], layers[2 * layer - 1], place_PW))
                 # The last layer's place and the spare hold the gradients by turns.
                 g_PW = places[-1][: block.pairs] if signs else h[depth]
                 free_PW = spare[: block.pairs]

@@ -109,8 +109,8 @@ def light_boxes(stage: Stage, lamp: int, size: Size) -> Boxes:
     if LAMPS[lamp].axis is None:
         grown = (3 * stage.half_B * radius).clamp(min=SHARPEST)
         near = bounds(stage, grown)
-        x, y, z = SUN
-        far = Vec(near.x - near.z * (x / z), near.y - near.z * (y / z), torch.zeros_like(near.z))
+        east, north, up = SUN
+        x, y = near.x - near.z * (east / up), near.y - near.z * (north / up)
     else:
         place = stage.lights[lamp].take(stage.image_B)
         # A ray from the ground passes an object at no more than this part of its way, where its cone is.
@@ -118,7 +118,7 @@ def light_boxes(stage: Stage, lamp: int, size: Size) -> Boxes:
         near = bounds(stage, grown)
         stretch = place.z / (place.z - near.z).clamp(min=1e-2)
         x, y = place.x + (near.x - place.x) * stretch, place.y + (near.y - place.y) * stretch
-        far = Vec(x, y, torch.zeros_like(near.z))
+    far = Vec(x, y, torch.zeros_like(near.z))
     both = Vec(*(torch.cat(pair) for pair in zip(near.parts, far.parts, strict=True)))
     return screen_boxes(stage, both, size)
 
