@@ -271,14 +271,16 @@ def test_leaving_out_far_objects_changes_nothing(monkeypatch):
 
 
 def test_the_ground_between_shaded_points_is_as_if_shaded(monkeypatch):
-    views, objects = random_scenes(20, seed=5)
-    picture = render.render(views, objects, SIZE).int()
+    size = (128, 128)  # smaller pictures have no room between the edges of shadows
+    views, objects = random_scenes(10, seed=5)
+    picture = render.render(views, objects, size).int()
     monkeypatch.setattr(render, "STEP", 1)
-    full = render.render(views, objects, SIZE).int()
+    full = render.render(views, objects, size).int()
     assert not torch.equal(picture, full)
     difference = (picture - full).abs()
-    assert difference.float().mean() < 0.5  # levels of 255
-    assert (difference > 8).float().mean() < 5e-3
+    assert difference.float().mean() < 0.3  # levels of 255
+    assert (difference > 8).float().mean() < 1e-2
+    assert (difference > 16).float().mean() < 2e-3
 
 
 def test_the_sun_is_the_same_everywhere_and_lamps_fade_with_distance():
