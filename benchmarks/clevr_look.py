@@ -99,10 +99,10 @@ def camera_of(scene: dict[str, Any]) -> tuple[np.ndarray, float]:
     """Where the camera stood, by Gauss and Newton, and the largest error in pixels."""
     points = np.array([thing["3d_coords"] for thing in scene["objects"]])
     # Pixels are whole numbers, depths are exact.
-    told, weights = np.array([thing["pixel_coords"] for thing in scene["objects"]]), np.array([1, 1, 300])
+    given, weights = np.array([thing["pixel_coords"] for thing in scene["objects"]]), np.array([1, 1, 300])
 
     def errors(position: np.ndarray) -> np.ndarray:
-        return np.asarray(((camera.project(points[None], position[None])[0] - told) * weights).ravel())
+        return np.asarray(((camera.project(points[None], position[None])[0] - given) * weights).ravel())
 
     position = np.array(camera.POSITION)
     for _ in range(10):
