@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from hacore_clevr import camera
 from hacore_clevr.domain import COLORS
+from hacore_clevr.generate.layout import LIGHTS, Objects, Views
 from PIL import Image
 
 DIRECTIONS = {
@@ -21,6 +23,32 @@ DIRECTIONS = {
 def own_cache(tmp_path, monkeypatch):
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("HACORE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def one_scene():
+    """one_scene((shape, size, material, color, x, y), ...): views and objects, as render takes them."""
+    return scene_of
+
+
+def scene_of(*things, lights=LIGHTS):
+    """A scene of (shape, size, material, color, x, y) from the unmoved camera."""
+    columns = [np.array([column]) for column in zip(*things, strict=True)]
+    shape, size, material, color, x, y = columns
+    objects = Objects(
+        shape_IO=shape,
+        size_IO=size,
+        material_IO=material,
+        color_IO=color,
+        xy_IO2=np.stack([x, y], -1).astype(float),
+        rotation_IO=np.full(shape.shape, 20.0),
+    )
+    views = Views(
+        count_I=np.array([len(things)]),
+        camera_I3=np.array([camera.POSITION]),
+        lights_I33=np.array([lights]),
+    )
+    return views, objects
 
 
 @pytest.fixture(scope="session")

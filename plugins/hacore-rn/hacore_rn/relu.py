@@ -22,8 +22,12 @@ _FUSED = (
 
 
 def linear_relu(x_PW: Tensor, weight: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
-    """relu(x W^T + b), in ``out``, (P, W) like the result, or in memory of its own."""
-    if _FUSED is not None and x_PW.device.type == "cpu" and x_PW.dtype in (torch.float32, torch.bfloat16):
+    """relu(x W^T + b), in ``out``, (P, W) like the result, or in memory of its own.
+
+    With ``torch.backends.mkldnn`` switched off it is a product that counters of operations know.
+    """
+    fits = x_PW.device.type == "cpu" and x_PW.dtype in (torch.float32, torch.bfloat16)
+    if _FUSED is not None and fits and torch.backends.mkldnn.enabled:
         fused: Tensor = _FUSED(x_PW, weight, bias, "relu", [], "")
         return fused
     result = torch.addmm(bias, x_PW, weight.t(), out=out)
