@@ -263,11 +263,9 @@ class Makers:
     def folders(self) -> Subject:
         """Folders of pictures with a table of each kind, one of them packed, and a model to be asked."""
         drawn = _module(self.project / "plugins/hacore-folder/tests/conftest.py")
-        folder = self.base / "folders"
-        commands = []
+        folder, commands = self.base / "folders", []
         for kind in ("csv", "jsonl", "json"):
-            rows = drawn.rows_of(folder / kind, 6)
-            drawn.write_table(folder / kind / f"questions.{kind}", rows)
+            drawn.write_table(folder / kind / f"questions.{kind}", drawn.rows_of(folder / kind, 6))
             files, new = (f"{kind}/*",), ("data", "prepare", "folder", kind, *PACKED, "--output", "new")
             commands.append(Command(words=new, damaged=files, writes=("new/*",), weight=2))
         (folder / "spec.toml").write_text(_spec_of("folder", "pack"))
