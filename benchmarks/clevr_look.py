@@ -51,6 +51,7 @@ LOOK = [
     "RUBBER_WIDTH",
     "METAL_WIDTH",
     "METAL_MATTE",
+    "METAL_TOP",
     "METAL_IN_METAL",
     "GROUND_IN_METAL",
     "FAR_GROUND",

@@ -23,7 +23,8 @@ class Lamp:
 
     axis: where a lamp faces; none for the sun. focus: the cosine to the axis counts to this many quarters.
     radius: of the lamp's ball, or of the sun's disc from one unit of length; it softens shadows.
-    disc: what metal mirrors in the lamp's middle. edge: 1 - cosines between which that fades away.
+    disc: what metal mirrors in the lamp's middle. edge: 1 - cosines between which that fades away; with one
+    below 0, no direction shows all of it.
     shine: of the halo around it, in what reaches the surface.
     """
 
@@ -42,36 +43,36 @@ LAMPS = (
         axis=(-0.72201, 0.36300, -0.58901),
         focus=6,
         radius=0.358,
-        disc=1.92,
-        edge=(0.00262, 0.0109),
-        shine=4.91,
+        disc=3.7,
+        edge=(-0.00237, 0.0115),
+        shine=5.77,
     ),
     Lamp(
         color=(1.181, 1.301, 1.636),
         axis=(0.61284, 0.47588, -0.63084),
         focus=7,
         radius=0.454,
-        disc=1.65,
-        edge=(0.000234, 0.00864),
-        shine=6.85,
+        disc=1.71,
+        edge=(-0.00389, 0.012),
+        shine=7.3,
     ),
     Lamp(
         color=(2.401, 2.388, 2.405),
         axis=(-0.06000, -0.66099, -0.74799),
         focus=2,
         radius=0.828,
-        disc=1.31,
-        edge=(7.15e-05, 0.0111),
-        shine=7.08,
+        disc=2.97,
+        edge=(-0.00187, 0.0147),
+        shine=6.58,
     ),
     Lamp(
         color=(0.08589, 0.0859, 0.08525),
         axis=None,
         focus=0,
         radius=0.108,
-        disc=2.22,
-        edge=(0.00391, 0.0191),
-        shine=4.77,
+        disc=3.91,
+        edge=(-0.00501, 0.0199),
+        shine=5.98,
     ),
 )
 """Key, fill, back and sun."""

@@ -16,14 +16,14 @@ RUBBER: tuple[Color, ...] = (
     (1.159, 1.080, 0.242),
 )
 METAL: tuple[Color, ...] = (
-    (0.285, 0.287, 0.288),
-    (0.581, 0.115, 0.114),
-    (0.137, 0.248, 0.729),
-    (0.094, 0.347, 0.066),
-    (0.425, 0.244, 0.083),
-    (0.426, 0.124, 0.651),
-    (0.134, 0.714, 0.711),
-    (0.872, 0.817, 0.167),
+    (0.307, 0.313, 0.305),
+    (0.62, 0.125, 0.121),
+    (0.145, 0.265, 0.762),
+    (0.102, 0.377, 0.0697),
+    (0.462, 0.267, 0.0877),
+    (0.455, 0.135, 0.682),
+    (0.144, 0.765, 0.742),
+    (0.938, 0.887, 0.178),
 )
 TINTS = (RUBBER, METAL)
 """By material and colour."""
@@ -37,19 +37,21 @@ SKY_DIMMING = 0.239
 
 RUBBER_SHINE, RUBBER_WIDTH = 0.0551, 0.0538
 """Of the halos of lamps on rubber: share of the light, and 1 - cosine at which a quarter of that is left."""
-METAL_WIDTH = 0.0477
-"""The same width on metal; how much is each lamp's own."""
-METAL_MATTE = 0.186
+METAL_WIDTH = 0.139
+"""1 - cosine at which a sixteenth of a halo on metal is left; how much is each lamp's own."""
+METAL_MATTE = 0.0334
 """How much metal shows of what reaches it, as rubber does."""
-METAL_IN_METAL = 0.0775
+METAL_TOP: Color = (0.0826, 0.0812, 0.081)
+"""What the flat tops of metal cubes and cylinders show besides, wherever they stand."""
+METAL_IN_METAL = 0.168
 """What a metal object mirrors where it is mirrored itself."""
-GROUND_IN_METAL: Color = (0.764, 0.760, 0.767)
+GROUND_IN_METAL: Color = (0.909, 0.892, 0.915)
 """Share of the ground's light that metal mirrors."""
-FAR_GROUND: Color = (0.097, 0.081, 0.082)
+FAR_GROUND: Color = (0.102, 0.0982, 0.0983)
 """What stands for the ground in directions that miss it and are still below the blurred horizon."""
-WORLD: Color = (0.042, 0.040, 0.039)
+WORLD: Color = (0.0206, 0.0195, 0.0211)
 """What metal mirrors in every direction."""
-HORIZON, HORIZON_WIDTH = 0.177, 0.639
+HORIZON, HORIZON_WIDTH = 0.447, 0.817
 """Rise of mirrored rays at which the ground has faded away, and how much lower that begins."""
 DARK = 1e-4
 """Lamps that give less than this are seen from behind."""

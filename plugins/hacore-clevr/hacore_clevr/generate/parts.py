@@ -28,7 +28,7 @@ from hacore_clevr.generate.questions import BLOCK, make_block, numbered
 from hacore_clevr.generate.scenes import make_scenes
 from hacore_clevr.generate.templates import Template, load_templates
 
-VERSION = 2
+VERSION = 3
 """Of what a plan makes: raised when the same plan makes other scenes, pictures or questions.
 
 2: pictures and scenes as near to the originals as ``benchmarks/clevr_look.py`` brings them; families have the

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import attrs
 from torch import Tensor
 
+from hacore_clevr.domain import SHAPES
 from hacore_clevr.generate import look
 from hacore_clevr.generate.lamps import LAMPS, Ray, ray_to
 from hacore_clevr.generate.shadows import (
@@ -24,6 +25,10 @@ from hacore_clevr.generate.shadows import (
 from hacore_clevr.generate.stage import Stage
 from hacore_clevr.generate.tracing import Surface, bounce
 from hacore_clevr.generate.vectors import Vec, colored, constant, mirrored, smooth
+
+SPHERE = SHAPES.index("sphere")
+FLAT_TOP = 0.9
+"""Normals that rise more than this are on their way from a rounded edge to a flat top."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -67,12 +72,20 @@ def shade(stage: Stage, surface: Surface, view: Vec) -> Vec:
     color = light.total.scaled(tint) + _halos(mirror, light) * look.RUBBER_SHINE
     metal = stage.metal_B.index_select(0, surface.own_R)
     rows = metal.nonzero().squeeze(1)
-    mirror, shares = mirror.take(rows), [share.index_select(0, rows) for share in light.shares]
-    some = Light(total=light.total, rays=tuple(ray.take(rows) for ray in light.rays), shares=tuple(shares))
-    image = _mirror_image(stage, surface.take(rows), mirror) + _lamps_mirrored(mirror, some)
-    image = image + light.total.take(rows) * look.METAL_MATTE
+    shares = tuple(share.index_select(0, rows) for share in light.shares)
+    rays = tuple(ray.take(rows) for ray in light.rays)
+    reaching = Light(total=light.total.take(rows), rays=rays, shares=shares)
+    image = _metal(stage, surface.take(rows), mirror.take(rows), reaching)
     color.put(rows, image.scaled(tint.take(rows)))
     return color
+
+
+def _metal(stage: Stage, surface: Surface, mirror: Vec, light: Light) -> Vec:
+    """What white metal shows; mirror: unit."""
+    image = _mirror_image(stage, surface, mirror) + _lamps_mirrored(mirror, light)
+    flat = stage.shape_B.index_select(0, surface.own_R) != SPHERE
+    upward = smooth((surface.normals.z - FLAT_TOP) * (1 / (1 - FLAT_TOP)))
+    return image + light.total * look.METAL_MATTE + colored(look.METAL_TOP, upward * flat)
 
 
 def _halos(mirror: Vec, light: Light) -> Vec:
@@ -92,7 +105,8 @@ def _lamps_mirrored(mirror: Vec, light: Light) -> Vec:
     """Lamps as metal shows them: a disc with a halo; mirror: unit."""
     total = constant((0.0, 0.0, 0.0), mirror.x)
     for lamp, ray, share in zip(LAMPS, light.rays, light.shares, strict=True):
-        halo = _lobe(mirror, ray, look.METAL_WIDTH) * ray.strength * lamp.shine
+        near = _lobe(mirror, ray, look.METAL_WIDTH)
+        halo = near * near * ray.strength * lamp.shine
         inner, outer = lamp.edge
         disc = smooth((mirror.dot(ray.toward) - (1 - outer)) * (1 / (outer - inner)))
         # Nothing behind a lamp shows it.
