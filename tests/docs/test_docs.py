@@ -124,7 +124,9 @@ def test_the_site_builds_and_needs_no_network(tmp_path):
 
     reference = (tmp_path / "site" / "reference" / "index.html").read_text(encoding="utf-8")
     headings = set(re.findall(r'<h\d id="([\w.]+)"', reference))
-    modules = re.findall(r"`(hacore\.\w+)`", (DOCS / "contracts.md").read_text().partition("A plugin states")[0])
+    modules = re.findall(
+        r"`(hacore\.\w+)`", (DOCS / "contracts.md").read_text().partition("A plugin states")[0]
+    )
     assert {*modules} - {"hacore.testing"} <= headings
     names = [f"hacore.{name}" for name in hacore.__all__ if name != "__version__"]
     for package in (hacore_export, hacore_features, hacore_report, hacore_sweep, hacore_testing):

@@ -56,8 +56,8 @@ def verify(config: VerifyConfig, tell: Tell) -> Outcome:
     root = Path(config.root).expanduser()
     if is_pack(root):
         raise DataError(
-            f"{root}: is prepared data, without the scenes and programs that give the answers; verify the folder "
-            "that it was made from, or generate one without --packed"
+            f"{root}: is prepared data, without the scenes and programs that give the answers; verify the "
+            "folder that it was made from, or generate one without --packed"
         )
     findings = _Findings({}, [])
     for split in find_splits(root):
