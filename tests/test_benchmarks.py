@@ -24,7 +24,7 @@ def program(name):
     return module
 
 
-@pytest.mark.parametrize("selector", ["{ use = 'adahan', scale = 0.125 }", "{ use = 'soft-attention' }"])
+@pytest.mark.parametrize("selector", ["{ use = 'adahan' }", "{ use = 'soft-attention' }"])
 def test_kept_cells_are_counted_question_by_question(tiny, tmp_path, selector):
     spec = hacore.load_spec("experiments/han_sum.toml", [*tiny, f"selector={selector}", "name=kept"])
     folder, result = hacore.run(spec, runs=tmp_path, device="cpu", report=False)

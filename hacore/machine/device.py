@@ -52,12 +52,16 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """
     if device.type != "cpu":
         return device.type == "cuda"
-    # Private, as torch has no public function that tells it in every version from 2.8 on.
-    known = [getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("avx512_bf16", "amx_tile")]
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
     allowed = (torch.backends.cpu.get_cpu_capability(), limit.upper().replace("DEFAULT", ""))
     usable = torch.backends.mkldnn.is_available() and not {*allowed} & {*_OLDER.split("|")}
-    return usable and any(supported() for supported in known)
+    return usable and any(map(has_instructions, ("avx512_bf16", "amx_tile")))
+
+
+def has_instructions(name: str) -> bool:
+    """Whether this CPU has the instructions that torch calls so, such as ``amx_tile``."""
+    # Private, as torch has no public function that tells it in every version from 2.8 on.
+    return bool(getattr(torch.cpu, f"_is_{name}_supported", bool)())
 
 
 def device_name(device: torch.device) -> str:

@@ -15,9 +15,15 @@ import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
+import hacore_export
+import hacore_features
+import hacore_report
+import hacore_sweep
+import hacore_testing
 import pytest
 import toml
 
+import hacore
 from hacore.cli import cli
 from hacore.plugin import SECTIONS, Component
 from hacore.registry import catalogue
@@ -95,6 +101,7 @@ class _Fetched(HTMLParser):
 
 def test_the_site_builds_and_needs_no_network(tmp_path):
     pytest.importorskip("material", reason="the site is built with mkdocs-material")
+    pytest.importorskip("mkdocstrings", reason="the reference is made by mkdocstrings")
     ran = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT,
@@ -114,6 +121,17 @@ def test_the_site_builds_and_needs_no_network(tmp_path):
         ]
         assert foreign == [], page.name
     assert not list((tmp_path / "site").rglob("*.py"))
+
+    reference = (tmp_path / "site" / "reference" / "index.html").read_text(encoding="utf-8")
+    headings = set(re.findall(r'<h\d id="([\w.]+)"', reference))
+    modules = re.findall(
+        r"`(hacore\.\w+)`", (DOCS / "contracts.md").read_text().partition("A plugin states")[0]
+    )
+    assert {*modules} - {"hacore.testing"} <= headings
+    names = [f"hacore.{name}" for name in hacore.__all__ if name != "__version__"]
+    for package in (hacore_export, hacore_features, hacore_report, hacore_sweep, hacore_testing):
+        names += [f"{package.__name__}.{name}" for name in package.__all__]
+    assert {*names} <= headings
 
 
 @pytest.mark.parametrize("page", [*PAGES, *PLUGIN_PAGES], ids=label)
@@ -142,6 +160,14 @@ def test_specs_are_valid(page, tmp_path):
             load_sweep(tmp_path / "spec.toml")
         else:
             resolve({**tomllib.loads(base), **table})
+
+
+def test_the_spec_in_the_readme_is_the_file_that_it_names():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.finditer(r'```toml title="(experiments/[^"]+)"\n(.*?)```', text, re.DOTALL)
+    lines = (ROOT / shown[1]).read_text(encoding="utf-8").splitlines(keepends=True)
+    assert shown[2] == "".join(line for line in lines if not line.startswith("#"))
+    assert tomllib.loads(shown[2])["name"] in shown[1]
 
 
 def test_every_component_shows_how_it_is_used():

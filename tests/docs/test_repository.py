@@ -1,8 +1,10 @@
 """The files around the code: Makefile, CI, hooks."""
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,30 @@ def test_hooks_fetch_nothing():
     for hook in config["repos"][0]["hooks"]:
         assert hook["language"] == "system"
         assert hook["entry"].startswith(".venv/bin/")
+
+
+def test_extras_are_quoted_where_they_are_installed():
+    """zsh takes brackets that are not quoted for a pattern, and finds no file."""
+    texts = [path for pattern in ("*.md", "*.py", "*.tmpl", "*.ipynb") for path in ROOT.rglob(pattern)]
+    texts = [path for path in texts if ".venv" not in path.parts and path.name != Path(__file__).name]
+    assert len(texts) > 300
+    bare = re.compile(r"pip install[^\n`]*\s[\w./-]+\[\w")
+    assert [path for path in texts if bare.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_citation_names_this_version_and_the_paper():
+    yaml = pytest.importorskip("yaml")
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {name: cited[name] for name in ("title", "version", "license", "abstract")} == {
+        "title": project["name"],
+        "version": project["version"],
+        "license": project["license"],
+        "abstract": f"{project['description']}.",
+    }
+    assert {"cff-version", "message", "authors"} <= set(cited)
+    (paper,) = cited["references"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert paper["title"] in readme
+    assert all(author["family-names"] in readme for author in paper["authors"])
+    assert paper["url"] in readme

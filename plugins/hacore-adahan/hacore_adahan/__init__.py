@@ -19,7 +19,10 @@ class Config:
         "norm", "what enters the softmax: the L2 norm of a cell's vector, or its square"
     )
     scale: float = option(
-        1.0, "factor on the presence under the softmax; near 0 the cells above its mean pass", above=0
+        0.125,
+        "factor on the presence under the softmax; 1 is the paper's formula, near 0 the cells above "
+        "the mean presence pass",
+        above=0,
     )
     threshold: float = option(
         1.0,

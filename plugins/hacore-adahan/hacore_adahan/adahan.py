@@ -25,10 +25,12 @@ class AdaHAN(Selector[Config]):
     others of its batch. Gradient flows through the kept vectors only.
 
     Source: Malinowski et al. 2018, arXiv 1808.00300 (AdaHAN). *Open* here, and options therefore: the
-    norm or its square under the softmax, a factor on it, ``>=`` or ``>``, and a multiplier on the
-    threshold. Norms grow in training, and a softmax of norms that differ by more than a few belongs to
-    almost one cell. With a factor near zero exp is linear, and with threshold 1 the cells pass whose
-    presence is above its mean.
+    norm or its square under the softmax, ``>=`` or ``>``, and a multiplier on the threshold.
+
+    The paper mentions no factor under the softmax, which is ``scale = 1``. Norms grow in training, and a
+    softmax of norms that differ by more than a few gives almost everything to one cell: on Sort-of-CLEVR
+    little was learned with 1, and the default of 1/8 was as good as all cells. With a factor near zero exp
+    is linear, and with threshold 1 the cells pass whose presence is above its mean.
 
     With ``budget`` the threshold is not an option but follows the training: it is the running mean, in
     the logarithm, of the one with which each batch would have kept exactly this share of its cells. A

@@ -80,7 +80,7 @@ def test_equal_presences_are_on_the_threshold_whatever_the_rounding(cells):
 def test_what_enters_the_softmax_is_the_norm_or_its_square():
     x_QNC = torch.tensor([[[3.0, 4.0], [4.0, 0.0], [0.0, 0.0], [0.0, 0.0]]])
     # exp(5), exp(4), 1, 1 of 205: both beat 1/4; exp(25) leaves nothing to exp(16).
-    norm, square = select(x_QNC, (2, 2)), select(x_QNC, (2, 2), presence="square")
+    norm, square = (select(x_QNC, (2, 2), presence=each, scale=1.0) for each in ("norm", "square"))
     assert norm.index_QK.tolist() == [[0, 1]]
     assert norm.presence_QN.tolist() == [[5, 4, 0, 0]]
     assert square.index_QK.tolist() == [[0]]
@@ -94,13 +94,21 @@ def test_a_small_scale_keeps_the_cells_above_the_mean_presence():
     presence_QN = x_QNC.norm(dim=2)
     above_QN = presence_QN > presence_QN.mean(1, keepdim=True)
     assert selection.counts_Q.tolist() == above_QN.sum(1).tolist()
-    assert select(x_QNC, (6, 6)).counts_Q.sum() < selection.counts_Q.sum() / 4
+    assert select(x_QNC, (6, 6), scale=1.0).counts_Q.sum() < selection.counts_Q.sum() / 4
+
+
+def test_unless_told_otherwise_norms_that_differ_by_much_do_not_leave_a_few_cells():
+    x_QNC = torch.linspace(0, 100, 100).double().reshape(1, 100, 1)
+    # exp(-i / 8) beats the mean of all for i up to 19, exp(-i) for i up to 4.
+    assert select(x_QNC, (10, 10)).counts_Q.tolist() == [20]
+    assert select(x_QNC, (10, 10), scale=1.0).counts_Q.tolist() == [5]
 
 
 def test_a_higher_threshold_keeps_fewer_cells_and_never_none():
     torch.manual_seed(0)
     x_QNC = torch.randn(8, 49, 4)
-    counts = [int(select(x_QNC, (7, 7), threshold=t).counts_Q.sum()) for t in (0.1, 0.5, 1.0, 2.0, 1000.0)]
+    thresholds = (0.1, 0.5, 1.0, 2.0, 1000.0)
+    counts = [int(select(x_QNC, (7, 7), scale=1.0, threshold=t).counts_Q.sum()) for t in thresholds]
     assert counts == sorted(counts, reverse=True)
     assert len(set(counts)) == len(counts)
     assert counts[-1] == 8
@@ -130,8 +138,8 @@ def test_max_cells_fixes_the_width_and_keeps_the_strongest():
 
 def test_large_presences_do_not_overflow():
     x_QNC = torch.tensor([[[1e4], [1e4 - 1], [0.0]]])
-    assert select(x_QNC, (1, 3)).index_QK.tolist() == [[0]]
-    assert select(x_QNC, (1, 3), threshold=0.5).index_QK.tolist() == [[0, 1]]
+    assert select(x_QNC, (1, 3), scale=1.0).index_QK.tolist() == [[0]]
+    assert select(x_QNC, (1, 3), scale=1.0, threshold=0.5).index_QK.tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

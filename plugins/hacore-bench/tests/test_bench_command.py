@@ -27,7 +27,7 @@ def experiment(request):
 
 @pytest.fixture
 def run(experiment, tiny, tmp_path):
-    spec = hacore.load_spec(experiment("adahan_rn"), [*tiny, "selector.scale=0.125"])
+    spec = hacore.load_spec(experiment("adahan_rn"), tiny)
     return hacore.run(spec, runs=tmp_path, device="cpu", report=False)
 
 

@@ -11,12 +11,13 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 from hacore_packing.ids import ALLOWED, id_column, whole_number
+from hacore_packing.words import Numbering, WordColumn
 
 from hacore.machine.texts import composed
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
 from hacore_clevr.families import family_number, last_function
 from hacore_clevr.objects import UNKNOWN, Scenes
-from hacore_clevr.words import Numbering, split_words
+from hacore_clevr.words import split_words
 
 _ANSWER = {answer: index for index, answer in enumerate(ANSWERS)}
 _FUNCTION = {function: index for index, function in enumerate(QUESTION_TYPES)}
@@ -77,7 +78,7 @@ class Collector:
         self._index_of: dict[str, Any] = {}  # image_index by image_filename
         self._found: dict[str, list[int]] = {}  # records by what is wrong with them
         self._numbers = Numbering()
-        self._words, self._lengths, self._record = (array(code) for code in "Hqq")
+        self._words, self._record = WordColumn(self._numbers, "H"), array("q")
         self._ids: list[int] = []
         self._image, self._answer, self._family, self._function, self._relevant = (
             array(code) for code in "ibhbi"
@@ -100,8 +101,7 @@ class Collector:
         if wrong:
             self._note(wrong, number)
             return
-        self._words.extend(map(self._numbers.__getitem__, words))
-        self._lengths.append(len(words))
+        self._words.add(words)
         self._image.append(row)
         self._answer.append(answer)
         self._family.append(family)
@@ -112,10 +112,11 @@ class Collector:
 
     def finish(self) -> tuple[Columns, list[str]]:
         """The columns, and the problems: similar ones in one line, with their count."""
+        words, offsets = self._words.columns()
         columns = Columns(
             vocabulary=tuple(self._numbers),
-            words=np.array(self._words, np.uint16),
-            offsets=np.concatenate([[0], np.cumsum(np.array(self._lengths, np.int64))]).astype(np.int64),
+            words=words,
+            offsets=offsets,
             image=np.array(self._image, np.int32),
             answer=np.array(self._answer, np.int8),
             family=np.array(self._family, np.int16),

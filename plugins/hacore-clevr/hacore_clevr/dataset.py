@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from hacore_packing.images import LogTell
-from hacore_packing.packs import is_pack, require_size, row_limit, select_words
-from hacore_packing.prepare import open_prepared
-from hacore_packing.readers import require_reader, source_folder
+from hacore_packing.packs import row_limit, select_words
+from hacore_packing.prepare import Source, open_prepared, open_root, prepare_command
+from hacore_packing.readers import source_folder
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
@@ -143,42 +143,32 @@ class Clevr(Dataset[Config]):
 
 
 def _open(config: Config) -> Pack:
-    if not config.root:
-        raise DataError(
-            "data.root is not set; give it a folder of CLEVR, which 'hacore data download clevr' fetches, "
-            "or one that 'hacore data generate clevr' makes"
-        )
-    root = Path(config.root).expanduser()
-    pack = _open_packed(root) if is_pack(root) else _open_official(root, config.size)
-    require_size(root, pack, config.size)
-    return pack
-
-
-def _open_packed(root: Path) -> Pack:
-    """A prepared folder; its pictures are compared where the folder that it was made from is still there."""
-    pack = FORMAT.open(root)
-    if source := source_folder(pack, "root"):
-        splits = [word for split in pack.splits for word in ("--splits", split)]
-        command = [*_prepare_command(source, pack.size), "--output", root, *splits]
-        require_reader(pack, picture_files(source, pack.splits), command)
-    return pack
-
-
-def _prepare_command(root: Path, size: tuple[int, int]) -> list[str | Path]:
-    return ["hacore", "data", "prepare", "clevr", root, "--size", *map(str, size)]
-
-
-def _open_official(root: Path, size: tuple[int, int]) -> Pack:
-    find_splits(root)  # says what is wrong with the folder before anything is said to be prepared
-    return open_prepared(
-        root,
-        default_folder(root, size),
-        FORMAT,
-        is_current=is_current,
-        prepare=lambda: prepare(PrepareConfig(root=str(root), size=size), LogTell()),
-        command=_prepare_command(root, size),
-        paths=lambda pack: picture_files(root, pack.splits),
+    wanted = (
+        "a folder of CLEVR, which 'hacore data download clevr' fetches, or one that 'hacore data generate "
+        "clevr' makes"
     )
+
+    def source(pack: Pack) -> Source:
+        root = source_folder(pack, "root")
+        if not root:
+            return None
+        places = ("--output", Path(config.root).expanduser())
+        command = prepare_command("clevr", root, pack.size, *places, splits=pack.splits)
+        return picture_files(root, pack.splits), command
+
+    def official(root: Path) -> Pack:
+        find_splits(root)  # says what is wrong with the folder before anything is said to be prepared
+        return open_prepared(
+            root,
+            default_folder(root, config.size),
+            FORMAT,
+            is_current=is_current,
+            prepare=lambda: prepare(PrepareConfig(root=str(root), size=config.size), LogTell()),
+            command=prepare_command("clevr", root, config.size),
+            paths=lambda pack: picture_files(root, pack.splits),
+        )
+
+    return open_root(config.root, config.size, FORMAT, wanted=wanted, source=source, official=official)
 
 
 def _split_names(pack: Pack) -> dict[str, str]:

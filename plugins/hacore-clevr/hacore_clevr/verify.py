@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 from hacore_packing.ids import ALLOWED, whole_number
+from hacore_packing.packs import is_pack
 from hacore_packing.stream import JsonError, read_list
 
 from hacore.data_tools import Outcome, Tell
@@ -49,9 +50,15 @@ def verify(config: VerifyConfig, tell: Tell) -> Outcome:
     """Every split of ``config.root``: questions, their programs on their scenes, scenes, images.
 
     A split without a scenes file or without programs is checked as far as possible, and the summary
-    says how many answers were computed again. DataError when the folder is not CLEVR's.
+    says how many answers were computed again. DataError when the folder is not CLEVR's, or is
+    prepared data.
     """
     root = Path(config.root).expanduser()
+    if is_pack(root):
+        raise DataError(
+            f"{root}: is prepared data, without the scenes and programs that give the answers; verify the "
+            "folder that it was made from, or generate one without --packed"
+        )
     findings = _Findings({}, [])
     for split in find_splits(root):
         names = image_names(root, split)

@@ -29,14 +29,6 @@ def split_words(question: str) -> list[str]:
     return text.split()
 
 
-class Numbering(dict[str, int]):
-    """Words by number in the order of their first look-up: a word that is not there is added."""
-
-    def __missing__(self, word: str) -> int:
-        number = self[word] = len(self)
-        return number
-
-
 def build_vocabulary(words: Iterable[str]) -> tuple[str, ...]:
     """``<pad>``, ``<unk>``, then the different words in alphabetical order."""
     return (PAD, UNK, *sorted(set(words) - {PAD, UNK}))

@@ -9,7 +9,8 @@ import pytest
 from hacore_clevr.columns import collect
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
 from hacore_clevr.official import find_splits, image_names, questions_file, read_questions
-from hacore_clevr.words import WORD_RULE, Numbering, build_vocabulary, renumber, split_words
+from hacore_clevr.words import WORD_RULE, build_vocabulary, renumber, split_words
+from hacore_packing.words import Numbering
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from hacore_packing.images import LogTell
 from hacore_packing.making import channel_statistics
-from hacore_packing.packs import digest_of, is_pack, require_size, select_words
-from hacore_packing.prepare import open_prepared
-from hacore_packing.readers import require_reader, source_folder
+from hacore_packing.packs import digest_of, select_words
+from hacore_packing.prepare import Source, open_prepared, open_root, prepare_command
+from hacore_packing.readers import source_folder
 from torch import Tensor
 
 from hacore.data import UNKNOWN, Batch, Dataset, Questions
@@ -152,37 +152,25 @@ def _splits(pack: Pack, stored: Stored, config: Config) -> npt.NDArray[np.int8]:
 
 
 def _open(config: Config) -> Pack:
-    if not config.root:
-        raise DataError(
-            f"data.root is not set; give it a folder with pictures and a {TABLE}.csv that has the columns "
-            f"{', '.join(ANSWERED)}"
+    wanted = f"a folder with pictures and a {TABLE}.csv that has the columns {', '.join(ANSWERED)}"
+
+    def source(pack: Pack) -> Source:
+        root = source_folder(pack, "root")
+        if not root:
+            return None
+        places = ("--output", Path(config.root).expanduser())
+        return picture_files(root, pack), prepare_command("folder", root, pack.size, *places)
+
+    def official(root: Path) -> Pack:
+        find_table(root)  # says what is wrong with the folder before anything is said to be prepared
+        return open_prepared(
+            root,
+            default_folder(root, config.size),
+            FORMAT,
+            is_current=is_current,
+            prepare=lambda: prepare(PrepareConfig(root=str(root), size=config.size), LogTell()),
+            command=prepare_command("folder", root, config.size),
+            paths=lambda pack: picture_files(root, pack),
         )
-    root = Path(config.root).expanduser()
-    pack = _open_packed(root) if is_pack(root) else _open_folder(root, config.size)
-    require_size(root, pack, config.size)
-    return pack
 
-
-def _command(root: Path, size: tuple[int, int]) -> list[str | Path]:
-    return ["hacore", "data", "prepare", "folder", root, "--size", *map(str, size)]
-
-
-def _open_packed(root: Path) -> Pack:
-    """A prepared folder; its pictures are compared where the folder that it was made from is still there."""
-    pack = FORMAT.open(root)
-    if source := source_folder(pack, "root"):
-        require_reader(pack, picture_files(source, pack), [*_command(source, pack.size), "--output", root])
-    return pack
-
-
-def _open_folder(root: Path, size: tuple[int, int]) -> Pack:
-    find_table(root)  # says what is wrong with the folder before anything is said to be prepared
-    return open_prepared(
-        root,
-        default_folder(root, size),
-        FORMAT,
-        is_current=is_current,
-        prepare=lambda: prepare(PrepareConfig(root=str(root), size=size), LogTell()),
-        command=_command(root, size),
-        paths=lambda pack: picture_files(root, pack),
-    )
+    return open_root(config.root, config.size, FORMAT, wanted=wanted, source=source, official=official)

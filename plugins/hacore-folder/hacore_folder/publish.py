@@ -11,18 +11,11 @@ import numpy.typing as npt
 from hacore_packing.ids import id_column
 from hacore_packing.making import PackMaker, pixel_statistics, unfinished
 from hacore_packing.packs import open_images
+from hacore_packing.words import Numbering, WordColumn
 from hacore_packing.writer import SHARD, PackedImages, images_file
 
 from hacore_folder.pack import ALL, FORMAT, PICTURES, Pack, Stored
 from hacore_folder.questions import SPLITS, Question
-
-
-class _Numbers(dict[str, int]):
-    """Numbers of texts in the order of their first look-up."""
-
-    def __missing__(self, text: str) -> int:
-        number = self[text] = len(self)
-        return number
 
 
 def publish(
@@ -39,17 +32,19 @@ def publish(
     names: of the pictures, by row. A pack that is there already is replaced. DataError if something else is
     there.
     """
-    words, answers, types = _Numbers(), _Numbers(), _Numbers()
+    words, answers, types = Numbering(), Numbering(), Numbering()
     rows = {name: row for row, name in enumerate(names)}
-    lengths = [len(question.words) for question in questions]
+    column = WordColumn(words)
     given = np.full((len(questions), max(len(question.answers) for question in questions)), -1, np.int32)
     for row, question in enumerate(questions):
+        column.add(question.words)
         given[row, : len(question.answers)] = [answers[text] for text in question.answers]
+    numbers, offsets = column.columns()
     pixels = open_images(unfinished(folder) / images_file(PICTURES), (len(names), 3, *size))
     total, squares = _sums(pixels)
     stored = Stored(
-        words=np.array([words[word] for question in questions for word in question.words], np.int32),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        words=numbers,
+        offsets=offsets,
         image=np.array([rows[question.image] for question in questions], np.int64),
         ids=id_column([question.id for question in questions]),
         answers=given,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hacore.errors import DataError, reason
 from hacore.machine.files import content_of
 from hacore_packing.ids import id_column
+from hacore_packing.words import offsets_of
 
 PACK = "pack.json"
 
@@ -212,7 +213,7 @@ def select_words(
     lengths = np.diff(offsets)
     chosen = np.zeros(len(lengths), bool)
     chosen[rows] = True
-    return words[np.repeat(chosen, lengths)], np.concatenate([[0], np.cumsum(lengths[rows])]).astype(np.int64)
+    return words[np.repeat(chosen, lengths)], offsets_of(lengths[rows])
 
 
 def row_limit(config: Any, option: str, rows: Sized) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -18,11 +18,14 @@ from hacore.pictures import READER
 from hacore_packing.folders import only_one
 from hacore_packing.images import finish_images, pack_images, raise_problems
 from hacore_packing.making import require_images_room, require_place, unfinished
-from hacore_packing.packs import Format, PackT, digest_of, is_pack
+from hacore_packing.packs import Format, PackT, digest_of, is_pack, require_size
 from hacore_packing.readers import otherwise_read, require_reader
 from hacore_packing.writer import PackedImages, PackWriter
 
 log = logging.getLogger("hacore")
+
+Source: TypeAlias = tuple[Iterable[Path], Sequence[str | Path]] | None
+"""The picture files of a pack and the command that prepares it again; None where the files are gone."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -152,6 +155,41 @@ class Preparation:
 
         work, count = unfinished(self.folder), len(files.paths)
         return PackWriter(work, files.name, count, self.size, stamp, files.measured)
+
+
+def prepare_command(
+    data: str, root: Path, size: tuple[int, int], *places: str | Path, splits: Iterable[str] = ()
+) -> list[str | Path]:
+    """The words of the command that prepares the files of a data set in ``root``; places: more of them."""
+    named = [word for split in splits for word in ("--splits", split)]
+    return ["hacore", "data", "prepare", data, root, *places, "--size", *map(str, size), *named]
+
+
+def open_root(
+    root: str,
+    size: tuple[int, int],
+    form: Format[PackT],
+    *,
+    wanted: str,
+    source: Callable[[PackT], Source],
+    official: Callable[[Path], PackT],
+) -> PackT:
+    """The pack that the option root gives, or that is kept of the folder that it gives.
+
+    wanted: what to give, for those who gave nothing. source: what a pack was made from. official: opens the
+    pack of a folder of files, see ``open_prepared``. DataError, also for a pack of another ``size``.
+    """
+    if not root:
+        raise DataError(f"data.root is not set; give it {wanted}")
+    folder = Path(root).expanduser()
+    if not is_pack(folder):
+        pack = official(folder)
+    else:
+        pack = form.open(folder)
+        if made_from := source(pack):
+            require_reader(pack, *made_from)
+    require_size(folder, pack, size)
+    return pack
 
 
 def open_prepared(

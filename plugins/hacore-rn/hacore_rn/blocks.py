@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 import attrs
 import torch
 from torch import Tensor
+
+from hacore.machine.device import has_instructions
 
 # Bytes of the buffers of one block: some L2 caches a thread; what products in the tiles of AMX need, whose
 # start costs more than their memory; a share of a GPU's memory.
@@ -58,16 +59,11 @@ def automatic_pairs(width: int, layers: int, like: Tensor) -> int:
     """
     if like.device.type != "cpu":
         size = GPU_BYTES
-    elif like.dtype == torch.bfloat16 and _has_amx():
+    elif like.dtype == torch.bfloat16 and has_instructions("amx_tile"):
         size = AMX_BYTES
     else:
         size = CPU_BYTES * torch.get_num_threads()
     return max(1, size // ((layers + 2) * width * like.element_size()))
-
-
-@cache
-def _has_amx() -> bool:
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def blocks(groups: Sequence[tuple[int, int]], pairs_per_block: int) -> Iterator[Block]:

@@ -112,7 +112,7 @@ def address(serving):
 @pytest.fixture
 def client(address):
     """A person who talks to it without a browser."""
-    httpx = pytest.importorskip("httpx", reason="needs httpx: pip install hacore-serve[test]")
+    httpx = pytest.importorskip("httpx", reason="needs httpx: pip install -e 'plugins/hacore-serve[test]'")
     with httpx.Client(base_url=address, timeout=30) as client:
         yield client
 
@@ -142,7 +142,7 @@ def encode():
 def browser():
     """Chromium without a window."""
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="needs Playwright: pip install hacore-serve[test]"
+        "playwright.sync_api", reason="needs Playwright: pip install -e 'plugins/hacore-serve[test]'"
     )
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:

@@ -11,7 +11,7 @@ import pytest
 from hacore_serve.examples import examples_of
 from PIL import Image
 
-httpx = pytest.importorskip("httpx", reason="needs httpx: pip install hacore-serve[test]")
+httpx = pytest.importorskip("httpx", reason="needs httpx: pip install -e 'plugins/hacore-serve[test]'")
 
 NAMES = ("han", "adahan", "san")
 QUESTION = "is the red object on the left?"

@@ -13,7 +13,7 @@ from hacore_serve.command import _listen
 
 from hacore.cli import main
 
-httpx = pytest.importorskip("httpx", reason="needs httpx: pip install hacore-serve[test]")
+httpx = pytest.importorskip("httpx", reason="needs httpx: pip install -e 'plugins/hacore-serve[test]'")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hacore_serve.limits import Hosts, Limits, Rates, Refused, Turns, client_nam
 from hypothesis import given
 from hypothesis import strategies as st
 
-httpx = pytest.importorskip("httpx", reason="needs httpx: pip install hacore-serve[test]")
+httpx = pytest.importorskip("httpx", reason="needs httpx: pip install -e 'plugins/hacore-serve[test]'")
 
 ASKED = {"question": "is the red object on the left?", "example": 0}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs Playwright: pip install hacore-serve[test]"
+    "playwright.sync_api", reason="needs Playwright: pip install -e 'plugins/hacore-serve[test]'"
 )
 
 # (dark, bright) pixels of a panel's canvas, in thousandths, of an image that was white.

@@ -246,7 +246,7 @@ class SelectorContract(QuestionReaderContract):
 
     def test_fused_cells(self) -> None:
         """Cells that are fused when they are asked for are kept as plain ones are, with the same gradient."""
-        module, results, gradients = self.make(train=True), [], []
+        results, gradients = [], []
         for fuses in (False, True):
             inputs = copy(self.inputs())
             cells: Cells = inputs["cells"]
@@ -254,7 +254,8 @@ class SelectorContract(QuestionReaderContract):
             if fuses:
                 inputs["cells"] = _fused(cells)
             torch.manual_seed(1)
-            results.append(self.run(module, inputs))
+            # Made anew, as training may move what a module remembers.
+            results.append(self.run(self.make(train=True), inputs))
             self.backward(results[-1].features_QKC)
             assert features.grad is not None
             gradients.append(features.grad)

@@ -10,12 +10,13 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 from hacore_packing.ids import id_column
+from hacore_packing.words import Numbering, WordColumn
 
 from hacore_vqa.findings import Findings
 from hacore_vqa.metric import strip
 from hacore_vqa.official import COCO, IMAGE_IDS, Split
 from hacore_vqa.records import PEOPLE, Annotation, Question, read_records
-from hacore_vqa.words import Numbering, split_words
+from hacore_vqa.words import split_words
 
 
 @attrs.define(kw_only=True)
@@ -61,7 +62,7 @@ def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[st
     DataError when a file cannot be opened.
     """
     asked = Findings(root / split.questions)
-    words, lengths, coco, image = (array(code) for code in "iqbq")
+    column, coco, image = WordColumn(texts.words), array("b"), array("q")
     ids: list[int] = []
     folder_of = {name: number for number, name in enumerate(COCO)}
     for question in read_records(asked.path, Question, asked):
@@ -69,16 +70,15 @@ def read_split(root: Path, split: Split, texts: Texts) -> tuple[Columns, list[st
         if folder < 0 or not 0 <= question.image_id < IMAGE_IDS:
             asked.note(_misplaced(question), question.question_id)
             continue
-        question_words = split_words(question.question)
-        words.extend(map(texts.words.__getitem__, question_words))
-        lengths.append(len(question_words))
+        column.add(split_words(question.question))
         coco.append(folder)
         image.append(question.image_id)
         ids.append(question.question_id)
     count = len(ids)
+    words, offsets = column.columns()
     columns = Columns(
-        words=np.array(words, np.int32),
-        offsets=np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))]).astype(np.int64),
+        words=words,
+        offsets=offsets,
         coco=np.array(coco, np.int8),
         image=np.array(image, np.int64),
         ids=id_column(ids),

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from hacore_packing.images import LogTell
-from hacore_packing.packs import is_pack, require_size, row_limit, select_words
-from hacore_packing.prepare import open_prepared
-from hacore_packing.readers import require_reader, source_folder
+from hacore_packing.packs import row_limit, select_words
+from hacore_packing.prepare import Source, open_prepared, open_root, prepare_command
+from hacore_packing.readers import source_folder
 from torch import Tensor
 
 from hacore.data import PADDING, UNKNOWN, Batch, Dataset, Questions
@@ -251,47 +251,35 @@ def select(stored: Stored, rows: npt.NDArray[np.int64]) -> Stored:
 
 
 def _open(layout: Layout, config: Config) -> Pack:
-    if not config.root:
-        raise DataError(f"data.root is not set; give it the folder of {layout.name}; {layout.way}")
-    root = Path(config.root).expanduser()
-    pack = _open_packed(root) if is_pack(root) else _open_official(layout, root, config)
+    def source(pack: Pack) -> Source:
+        root = source_folder(pack, "root")
+        images = source_folder(pack, "images") or root
+        if not root or not images:
+            return None
+        places = ("--images", images, "--output", Path(config.root).expanduser())
+        command = prepare_command(pack.data, root, pack.size, *places, splits=pack.splits)
+        return picture_files(images, pack.parts), command
+
+    def official(root: Path) -> Pack:
+        find_splits(root, layout)  # says what is wrong with the folder before anything is said to be prepared
+        images = Path(config.images).expanduser() if config.images else root
+        asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
+        where: list[str | Path] = ["--images", images] if config.images else []
+        return open_prepared(
+            root,
+            default_folder(layout, root, config.size, images),
+            FORMAT,
+            is_current=is_current,
+            prepare=lambda: prepare(layout, asked, LogTell()),
+            command=prepare_command(layout.name, root, config.size, *where),
+            paths=lambda pack: picture_files(images, pack.parts),
+        )
+
+    wanted = f"the folder of {layout.name}; {layout.way}"
+    pack = open_root(config.root, config.size, FORMAT, wanted=wanted, source=source, official=official)
     if pack.data != layout.name:
-        raise DataError(f"{root}: is prepared from {pack.data}; set data.use = '{pack.data}'")
-    require_size(root, pack, config.size)
+        raise DataError(f"{config.root}: is prepared from {pack.data}; set data.use = '{pack.data}'")
     return pack
-
-
-def _open_packed(root: Path) -> Pack:
-    """A prepared folder; its pictures are compared where what it was made from is still there."""
-    pack = FORMAT.open(root)
-    source = source_folder(pack, "root")
-    images = source_folder(pack, "images") or source
-    if source and images:
-        places: list[str | Path] = [source, "--images", images, "--output", root]
-        splits = [word for split in pack.splits for word in ("--splits", split)]
-        command = ["hacore", "data", "prepare", pack.data, *places, *_size(pack.size), *splits]
-        require_reader(pack, picture_files(images, pack.parts), command)
-    return pack
-
-
-def _size(size: tuple[int, int]) -> list[str]:
-    return ["--size", *map(str, size)]
-
-
-def _open_official(layout: Layout, root: Path, config: Config) -> Pack:
-    find_splits(root, layout)  # says what is wrong with the folder before anything is said to be prepared
-    images = Path(config.images).expanduser() if config.images else root
-    asked = PrepareConfig(root=str(root), images=config.images, size=config.size)
-    where: list[str | Path] = ["--images", images] if config.images else []
-    return open_prepared(
-        root,
-        default_folder(layout, root, config.size, images),
-        FORMAT,
-        is_current=is_current,
-        prepare=lambda: prepare(layout, asked, LogTell()),
-        command=["hacore", "data", "prepare", layout.name, root, *where, *_size(config.size)],
-        paths=lambda pack: picture_files(images, pack.parts),
-    )
 
 
 def _digest(config: Config) -> str:

@@ -23,11 +23,3 @@ WORD_RULE = {"normalize": "NFC", "replace": {"\u2019": "'"}, "pattern": _WORD.pa
 def split_words(question: str) -> list[str]:
     """The words of a question, at least one."""
     return _WORD.findall(composed(question.lower()).replace("\u2019", "'")) or [UNK]
-
-
-class Numbering(dict[str, int]):
-    """Numbers of texts in the order of their first look-up: a new text is added."""
-
-    def __missing__(self, text: str) -> int:
-        number = self[text] = len(self)
-        return number
