@@ -238,11 +238,15 @@ def _marked(
 
     sides = [[scores(run) for run in experiments[place]] for place in places]
     groups = members_of(rows, experiments[0][0].result.groups or {})
-    differences = [
-        against_best(sides, None if row.kind == "all" else groups.get(row.name, [row.name]), paired)
-        for row in rows
-    ]
+    differences = [against_best(sides, _types(row, groups), paired) for row in rows]
     marks = [marks_of(each) for each in differences]
     for at, place in enumerate(places):
         marked[place] = frozenset(number for number, each in enumerate(marks) if each[at])
     return marked, legend([value for each in differences for value in each if value])
+
+
+def _types(row: Row, groups: dict[str, list[str]]) -> list[str] | None:
+    """The types of question of a row; None for all."""
+    if row.kind == "all":
+        return None
+    return groups[row.name] if row.kind == "group" else [row.name]
