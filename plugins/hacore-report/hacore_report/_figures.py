@@ -16,8 +16,8 @@ from hacore.runs.metrics import EvalLine, TrainLine
 from hacore_report._plot import COLOURS, MARKERS, SETTINGS
 
 if TYPE_CHECKING:
+    from hacore_report._compared import Compared
     from hacore_report._predictions import Row
-    from hacore_report._side_by_side import Compared
 
 # Letters stay letters: an SVG in an <img> uses the reader's fonts, and the file stays small.
 _SETTINGS = {**SETTINGS, "font.size": 10, "axes.labelsize": 10, "legend.fontsize": 9, "svg.fonttype": "none"}

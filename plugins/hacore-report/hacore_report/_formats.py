@@ -196,7 +196,7 @@ def _markdown(sheet: _Sheet) -> str:
 def _html(sheet: _Sheet, notes: Sequence[str]) -> str:
     from hacore_report._rendering import render
 
-    title, *lead = sheet.title.split("; ")
+    title, *lead = (words[:1].upper() + words[1:] for words in sheet.title.split("; "))
     return render(
         "table.html.jinja",
         title=title,

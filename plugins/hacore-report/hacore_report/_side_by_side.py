@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
-
-import attrs
 
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
 from hacore.measure.predictions import Prediction, read_predictions
 from hacore.runs import RunFolder
+from hacore_report._compared import Compared
 from hacore_report._predictions import Row, by_group, mean_rows, members_of
 from hacore_report._rendering import named_baselines, number, render
 from hacore_report._runs import Run, label, precision_notes, precision_remark, read_runs
@@ -21,37 +19,6 @@ from hacore_report._table import differing, differing_machines, experiment_names
 from hacore_report._values import Value, summary
 
 MOST_RUNS = 8
-
-
-@attrs.frozen(kw_only=True)
-class Compared:
-    """An experiment of a comparison. runs: of its seeds. rows: see ``by_group``, the same for all.
-
-    costs: what it cost, as the page writes it. marked: the places of the rows where it is the best, or not
-    significantly different from it. remarks: see ``Run``.
-    """
-
-    name: str
-    runs: tuple[Run, ...]
-    rows: tuple[Row, ...]
-    costs: tuple[str, ...]
-    marked: frozenset[int]
-    remarks: tuple[str, ...]
-
-    @property
-    def all(self) -> Row:
-        """Over all questions."""
-        return self.rows[-1]
-
-    @property
-    def kept(self) -> float:
-        """The mean share of the cells."""
-        return fmean(run.result.kept for run in self.runs)
-
-    @property
-    def seeds(self) -> str:
-        """How many there are, in words; "" for one."""
-        return f"{len(self.runs)} seeds" if len(self.runs) > 1 else ""
 
 
 COSTS = {

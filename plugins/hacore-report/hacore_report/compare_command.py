@@ -113,7 +113,7 @@ def _write_page(comparison: Comparison, file: str) -> None:
     page = render(
         "table.html.jinja",
         title=" against ".join(comparison.names),
-        lead=[_sentence(comparison)[:-1], title],
+        lead=[_sentence(comparison)[:-1], title[:1].upper() + title[1:]],
         sections={},
         head=head,
         rows=rows,

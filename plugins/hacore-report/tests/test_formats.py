@@ -56,7 +56,7 @@ def test_a_page(table, cli, write_run):
         ["10", "65.0 ± 7.1", "-"],
         ["majority answer", "37.5 ± 0.0", "37.5 ± 0.0"],
     ]
-    assert "<h1>accuracy (%) on test</h1>" in page
+    assert "<h1>Accuracy (%) on test</h1>" in page
     assert "<p>Mean ± sample standard deviation of 2 runs.</p>" in page
     assert "prefers-color-scheme: dark" in page
     assert not re.search(r'(src|href)="(?!#)', page)  # it fetches nothing
