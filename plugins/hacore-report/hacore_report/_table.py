@@ -24,6 +24,7 @@ from hacore_report._values import BASELINES, Cell, Value, baseline, sort_key, su
 
 Labels = tuple[Any, ...]
 Mark = Literal["best", "not different"]
+_LONG = 20  # characters of a name
 _MACHINE = ("training.device", "training.threads", "training.processes")
 """What times depend on besides the spec."""
 
@@ -137,12 +138,15 @@ def distinguishing(runs: Sequence[Run], without: Sequence[str] = ()) -> tuple[st
 
 
 def experiment_names(runs: Sequence[Run], *, seeds: bool = True) -> list[str]:
-    """Short names: those of the specs without what all share, and where they are the same, what differs.
+    """Short names: those of the specs without what all share; where they are long or the same, what differs.
 
     seeds: whether that may be the seed. If not, the seed at the end of a sweep's names is left out.
     """
     names = [run.name if seeds else run.name.removesuffix(f"-seed{run.seed}") for run in runs]
     names = _without_shared_parts(names)
+    what = [_what(run, [key for key in distinguishing(runs) if key != "name"]) for run in runs]
+    if len(set(what)) == len(what) and max(map(len, what)) < max(map(len, names)) > _LONG:
+        return what
     for keys in ([key for key in distinguishing(runs) if key != "name"], ["seed"] * seeds):
         repeated = {name for name, count in Counter(names).items() if count > 1}
         if len({_text(_labels(run, keys)) for run in runs}) > 1:

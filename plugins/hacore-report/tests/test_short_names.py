@@ -25,6 +25,17 @@ def test_what_all_names_share_is_left_out(named):
     assert named(*names) == named(*names, seeds=True) == ["k4", "k16"]
 
 
+def test_what_differs_is_shorter_than_long_names(named):
+    names = (
+        ["name=table1-sum-pool-l2-topk-k10", "selector.k=10"],
+        [
+            "name=table2-sum-pool-soft-attention",
+            'selector={ use = "soft-attention" }',
+        ],
+    )
+    assert named(*names) == ["l2-topk", "soft-attention"]
+
+
 def test_a_number_is_not_cut(named):
     assert named(["name=a-lr1e-04"], ["name=a-lr1e-05", "train.lr=1e-5"]) == ["lr1e-04", "lr1e-05"]
 
