@@ -297,15 +297,15 @@ def serve() -> None:
     """What ``hacore serve`` does before it listens."""
     import sys
 
-    from hacore_serve import command
     from hacore_serve.served import serve_runs
+    from hacore_serve.serving import load_runs, offered_examples
 
     from hacore.errors import HacoreError
 
     try:
-        models = command._load(("run",), "cpu")
+        models = load_runs(("run",), "cpu")
         [model.as_dict() for model in serve_runs(models)]
-        command._examples(models[0], 2)
+        offered_examples(models[0], 2)
     except HacoreError as error:
         sys.stderr.write("".join(f"hacore: {line}\n" for line in str(error).splitlines()))
         sys.exit(1)

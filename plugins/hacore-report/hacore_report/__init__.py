@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from hacore.plugin import Component, hookimpl
 from hacore_report._formats import FORMATS, write_table
-from hacore_report._page import write_comparison, write_report
+from hacore_report._page import write_report
 from hacore_report._plot import plot
 from hacore_report._runs import Run, Runs, read_runs
+from hacore_report._side_by_side import write_comparison
 from hacore_report._table import Table, tabulate
 from hacore_report._values import Cell
 

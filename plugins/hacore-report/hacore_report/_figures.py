@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -13,7 +14,10 @@ import numpy as np
 from hacore.measure.predictions import Prediction
 from hacore.runs.metrics import EvalLine, TrainLine
 from hacore_report._plot import COLOURS, MARKERS, SETTINGS
-from hacore_report._predictions import Compared
+
+if TYPE_CHECKING:
+    from hacore_report._compared import Compared
+    from hacore_report._predictions import Row
 
 # Letters stay letters: an SVG in an <img> uses the reader's fonts, and the file stays small.
 _SETTINGS = {**SETTINGS, "font.size": 10, "axes.labelsize": 10, "legend.fontsize": 9, "svg.fonttype": "none"}
@@ -21,9 +25,9 @@ _SETTINGS = {**SETTINGS, "font.size": 10, "axes.labelsize": 10, "legend.fontsize
 
 @attrs.frozen(kw_only=True)
 class Figure:
-    """uri: of the SVG. alt: what it says, in words."""
+    """uris: of the SVG of each panel. alt: what they say, in words."""
 
-    uri: str
+    uris: tuple[str, ...]
     alt: str
 
 
@@ -56,7 +60,7 @@ def curves(metrics: Sequence[TrainLine | EvalLine]) -> Figure | None:
     alt = "Loss and accuracy by epoch, in training and evaluation"
     if best:
         alt += f"; best accuracy {best.accuracy:.1%} at epoch {best.epoch:.1f}"
-    return _figure(draw, 2, (8.4, 2.9), alt)
+    return _figure(draw, 2, (4.4, 2.9), alt)
 
 
 def kept_cells(predictions: Sequence[Prediction], cells: int) -> Figure | None:
@@ -87,21 +91,19 @@ def kept_cells(predictions: Sequence[Prediction], cells: int) -> Figure | None:
         f"Distribution of the number of kept cells, from {counts.min()} to {counts.max()}, mean "
         f"{counts.mean():.1f}; fewest for {ordered[0]}, most for {ordered[-1]}"
     )
-    return _figure(draw, 2, (8.4, max(2.9, 0.6 + 0.22 * len(ordered))), alt)
+    return _figure(draw, 2, (4.4, max(2.9, 0.6 + 0.22 * len(ordered))), alt)
 
 
 def against_cost(runs: Sequence[Compared]) -> Figure | None:
-    """Accuracy of runs, with its interval, against multiply-adds and the share of kept cells."""
-    points = [
-        (run, 100 * row.accuracy, [[100 * (row.accuracy - row.low)], [100 * (row.high - row.accuracy)]])
-        for run in runs
-        if (row := run.all).accuracy is not None and row.low is not None and row.high is not None
-    ]
+    """Accuracy of experiments, with interval or deviation, against multiply-adds and share of kept cells."""
+    points = [(run, 100 * run.all.accuracy, _bars(run.all)) for run in runs if run.all.accuracy is not None]
     if not points:
         return None
     costs = {
-        "multiply-adds a question (millions)": [1e-6 * (run.result.multiply_adds or 0) for run, *_ in points],
-        "cells kept (%)": [100 * run.result.kept for run, *_ in points],
+        "multiply-adds a question (millions)": [
+            1e-6 * fmean(one.result.multiply_adds or 0 for one in run.runs) for run, *_ in points
+        ],
+        "cells kept (%)": [100 * fmean(one.result.kept for one in run.runs) for run, *_ in points],
     }
 
     def draw(axes: Any) -> None:
@@ -121,14 +123,20 @@ def against_cost(runs: Sequence[Compared]) -> Figure | None:
             ax.set_ylabel("accuracy (%)")
             ax.set_xlim(0, 1.08 * max(values) or 1)  # beyond the last marker, so that it is not cut
             ax.grid(color="#DDDDDD", linewidth=0.5)
-        axes[0].figure.legend(
-            *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False
-        )
+            ax.figure.legend(loc="outside upper center", ncols=2, frameon=False)
 
     numbers = "; ".join(
-        f"{run.name} {accuracy:.1f}%, {run.result.kept:.0%} of the cells" for run, accuracy, _ in points
+        f"{run.name} {accuracy:.1f}%, {kept:.0f}% of the cells"
+        for (run, accuracy, _), kept in zip(points, costs["cells kept (%)"], strict=True)
     )
-    return _figure(draw, 2, (8.4, 3.2), f"Accuracy against cost: {numbers}")
+    return _figure(draw, 2, (4.4, 3.2), f"Accuracy against cost: {numbers}")
+
+
+def _bars(row: Row) -> list[list[float]]:
+    """What to draw below and above an accuracy, in percent."""
+    if row.deviation is not None or row.accuracy is None or row.low is None or row.high is None:
+        return [[100 * (row.deviation or 0)]] * 2
+    return [[100 * (row.accuracy - row.low)], [100 * (row.high - row.accuracy)]]
 
 
 def heat(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -142,12 +150,17 @@ def heat(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _figure(draw: Any, panels: int, size: tuple[float, float], alt: str) -> Figure:
+    """Each panel is a picture of its own, so that they are beside each other or one below the other."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
     with matplotlib.rc_context(_SETTINGS):
-        figure = Canvas(figsize=size, layout="constrained")
-        draw(figure.subplots(1, panels))
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return Figure(uri=f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}", alt=alt)
+        canvases = [Canvas(figsize=size, layout="constrained") for _ in range(panels)]
+        draw([canvas.subplots() for canvas in canvases])
+        return Figure(uris=tuple(map(_uri, canvases)), alt=alt)
+
+
+def _uri(canvas: Any) -> str:
+    file = io.BytesIO()
+    canvas.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
+    return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"

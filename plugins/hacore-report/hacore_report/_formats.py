@@ -1,10 +1,11 @@
-"""A table as text, Markdown, CSV, LaTeX or JSON."""
+"""A table as text, Markdown, CSV, LaTeX, JSON or a page."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -14,15 +15,15 @@ from hacore_report._runs import label
 from hacore_report._table import Labels, Table
 from hacore_report._values import BASELINES, Cell, Value, decimals
 
-FORMATS = ("text", "markdown", "csv", "latex", "json")
+FORMATS = ("text", "markdown", "csv", "latex", "html", "json")
 
 
 def write_table(table: Table, form: str, *, digits: int | None = None) -> str:
     """The table as text in one of ``FORMATS``; digits: after the point, in place of what suits.
 
-    Markdown, LaTeX and text show mean ± sample standard deviation, shares in percent. CSV and JSON
-    have the numbers as result.json has them. Marked cells have a star in text and are bold in Markdown and
-    LaTeX; JSON says what the mark is, CSV does not.
+    Markdown, LaTeX, text and HTML, a whole page, show mean ± sample standard deviation, shares in percent.
+    CSV and JSON have the numbers as result.json has them. Marked cells have a star in text, are bold in
+    Markdown and LaTeX, and both in HTML; JSON says what the mark is, CSV does not.
     """
     if form not in FORMATS:
         raise HacoreError(f"no format '{form}'; formats: {', '.join(FORMATS)}")
@@ -31,6 +32,8 @@ def write_table(table: Table, form: str, *, digits: int | None = None) -> str:
     if form == "json":
         return json.dumps(as_json(table), indent=2, ensure_ascii=False) + "\n"
     sheet = _sheet(table, digits)
+    if form == "html":
+        return _html(sheet, table.notes)
     return {"markdown": _markdown, "latex": _latex, "text": _aligned}[form](sheet)
 
 
@@ -188,6 +191,23 @@ def _markdown(sheet: _Sheet) -> str:
     ]
     bold = f" Bold: {sheet.legend}." if sheet.legend else ""
     return "\n".join([f"{sheet.title[:1].upper()}{sheet.title[1:]}.{bold}", "", *lines]) + "\n"
+
+
+def _html(sheet: _Sheet, notes: Sequence[str]) -> str:
+    from hacore_report._rendering import render
+
+    title, *lead = (words[:1].upper() + words[1:] for words in sheet.title.split("; "))
+    return render(
+        "table.html.jinja",
+        title=title,
+        lead=lead,
+        sections={},
+        head=sheet.head,
+        rows=sheet.rows,
+        keys=sheet.keys,
+        marked=sheet.marked,
+        notes=[*([f"*: {sheet.legend}"] if sheet.legend else []), *notes],
+    )
 
 
 _ESCAPES = {

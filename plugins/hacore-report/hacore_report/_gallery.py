@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from hacore.errors import RunError
+from hacore.errors import DataError, HacoreError, RunError
 from hacore.measure.predictions import Prediction
 from hacore_report._figures import heat
 
 if TYPE_CHECKING:
     from hacore.measure.reading import Seen
+    from hacore.runs import RunFolder
     from hacore.runs.trained import Trained
 
 _BATCH = 64
@@ -62,21 +63,63 @@ class Item:
 
 @attrs.frozen(kw_only=True)
 class Gallery:
-    """images: {key: (data URI, width, height)}. chosen: how the questions were chosen."""
+    """images: {key: (data URI, width, height)}. chosen: how the questions were chosen.
+
+    first: how many of the items, which come first, a page shows at once; the others are unfolded.
+    """
 
     items: tuple[Item, ...]
+    first: int
     images: dict[str, tuple[str, int, int]]
     grids: tuple[tuple[int, int], ...]
     chosen: str
 
 
+def open_gallery(
+    folders: Sequence[RunFolder],
+    models: Sequence[Trained | None],
+    tables: Sequence[Sequence[Prediction]],
+    split: str,
+    device: str,
+    *,
+    first: int,
+) -> tuple[Gallery | None, str | None]:
+    """The gallery of runs, or why there is none. models: those that are loaded already."""
+    from hacore.runs.trained import load
+
+    try:
+        loaded: list[Trained] = []
+        for folder, model in zip(folders, models, strict=True):
+            trained = model or load(folder, device=device)
+            if loaded and trained.opened is None:  # the data have the same fingerprint
+                trained = attrs.evolve(trained, opened=loaded[0].dataset.reading(None))
+            loaded.append(_with_features(trained))
+        pairs = list(zip(loaded, tables, strict=True))
+        return gallery(pairs, split, most=240 // len(folders), first=first), None
+    except HacoreError as error:
+        return None, str(error)
+
+
+def _with_features(trained: Trained) -> Trained:
+    """The model with its data read as when it was measured: from a store of features, if any."""
+    from hacore.features.describe import with_features
+
+    if trained.opened is not None and trained.opened.store is not None:
+        return trained
+    try:
+        return attrs.evolve(trained, opened=with_features(trained.dataset, trained.spec, trained.model))
+    except DataError:  # without the store: the images give the same up to rounding
+        return trained
+
+
 def choose_questions(
-    tables: Sequence[Sequence[Prediction]], most: int, each: int = 8, seed: int = 0
+    tables: Sequence[Sequence[Prediction]], most: int, each: int = 8, seed: int = 0, first: int = 12
 ) -> tuple[list[int], str]:
     """Ids of at most ``most`` random questions, balanced over types and outcomes, and a note on the choice.
 
     tables: the predictions of one run, or of several on the same questions; the outcome of several is
-    the outcome of each. each: the most questions of one type and outcome.
+    the outcome of each. each: the most questions of one type and outcome. first: so many ids that come
+    first are balanced by themselves; these, and those after them, are in the order of their types.
     """
     random = np.random.default_rng(seed)
     outcomes: dict[int, list[str]] = defaultdict(list)
@@ -90,20 +133,25 @@ def choose_questions(
         groups[types[number], tuple(states) if len(set(states)) > 1 else (states[0],)].append(number)
     shuffled = [[ids[i] for i in random.permutation(len(ids))] for _, ids in sorted(groups.items())]
     turns = [ids[turn] for turn in range(each) for ids in shuffled if turn < len(ids)]
+    leading = {turns[at] for at in random.permutation(min(len(shuffled), most))[:first]}
+    leading |= {*turns[len(shuffled) : len(shuffled) + max(0, min(first, most) - len(leading))]}
     note = (
         f"{min(len(turns), most):,} of {len(outcomes):,} questions, drawn at random: up to {each} of each "
         "type and outcome, so that the share of right answers here is not the accuracy."
     )
     place = {number: at for at, number in enumerate(types)}
-    return sorted(turns[:most], key=lambda number: (types[number], place[number])), note
+    order = sorted(turns[:most], key=lambda number: (number not in leading, types[number], place[number]))
+    return order, note
 
 
-def gallery(runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *, most: int = 240) -> Gallery:
+def gallery(
+    runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *, most: int, first: int
+) -> Gallery:
     """The gallery of one run, or of several on the same questions. Opens the data of the first."""
     from hacore.measure.reading import question_text
 
     dataset = runs[0][0].dataset
-    ids, note = choose_questions([predictions for _, predictions in runs], most)
+    ids, note = choose_questions([predictions for _, predictions in runs], most, first=first)
     questions = dataset.questions(split)
     row_of = {number: row for row, number in enumerate(questions.ids.tolist())}
     missing = [number for number in ids if number not in row_of]
@@ -131,7 +179,7 @@ def gallery(runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *,
     images = dataset.images(split)
     encoded = {item.image: _encoded(images[int(item.image)]) for item in items}
     grids = tuple(output[0].presence.shape for output in outputs)
-    return Gallery(items=tuple(items), images=encoded, grids=grids, chosen=note)
+    return Gallery(items=tuple(items), first=first, images=encoded, grids=grids, chosen=note)
 
 
 def _predict(trained: Trained, split: str, rows: np.ndarray[Any, Any]) -> list[Seen]:

@@ -1,33 +1,32 @@
-"""Pages about runs: one file each, which fetches nothing."""
+"""The page about a run: one file, which fetches nothing."""
 
 from __future__ import annotations
 
+import datetime
 import logging
 import math
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hacore.errors import DataError, HacoreError
 from hacore.machine.files import write_whole
 from hacore.measure.predictions import Prediction, read_predictions
-from hacore.measure.scores import Baseline
 from hacore.runs import Result, RunFolder
-from hacore.runs.metrics import read_metrics
+from hacore.runs.metrics import EvalLine, TrainLine, read_metrics
 from hacore.runs.result import Training
-from hacore_report._predictions import Compared, by_type, confusion
-from hacore_report._runs import Run, label, precision_notes, precision_remark, read_runs
-from hacore_report._table import experiment_names
-from hacore_report._values import BASELINES
+from hacore_report._predictions import by_group, confusion, members_of
+from hacore_report._rendering import named_baselines, number, render
+from hacore_report._runs import label
 
 if TYPE_CHECKING:
     from hacore.runs.trained import Trained
-    from hacore_report._gallery import Gallery
 
-MOST_RUNS = 8
 _MOST_DAMAGED = 5  # lines of metrics that are named
+_MOST_ROWS = 20  # of the table of types; of more, types are folded
+_STAGES = ("image_encoder", "question_encoder", "fuser", "selector", "aggregator", "head")
 log = logging.getLogger("hacore")
 
 
@@ -40,32 +39,22 @@ def write_report(
     has no gallery and says why; damaged lines of metrics.jsonl are left out and named. Raises RunError when
     the run is not finished.
     """
-    from hacore_report import _figures
+    from hacore_report._gallery import open_gallery
 
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     result = folder.result()
     predictions = read_predictions(folder.predictions_file(result.split))
-    rows = by_type(predictions)
-    cells = round(rows[-1].kept / result.kept) if result.kept else 0
-    gallery, problem = _gallery([folder], [trained], [predictions], result.split, device)
+    gallery, problem = open_gallery([folder], [trained], [predictions], result.split, device, first=12)
     damaged: list[str] = []
     metrics = read_metrics(folder.metrics_file, damaged=damaged.append)
     for line in damaged[:_MOST_DAMAGED]:
         log.warning(line)
-    page = _render(
-        "run.html.jinja",
-        title=result.name,
-        result=result,
-        spec=folder.text(),
-        cost=_cost(result, cells),
-        curves=_figures.curves(metrics),
+    page = _written(
+        folder,
+        result,
+        predictions,
+        metrics=metrics,
         damaged=damaged[:_MOST_DAMAGED],
-        rows=rows,
-        cells=cells,
-        baselines=_baselines(result),
-        baseline_of=_baseline_of,
-        kept=_figures.kept_cells(predictions, cells),
-        confusion=confusion(predictions),
         gallery=gallery,
         problem=problem,
     )
@@ -73,142 +62,95 @@ def write_report(
     return folder.report_file
 
 
-def write_comparison(
-    runs: Sequence[str | Path], output: str | Path, *, device: str = "auto"
-) -> tuple[Path, tuple[str, ...]]:
-    """Write a page that shows runs side by side on the same questions; returns its path, and notes.
-
-    runs: run folders, sweep folders, folders of runs; at most ``MOST_RUNS`` runs, measured on the same
-    split of the same data, or HacoreError.
-    """
+def _written(
+    folder: RunFolder,
+    result: Result,
+    predictions: Sequence[Prediction],
+    *,
+    metrics: Sequence[TrainLine | EvalLine],
+    damaged: Sequence[str],
+    **values: Any,
+) -> str:
+    """The page. values: for the template."""
     from hacore_report import _figures
 
-    finished = read_runs(runs)
-    _require_same_data(finished.runs)
-    folders = [RunFolder(run.path) for run in finished.runs]
-    first = finished.runs[0].result
-    split = first.split
-    tables = [read_predictions(folder.predictions_file(split)) for folder in folders]
-    for folder, table in zip(folders, tables, strict=True):
-        if {(line.id, line.type) for line in table} != {(line.id, line.type) for line in tables[0]}:
-            raise HacoreError(
-                f"{folder.path}: its predictions are on other questions than those of {folders[0].path}; "
-                "measure both again with 'hacore eval'"
-            )
-    marked, legend = _marked(finished.runs, folders, tables, split)
-    compared = [
-        Compared(
-            name=name,
-            result=run.result,
-            types={row.name: row for row in by_type(table)},
-            marked=rows,
-            remarks=(*run.remarks, *precision_remark([run], finished.runs)),
-        )
-        for name, run, table, rows in zip(
-            experiment_names(finished.runs), finished.runs, tables, marked, strict=True
-        )
-    ]
-    gallery, problem = _gallery(folders, [None] * len(folders), tables, split, device)
-    page = _render(
-        "comparison.html.jinja",
-        title="Comparison of " + ", ".join(row.name for row in compared),
-        split=split,
-        data=first.data,
-        questions=len(tables[0]),
-        legend=legend,
-        compared=compared,
-        precisions=precision_notes(finished.runs),
-        baselines=_baselines(first),
-        baseline_of=_baseline_of,
-        figure=_figures.against_cost(compared),
-        gallery=gallery,
-        problem=problem,
+    groups = result.groups or {}
+    rows = by_group(predictions, groups)
+    cells = round(rows[-1].kept / result.kept) if result.kept else 0
+    curves, kept = _figures.curves(metrics), _figures.kept_cells(predictions, cells)
+    confusions, spec = confusion(predictions), folder.text()
+    sections = {
+        "gallery": "What it looked at",
+        "types": "Accuracy by type of question",
+        "kept": "Kept cells" if kept else "",
+        "confusions": "Confusions" if confusions else "",
+        "model": "Model and cost",
+        "training": "Training" if curves or damaged else "",
+        "spec": "Spec",
+    }
+    return render(
+        "run.html.jinja",
+        title=result.name,
+        sections={key: name for key, name in sections.items() if name},
+        result=result,
+        date=_date(folder),
+        stages=_stages(spec, result),
+        spec=spec,
+        cost=_cost(result, cells),
+        curves=curves,
+        damaged=damaged,
+        rows=rows,
+        most_rows=_MOST_ROWS,
+        groups=members_of(rows, groups),
+        cells=cells,
+        baselines=named_baselines(result),
+        kept=kept,
+        confusion=confusions,
+        **values,
     )
-    path = Path(output)
-    write_whole(path, page.encode(), option="--output")
-    return path, (*finished.notes, *precision_notes(finished.runs))
 
 
-def _require_same_data(runs: Sequence[Run]) -> None:
-    if len(runs) > MOST_RUNS:
-        raise HacoreError(f"{len(runs)} runs are too many for one page; compare at most {MOST_RUNS}")
-    first = runs[0]
-    for run in runs[1:]:
-        for key in ("split", "data.fingerprint"):
-            if run.get(key) != first.get(key):
-                raise HacoreError(
-                    f"{run.path}: {key} is {label(run.get(key))}, in {first.path} {label(first.get(key))}; "
-                    "runs are compared on the same questions"
+@attrs.frozen(kw_only=True)
+class _Stage:
+    """A stage of the model. options: those of its component, as the spec writes them."""
+
+    name: str
+    component: str
+    options: str
+    multiply_adds: int | None
+
+
+def _stages(spec: str, result: Result) -> list[_Stage]:
+    """None where the spec cannot be read; the page shows it all the same."""
+    try:
+        table = tomllib.loads(spec)
+    except (ValueError, RecursionError):
+        return []
+    costs = result.multiply_adds_by_stage or {}
+    stages = []
+    for stage in _STAGES:
+        if isinstance(section := table.get(stage), dict):
+            options = [f"{key} = {label(value)}" for key, value in section.items() if key != "use"]
+            component = label(section.get("use", "MLP"))
+            words = stage.replace("_", " ")
+            stages.append(
+                _Stage(
+                    name=words,
+                    component=component,
+                    options=", ".join(options),
+                    multiply_adds=costs.get(stage),
                 )
-
-
-def _marked(
-    runs: Sequence[Run],
-    folders: Sequence[RunFolder],
-    tables: Sequence[Sequence[Prediction]],
-    split: str,
-) -> tuple[list[frozenset[str]], str]:
-    """Of each run the types of question, or "all", to mark; and what a mark means.
-
-    None without answers, and none of an oracle, which is no competitor.
-    """
-    from hacore_report._marks import against_best, legend, marks_of
-    from hacore_report._scores import Scores
-
-    marked: list[frozenset[str]] = [frozenset() for _ in tables]
-    places = [place for place, run in enumerate(runs) if not run.result.oracle]
-    if len(places) < 2 or all(line.score is None for line in tables[0]):
-        return marked, ""
-    sides = [
-        [
-            Scores.of(
-                [(line.id, line.image, line.type, line.score) for line in tables[place]],
-                folders[place].predictions_file(split),
             )
-        ]
-        for place in places
-    ]
-    names = sides[0][0].types
-    differences = {name: against_best(sides, [name]) for name in names} | {"all": against_best(sides)}
-    marks = {name: marks_of(each) for name, each in differences.items()}
-    for number, place in enumerate(places):
-        marked[place] = frozenset(name for name in marks if marks[name][number])
-    return marked, legend([value for each in differences.values() for value in each if value])
+    return stages
 
 
-def _gallery(
-    folders: Sequence[RunFolder],
-    models: Sequence[Trained | None],
-    tables: Sequence[Any],
-    split: str,
-    device: str,
-) -> tuple[Gallery | None, str | None]:
-    """The gallery, or why there is none."""
-    from hacore.runs.trained import load
-    from hacore_report._gallery import gallery
-
+def _date(folder: RunFolder) -> str:
+    """When the run began, as the name of its folder says; of a renamed folder, when it ended."""
     try:
-        loaded: list[Trained] = []
-        for folder, model in zip(folders, models, strict=True):
-            trained = model or load(folder, device=device)
-            if loaded and trained.opened is None:  # the data have the same fingerprint
-                trained = attrs.evolve(trained, opened=loaded[0].dataset.reading(None))
-            loaded.append(_with_features(trained))
-        return gallery(list(zip(loaded, tables, strict=True)), split, most=240 // len(folders)), None
-    except HacoreError as error:
-        return None, str(error)
-
-
-def _with_features(trained: Trained) -> Trained:
-    """The model with its data read as when it was measured: from a store of features, if any."""
-    from hacore.features.describe import with_features
-
-    if trained.opened is not None and trained.opened.store is not None:
-        return trained
-    try:
-        return attrs.evolve(trained, opened=with_features(trained.dataset, trained.spec, trained.model))
-    except DataError:  # without the store: the images give the same up to rounding
-        return trained
+        begun = datetime.datetime.strptime(folder.path.resolve().name[:15], "%Y%m%d-%H%M%S")
+    except ValueError:
+        begun = datetime.datetime.fromtimestamp(folder.result_file.stat().st_mtime)
+    return f"{begun:%Y-%m-%d %H:%M}"
 
 
 def _cost(result: Result, cells: int) -> list[tuple[str, str]]:
@@ -217,56 +159,22 @@ def _cost(result: Result, cells: int) -> list[tuple[str, str]]:
     rows = [
         ("cells kept", f"{result.kept:.1%} of {cells}" if cells else f"{result.kept:.1%}"),
         ("training", _duration(training.seconds) if result.training else None),
-        ("questions per second in training", _number(training.questions_per_second)),
-        ("steps", _number(training.steps)),
-        ("weights of step", _number(result.checkpoint.get("step"))),
+        ("questions per second in training", number(training.questions_per_second)),
+        ("steps", number(training.steps)),
+        ("weights of step", number(result.checkpoint.get("step"))),
         ("device", training.device),
         ("precision", training.precision),
         (
             "processes, threads of each",
             f"{training.processes}, {training.threads}" if training.processes else None,
         ),
-        ("parameters", _number(result.parameters)),
-        ("multiply-adds of a question", _number(result.multiply_adds)),
-        *(
-            (f"of these: {stage.replace('_', ' ')}", _number(count))
-            for stage, count in (result.multiply_adds_by_stage or {}).items()
-        ),
+        ("parameters", number(result.parameters)),
+        ("multiply-adds of a question", number(result.multiply_adds)),
     ]
     return [(name, value) for name, value in rows if value is not None]
-
-
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:,.0f}"
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _baselines(result: Result) -> list[tuple[str, Baseline]]:
-    """The baselines with their names in words."""
-    return [(BASELINES.get(name, name), baseline) for name, baseline in result.baselines.items()]
-
-
-def _baseline_of(baseline: Baseline, name: str) -> float | None:
-    """A baseline's accuracy of a type of question, or of "all"."""
-    return baseline.accuracy if name == "all" else baseline.by_type.get(name)
-
-
-def _render(template: str, **values: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hacore_report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: _number(value) or "–"
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
-    text: str = environment.get_template(template).render(**values)
-    return text

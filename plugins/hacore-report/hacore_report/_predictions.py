@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from statistics import fmean
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 
 import attrs
 
 from hacore.measure.predictions import Prediction
-from hacore.runs import Result
+from hacore.measure.scores import Baseline
 
 
 def wilson(right: float, questions: int, z: float = 1.959964) -> tuple[float, float]:
@@ -29,15 +29,27 @@ def wilson(right: float, questions: int, z: float = 1.959964) -> tuple[float, fl
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """Accuracy of one type of question. low, high: its interval; None where answers are not public."""
+    """Accuracy of a type or a group of questions, or of all. low, high: its interval.
+
+    None where answers are not public. kind: "type", "group" or "all". deviation: of the accuracy over seeds,
+    which a row has in place of the interval where it is the mean of several.
+    """
 
     name: str
+    kind: str
     questions: int
     accuracy: float | None
     low: float | None
     high: float | None
     kept: float
     """Mean number of cells."""
+    deviation: float | None = None
+
+    def baseline(self, baseline: Baseline) -> float | None:
+        """The accuracy of a baseline on the same questions."""
+        if self.kind == "all":
+            return baseline.accuracy
+        return (baseline.by_type if self.kind == "type" else baseline.by_group).get(self.name)
 
 
 def by_type(predictions: Sequence[Prediction]) -> list[Row]:
@@ -45,39 +57,59 @@ def by_type(predictions: Sequence[Prediction]) -> list[Row]:
     parts: dict[str, list[Prediction]] = defaultdict(list)
     for prediction in predictions:
         parts[prediction.type].append(prediction)
-    return [_row(name, parts[name]) for name in sorted(parts)] + [_row("all", predictions)]
+    return [_row(name, "type", parts[name]) for name in sorted(parts)] + [_row("all", "all", predictions)]
 
 
-def _row(name: str, predictions: Sequence[Prediction]) -> Row:
+def by_group(predictions: Sequence[Prediction], groups: Mapping[str, Sequence[str]]) -> list[Row]:
+    """The rows of ``by_type``, those of a group after a row for the group.
+
+    A type of several groups is in the first; those of none come before all groups.
+    """
+    *types, whole = by_type(predictions)
+    grouped: list[Row] = []
+    for name, members in groups.items():
+        own = [row for row in types if row.name in members]
+        if own and [row.name for row in own] != [name]:
+            part = [prediction for prediction in predictions if prediction.type in members]
+            grouped += [_row(name, "group", part), *own]
+            types = [row for row in types if row.name not in members]
+    return [*types, *grouped, whole]
+
+
+def members_of(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The types of each group that has a row."""
+    return {row.name: list(groups[row.name]) for row in rows if row.kind == "group"}
+
+
+def mean_rows(seeds: Sequence[Sequence[Row]]) -> list[Row]:
+    """The rows of each seed as one list: means, and deviations where there are several seeds."""
+    return [_mean_row(rows) if len(rows) > 1 else rows[0] for rows in zip(*seeds, strict=True)]
+
+
+def _mean_row(rows: Sequence[Row]) -> Row:
+    accuracies = [row.accuracy for row in rows if row.accuracy is not None]
+    return attrs.evolve(
+        rows[0],
+        accuracy=fmean(accuracies) if accuracies else None,
+        deviation=stdev(accuracies) if accuracies else None,
+        low=None,
+        high=None,
+        kept=fmean(row.kept for row in rows),
+    )
+
+
+def _row(name: str, kind: str, predictions: Sequence[Prediction]) -> Row:
     scores = [prediction.score for prediction in predictions if prediction.score is not None]
     low, high = wilson(sum(scores), len(scores)) if scores else (None, None)
     return Row(
         name=name,
+        kind=kind,
         questions=len(predictions),
         accuracy=fmean(scores) if scores else None,
         low=low,
         high=high,
         kept=fmean(prediction.kept for prediction in predictions),
     )
-
-
-@attrs.frozen(kw_only=True)
-class Compared:
-    """A run of a comparison. types: its rows by type of question, the last one of all questions.
-
-    marked: the rows where it is the best run, or not significantly different from it. remarks: see ``Run``.
-    """
-
-    name: str
-    result: Result
-    types: dict[str, Row]
-    marked: frozenset[str]
-    remarks: tuple[str, ...]
-
-    @property
-    def all(self) -> Row:
-        """Over all questions."""
-        return self.types["all"]
 
 
 @attrs.frozen(kw_only=True)

@@ -24,6 +24,7 @@ from hacore_report._values import BASELINES, Cell, Value, baseline, sort_key, su
 
 Labels = tuple[Any, ...]
 Mark = Literal["best", "not different"]
+_LONG = 20  # characters of a name
 _MACHINE = ("training.device", "training.threads", "training.processes")
 """What times depend on besides the spec."""
 
@@ -137,21 +138,55 @@ def distinguishing(runs: Sequence[Run], without: Sequence[str] = ()) -> tuple[st
 
 
 def experiment_names(runs: Sequence[Run], *, seeds: bool = True) -> list[str]:
-    """The names of the specs; those that are the same get what tells them apart.
+    """Short names: those of the specs without what all share; where they are long or the same, what differs.
 
     seeds: whether that may be the seed. If not, the seed at the end of a sweep's names is left out.
     """
     names = [run.name if seeds else run.name.removesuffix(f"-seed{run.seed}") for run in runs]
+    names = _without_shared_parts(names)
+    what = [_what(run, [key for key in distinguishing(runs) if key != "name"]) for run in runs]
+    if len(set(what)) == len(what) and max(map(len, what)) < max(map(len, names)) > _LONG:
+        return what
     for keys in ([key for key in distinguishing(runs) if key != "name"], ["seed"] * seeds):
         repeated = {name for name, count in Counter(names).items() if count > 1}
         if len({_text(_labels(run, keys)) for run in runs}) > 1:
+            alone = len(set(names)) == 1
+            what = [_what(run, keys) for run in runs]
             names = [
-                f"{name} ({', '.join(f'{key} = {label(run.get(key))}' for key in keys)})"
-                if name in repeated
-                else name
-                for name, run in zip(names, runs, strict=True)
+                (each if alone else f"{name} ({each})") if name in repeated else name
+                for name, each in zip(names, what, strict=True)
             ]
     return names
+
+
+def _what(run: Run, keys: Sequence[str]) -> str:
+    """``l2-topk, k = 4``: the values of keys, which are cut where that leaves them different."""
+    last = Counter(key.rpartition(".")[2] for key in keys)
+    parts = []
+    for key in keys:
+        section, _, short = key.rpartition(".")
+        value = label(run.get(key))
+        if short == "use":
+            parts.append(value)
+        elif run.get(key) is not None or f"{section}.use" not in keys:
+            parts.append(f"{short if last[short] == 1 else key} = {value}")
+    return ", ".join(parts)
+
+
+def _without_shared_parts(names: Sequence[str]) -> list[str]:
+    """``cells-k4-seed0`` and ``cells-k8-seed0`` as ``k4`` and ``k8``; what is left begins with a letter."""
+    parts = [name.split("-") for name in names]
+    most = min(map(len, parts)) - 1
+    if len(set(names)) == 1:
+        return list(names)
+    first = next((at for at in range(most) if len({part[at] for part in parts}) > 1), most)
+    while first and not all(part[first][:1].isalpha() for part in parts):
+        first -= 1
+    most -= first
+    last = next((at for at in range(most) if len({part[-1 - at] for part in parts}) > 1), most)
+    while last and not parts[0][-last][:1].isalpha():
+        last -= 1
+    return ["-".join(part[first : len(part) - last]) for part in parts]
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hacore.cli.tables import json_option, percent, print_json, print_table
+from hacore.machine.files import write_whole
 
 if TYPE_CHECKING:
     from hacore_report._compare import Comparison, Part
@@ -57,6 +59,7 @@ class _SeveralAgainst(click.Command):
     help="How often images are drawn for the interval, and signs for p.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of these draws.")
+@click.option("--page", metavar="FILE", help="Also write it as a page, one HTML file.")
 @json_option
 def compare(
     runs: tuple[str, ...],
@@ -65,6 +68,7 @@ def compare(
     margin: float,
     resamples: int,
     seed: int,
+    page: str | None,
     as_json: bool,
 ) -> None:
     """Say whether an experiment is better than another, with an interval and a p-value.
@@ -78,10 +82,13 @@ def compare(
     Examples:
       hacore compare runs/han_rn --against runs/han_sum
       hacore compare runs/han_rn/2026* --against runs/san/2026* --margin 0.01
+      hacore compare runs/han_rn --against runs/han_sum --page difference.html
     """
     from hacore_report import compare as compare_runs
 
     comparison = compare_runs(runs, against, split=split, margin=margin, resamples=resamples, seed=seed)
+    if page is not None:
+        _write_page(comparison, page)
     if as_json:
         print_json(_json(comparison))
     else:
@@ -90,13 +97,39 @@ def compare(
         click.echo(f"note: {note}", err=True)
 
 
+_CORRECTED = "Differences in points; p of types, and of groups, corrected for their number (Holm)."
+
+
 def _print(comparison: Comparison) -> None:
+    print_table(*_table(comparison))
+    click.echo(f"\n{_CORRECTED}")
+    click.echo(_sentence(comparison))
+
+
+def _write_page(comparison: Comparison, file: str) -> None:
+    from hacore_report._rendering import render
+
+    title, head, rows = _table(comparison)
+    page = render(
+        "table.html.jinja",
+        title=" against ".join(comparison.names),
+        lead=[_sentence(comparison)[:-1], title[:1].upper() + title[1:]],
+        sections={},
+        head=head,
+        rows=rows,
+        keys=1,
+        marked=(),
+        notes=[_CORRECTED[:-1], *comparison.notes],
+    )
+    write_whole(Path(file), page.encode(), option="--page")
+
+
+def _table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
+    """Its title, the heads of its columns and its rows."""
     title = f"accuracy (%) on {comparison.split} of {comparison.data['dataset']}"
     columns = ["questions", "number", "images", *comparison.names, "difference", "95% interval", "p"]
     parts = {"all": comparison.whole, **comparison.by_group, **comparison.by_type}
-    print_table(title, columns, [_row(name, part) for name, part in parts.items()])
-    click.echo("\nDifferences in points; p of types, and of groups, corrected for their number (Holm).")
-    click.echo(_sentence(comparison))
+    return title, columns, [_row(name, part) for name, part in parts.items()]
 
 
 def _row(name: str, part: Part) -> list[str]:

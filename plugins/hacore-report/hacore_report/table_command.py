@@ -50,10 +50,10 @@ choices_option = click.option(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "markdown", "csv", "latex"]),
+    type=click.Choice(["text", "markdown", "csv", "latex", "html"]),
     default="text",
     show_default=True,
-    help="How to write it.",
+    help="How to write it; html is a page of its own.",
 )
 @click.option(
     "--marks/--no-marks",
@@ -88,6 +88,7 @@ def table(
       hacore table sweeps/table1
       hacore table sweeps/table2 --rows selector.threshold --columns aggregator.use
       hacore table runs/han_rn/* --value non-relational --value relational --format markdown
+      hacore table sweeps/table1 --format html > table1.html
     """
     from hacore_report import read_runs, tabulate, write_table
     from hacore_report._formats import as_json as table_as_json

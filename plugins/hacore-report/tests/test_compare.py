@@ -1,7 +1,9 @@
 """``hacore compare``: what is paired, what is refused, and what is said."""
 
+import html
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -131,6 +133,24 @@ def test_neither_the_order_of_lines_nor_of_runs_matters(cli, experiment):
     other = json.loads(cli("compare", *ours, "--against", *theirs, "--json", "--seed", "1").out)
     assert other["difference"] == first["difference"]
     assert other["over_images"] != first["over_images"]
+
+
+def test_a_comparison_as_a_page(cli, experiment, names, tmp_path):
+    ours, theirs = experiment(10, 0.8, (0, 1)), experiment(4, 0.6, (0, 1))
+    file = tmp_path / "pages" / "page.html"
+    ran = cli("compare", *ours, "--against", *theirs, "--page", file)
+    assert ran.status == 0
+    page = file.read_text()
+    assert "<h1>keep10 against keep4</h1>" in page
+    *_, sentence = ran.out.splitlines()
+    assert html.escape(sentence) in page
+    table = [line.split() for line in ran.out.splitlines() if line.split()[:1] in (["all"], ["size"])]
+    for name, *numbers in table:
+        (row,) = re.findall(rf'<tr><th scope="row">{name}</th>(.*?)</tr>', page, re.S)
+        cells = [html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+        assert " ".join(cells).split() == numbers
+    assert len(table) == 2
+    names(cli("compare", *ours, "--against", *theirs, "--page", tmp_path).error, str(tmp_path), "--page")
 
 
 def test_one_seed_says_nothing_about_others(cli, experiment, names):

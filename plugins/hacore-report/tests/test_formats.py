@@ -1,4 +1,4 @@
-"""The same table as text, Markdown, CSV, LaTeX and JSON."""
+"""The same table as text, Markdown, CSV, LaTeX, HTML and JSON."""
 
 import csv
 import io
@@ -43,6 +43,26 @@ def test_markdown(table):
         "| 10 | 65.0 ± 7.1 | - |",
         "| majority answer | 37.5 ± 0.0 | 37.5 ± 0.0 |",
     ]
+
+
+def test_a_page(table, cli, write_run):
+    page = write_table(table, "html")
+    rows = [
+        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in re.findall(r"<tr.*?</tr>", page, re.S)
+    ]
+    assert rows == [
+        ["selector.k", "rn", "sum-pool"],
+        ["4", "59.0 ± 7.1", "59.0 ± 7.1"],
+        ["10", "65.0 ± 7.1", "-"],
+        ["majority answer", "37.5 ± 0.0", "37.5 ± 0.0"],
+    ]
+    assert "<h1>Accuracy (%) on test</h1>" in page
+    assert "<p>Mean ± sample standard deviation of 2 runs.</p>" in page
+    assert "prefers-color-scheme: dark" in page
+    assert not re.search(r'(src|href)="(?!#)', page)  # it fetches nothing
+    out = cli("table", write_run("name=<b>"), "--rows", "name", "--format", "html").out
+    assert "&lt;b&gt;" in out
+    assert '<th scope="row"><b>' not in out
 
 
 def test_latex(table):

@@ -4,6 +4,7 @@ import html.parser
 import json
 import re
 import shutil
+import statistics
 import subprocess
 
 import pytest
@@ -81,7 +82,7 @@ class Page(html.parser.HTMLParser):
         assert "@import" not in self.source
         ids = [attributes["id"] for _, attributes in self.tags if "id" in attributes]
         assert len(ids) == len(set(ids))
-        assert {use["href"][1:] for use in self.all("use")} <= set(ids)
+        assert {tag["href"][1:] for _, tag in self.tags if tag.get("href", "")[:1] == "#"} <= set(ids)
         assert all(image["alt"] for image in self.all("img"))
         assert all(svg["aria-label"] for svg in self.all("svg") if "role" in svg)
         return self
@@ -101,7 +102,47 @@ def test_every_run_writes_a_page_about_itself(runs):
         kept_differ = name == "adahan"
         assert ("Distribution of the number of kept cells" in page.source) == kept_differ
         assert page.all("option") != []
-        assert len(page.all("img")) == 1 + kept_differ
+        assert len(page.all("img")) == 2 * (1 + kept_differ)
+
+
+def test_what_was_looked_at_comes_first_and_the_contents_name_every_section(runs):
+    expected = {"gallery", "types", "confusions", "model", "training", "spec"}
+    for name, folder in runs.items():
+        page = Page(folder.report_file).check()
+        sections = [section["id"] for section in page.all("section")]
+        assert sections[:2] == ["gallery", "types"]
+        assert {*sections} == expected | ({"kept"} if name == "adahan" else set())
+        links = re.findall(r'<li><a href="#(\w+)">(.*?)</a>', page.source)
+        assert [id for id, _ in links] == sections
+        assert [name for _, name in links] == re.findall(r"<h2 .*?>(.*?)</h2>", page.source)
+
+
+def test_the_head_says_when_and_what(runs):
+    folder = runs["han"]
+    day, time = folder.path.name[:8], folder.path.name[9:13]
+    text = Page(folder.report_file).text
+    assert f"Run of {day[:4]}-{day[4:6]}-{day[6:]} {time[:2]}:{time[2:]}, seed 0." in text
+    assert f"small-cnn, lstm, multiply, l2-topk, rn, MLP; {folder.result().parameters:,} parameters" in text
+
+
+def test_types_of_question_follow_their_group(runs):
+    text = Page(runs["han"].report_file).text
+    names = ["non-relational", "left", "shape", "top", "relational", "closest", "count", "furthest", "all"]
+    table = text[text.index("accuracy (%)") :]
+    places = [re.search(rf" {name} \d+ \d", table).start() for name in names]
+    assert places == sorted(places)
+
+
+def test_few_examples_are_shown_at_first_and_all_can_be_unfolded(runs):
+    source = runs["han"].report_file.read_text()
+    first, folded = source.split('<details id="rest">')
+    cards = [
+        re.findall(r'class="card" .*?data-type="(\w+)" data-state="(\w+)"', part) for part in (first, folded)
+    ]
+    assert len(cards[0]) == 12
+    assert len({kind for kind, _ in cards[0]}) == 6  # of every type, and not the right ones alone
+    assert {state for _, state in cards[0]} == {"right", "wrong"}
+    assert f"<summary>{len(cards[1])} more questions</summary>" in source
 
 
 def test_the_gallery_shows_questions_as_they_were_answered(runs):
@@ -132,7 +173,7 @@ def test_runs_side_by_side(runs, cli, tmp_path):
         assert f" {name} {100 * result.accuracy:.1f} " in page.text
         assert f"{result.multiply_adds:,} {result.parameters:,}" in page.text
     best = max(folder.result().accuracy for folder in runs.values())
-    assert f"<td><b>{100 * best:.1f}</b>*" in page.source
+    assert re.search(rf"<td[^>]*><b>{100 * best:.1f}</b>\*", page.source)
     assert "* the best, or not significantly different from the best" in page.text
     cards = re.findall(r'<li class="card" .*?data-state="([\w ]+)">(.*?)question \d+</p>', page.source, re.S)
     assert {state for state, _ in cards} <= {"all right", "all wrong", "they differ"}
@@ -140,6 +181,35 @@ def test_runs_side_by_side(runs, cli, tmp_path):
         states = re.findall(r'class="answer (\w+)"', body)
         assert len(states) == 3
         assert state == (f"all {states[0]}" if len(set(states)) == 1 else "they differ")
+
+
+def test_seeds_of_one_experiment_are_averaged(runs, copied, tmp_path):
+    copied.spec_file.write_text(copied.spec_file.read_text().replace("seed = 0\n", "seed = 3\n", 1))
+    file = copied.predictions_file("test")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    scores = [line["score"] for line in lines]
+    for line in lines[:30]:  # the other seed answers some questions in another way
+        line["score"] = 1.0 - line["score"]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    accuracies = [100 * statistics.fmean(scores), 100 * statistics.fmean(line["score"] for line in lines)]
+    mean, deviation = statistics.fmean(accuracies), statistics.stdev(accuracies)
+    paths = [runs["adahan"].path, copied.path, runs["han"].path]
+    page = Page(hacore.write_comparison(paths, tmp_path / "page.html", device="cpu")[0]).check()
+    assert "2 experiments on the same 100 questions" in page.text
+    assert re.search(rf" han {mean:.1f} \*? ?± {deviation:.1f}, 2 seeds ", page.text)
+    assert re.search(rf" adahan {100 * runs['adahan'].result().accuracy:.1f} \*? ?\(", page.text)
+    assert re.search(r" seeds 0 0, 3 $| seeds 0 0, 3 ", page.text)
+    assert re.findall(r"<h3>(.*?)</h3>", page.source)[:2] == [
+        "adahan",
+        'han<span class="truth">, seed 0</span>',
+    ]
+
+
+def test_seeds_alone_are_side_by_side(runs, copied, tmp_path):
+    copied.spec_file.write_text(copied.spec_file.read_text().replace("seed = 0\n", "seed = 3\n", 1))
+    paths = [runs["han"].path, copied.path]
+    page = Page(hacore.write_comparison(paths, tmp_path / "page.html", device="cpu")[0]).check()
+    assert {"seed = 0", "seed = 3"} <= set(re.findall(r"<h3>(.*?)</h3>", page.source))
 
 
 def test_runs_on_other_questions_are_not_compared(runs, copied, tmp_path):
@@ -166,9 +236,7 @@ def test_runs_of_one_name_are_told_apart(runs, copied, tmp_path):
         [runs["han"].path, copied.path], tmp_path / "page.html", device="cpu"
     )
     assert notes == ()
-    assert {"han (selector.k = 7)", "han (selector.k = 5)"} <= set(
-        re.findall(r"<h3>(.*?)</h3>", page.read_text())
-    )
+    assert {"k = 7", "k = 5"} <= set(re.findall(r"<h3>(.*?)</h3>", page.read_text()))
 
 
 def test_runs_of_different_precisions_are_told_apart(runs, copied, names, tmp_path):
@@ -227,10 +295,12 @@ def test_a_browser_filters_the_gallery(runs, tmp_path):
     document.getElementById("by-type").value = "shape";
     document.getElementById("by-state").value = "wrong";
     document.getElementById("filters").dispatchEvent(new Event("change"));
+    const few = document.querySelectorAll(".card:not([hidden])").length <= 6;
+    document.querySelector("#more button:last-child").click();
     document.title = [document.querySelectorAll(".card:not([hidden])").length,
       document.querySelectorAll(".card[data-type=shape][data-state=wrong]").length,
       document.getElementById("count").textContent,
-      document.documentElement.scrollWidth <= innerWidth].join("|");
+      document.documentElement.scrollWidth <= innerWidth, few].join("|");
     </script>"""
     page = tmp_path / "page.html"
     page.write_text(runs["han"].report_file.read_text().replace("</body>", f"{choose}</body>"))
@@ -241,7 +311,73 @@ def test_a_browser_filters_the_gallery(runs, tmp_path):
         text=True,
         check=True,
     )
-    shown, meant, count, fits = re.search(r"<title>(.*?)</title>", ran.stdout)[1].split("|")
+    shown, meant, count, fits, few = re.search(r"<title>(.*?)</title>", ran.stdout)[1].split("|")
     assert shown == meant != "0"
     assert count in (f"{shown} questions", f"{shown} question")
-    assert fits == "true"
+    assert fits == few == "true"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
+    if (chromium := shutil.which("chromium") or shutil.which("google-chrome")) is None:
+        pytest.skip("needs chromium, as in 'apt install chromium'")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """opened(path, width, scheme): the page in a tab."""
+    tabs = []
+
+    def run(path, width, scheme="light"):
+        tabs.append(browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme))
+        tabs[-1].goto(path.as_uri())
+        return tabs[-1]
+
+    yield run
+    for tab in tabs:
+        tab.close()
+
+
+SIDEWAYS = "document.documentElement.scrollWidth > innerWidth"
+
+
+def test_a_phone_has_a_short_page_without_sideways_scroll(runs, opened, tmp_path):
+    comparison, _ = hacore.write_comparison(
+        [folder.path for folder in runs.values()], tmp_path / "page.html", device="cpu"
+    )
+    for path, first in ((runs["adahan"].report_file, 6), (comparison, 3)):
+        tab = opened(path, 390)
+        assert not tab.evaluate(SIDEWAYS)
+        assert tab.evaluate("document.documentElement.scrollHeight") < 10_000
+        assert tab.locator(".card:visible").count() == first
+        every = tab.locator(".card").count()
+        tab.get_by_role("button", name=f"Show all {every}").click()
+        assert tab.locator(".card:visible").count() == every > 20
+        assert not tab.evaluate(SIDEWAYS)
+
+
+def test_a_wide_screen_has_more_examples_and_the_gallery_near_the_top(runs, opened):
+    tab = opened(runs["han"].report_file, 1280)
+    assert tab.locator(".card:visible").count() == 12
+    assert tab.locator("#gallery").bounding_box()["y"] < 400
+    tab.get_by_role("button", name="Show 24 more").click()
+    assert tab.locator(".card:visible").count() == 36
+
+
+def test_dark_and_print(runs, opened):
+    colours = "['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name])"
+    path = runs["han"].report_file
+    light, dark = (opened(path, 1280, scheme) for scheme in ("light", "dark"))
+    assert light.evaluate(colours) == ["rgb(27, 31, 36)", "rgb(255, 255, 255)"]
+    assert dark.evaluate(colours) == ["rgb(233, 235, 238)", "rgb(20, 23, 27)"]
+    dark.emulate_media(media="print")
+    assert dark.evaluate(colours) == light.evaluate(colours)
+    assert not dark.locator("nav").is_visible()
+    assert not dark.locator("#filters").is_visible()
+    assert dark.locator(".card:visible").count() == 12

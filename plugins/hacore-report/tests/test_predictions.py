@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from hacore_report._gallery import choose_questions
-from hacore_report._predictions import by_type, confusion, wilson
+from hacore_report._predictions import by_group, by_type, confusion, mean_rows, wilson
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +44,26 @@ def test_rows_by_type_and_of_all():
     ]
     unknown = by_type([line(0, "a", None, "x")])[0]
     assert (unknown.questions, unknown.accuracy, unknown.low) == (1, None, None)
+
+
+def test_groups_come_before_their_types():
+    lines = [line(number, kind, "x", "x" if number % 2 else "y") for number, kind in enumerate("abcdda")]
+    rows = by_group(lines, {"two": ("a", "d"), "d": ("d",), "b": ("b",), "absent": ("z",)})
+    names = [(row.name, row.kind) for row in rows]
+    assert names == [
+        *(("b", "type"), ("c", "type")),  # a group of one type with its name is no group
+        *(("two", "group"), ("a", "type"), ("d", "type"), ("all", "all")),
+    ]
+    two = rows[2]
+    assert (two.questions, two.accuracy) == (4, 0.5)
+
+
+def test_means_over_seeds_have_deviations_in_place_of_intervals():
+    seeds = [by_type([line(0, "a", "x", given, kept)]) for given, kept in (("x", 2), ("y", 6))]
+    for row in mean_rows(seeds):
+        assert (row.accuracy, row.deviation, row.kept) == (0.5, pytest.approx(math.sqrt(0.5)), 4.0)
+        assert row.low is row.high is None
+    assert mean_rows(seeds[:1]) == seeds[0]
 
 
 @given(

@@ -60,11 +60,13 @@ def make_app(
     examples: Sequence[Example] = (),
     limits: Limits | None = None,
     hosts: Iterable[str] = (),
+    framed_by: Sequence[str] = (),
 ) -> ASGIApp:
     """The application, as ASGI servers run it, for trained models; nothing of a request outlives it.
 
     examples: see ``hacore_serve.examples.examples_of``. hosts: names, besides localhost and addresses,
-    by which it may be called.
+    by which it may be called. framed_by: origins, as a Content-Security-Policy writes them, of pages that may
+    show this one in a frame.
     """
     limits = limits or Limits()
     turns = Turns(limits)
@@ -77,7 +79,7 @@ def make_app(
     app.add_api_route("/api/picture", api.preview, methods=["POST"])
     app.add_api_route("/api/ask", api.ask, methods=["POST"])
     _add_errors(app)
-    return Gate(app, limits, Hosts(hosts), turns)
+    return Gate(app, limits, Hosts(hosts), turns, framed_by)
 
 
 class _Api:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import socket
-import warnings
-from typing import TYPE_CHECKING
+import os
+import sys
+import threading
+import webbrowser
 
 import click
 
 from hacore.cli.tables import device_option
-from hacore.errors import HacoreError
 from hacore_serve.limits import Limits
-
-if TYPE_CHECKING:
-    from hacore.runs.trained import Trained
-    from hacore_serve.examples import Example
+from hacore_serve.serving import listen, load_runs, make_server, offered_examples
 
 _USUAL = Limits()
 
@@ -26,6 +23,13 @@ _USUAL = Limits()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option(
     "--port", default=7860, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 for any free one."
+)
+@click.option(
+    "--open/--no-open",
+    "open_browser",
+    default=True,
+    show_default=True,
+    help="Open the page in the browser, where this machine has a display.",
 )
 @device_option
 @click.option(
@@ -91,6 +95,7 @@ def serve(
     runs: tuple[str, ...],
     host: str,
     port: int,
+    open_browser: bool,
     device: str,
     examples: int,
     names: tuple[str, ...],
@@ -124,80 +129,43 @@ def serve(
         queue=queue,
         wait=wait,
     )
-    with _listen(host, port) as listening:
-        models = _load(runs, device)
-        offered = _examples(models[0], examples)
-        import uvicorn
-        from PIL import Image
-
-        from hacore_serve.app import make_app
-
-        # The limit on pixels is this server's own.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        app = make_app(models, examples=offered, limits=limits, hosts=[*names, host])
-        _say_where(host, listening.getsockname()[1], len(models))
-        # Without proxy_headers, as anybody could claim another address and so get around the rate.
-        config = uvicorn.Config(
-            app, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=5
-        )
+    with listen(host, port) as listening:
+        models = load_runs(runs, device)
+        offered = offered_examples(models[0], examples)
+        server = make_server(models, offered, limits=limits, hosts=[*names, host])
+        address = _address(host, listening.getsockname()[1])
+        _say_where(host, address, len(models))
+        if open_browser and _seen():
+            # The socket listens already. A thread, as some browsers end the call only when they are closed.
+            threading.Thread(target=_open, args=[address], daemon=True).start()
         # After Ctrl-C the server has ended in order; whether it also raises depends on the moment.
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
         click.echo("stopped", err=True)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Called before the models are loaded, so that a port in use is reported at once."""
-    try:
-        family, *_, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.create_server(address[:2], family=family, backlog=128)
-        # Without this the second part of each answer waits up to 40 ms for the first to be confirmed;
-        # asyncio sets it only for sockets of its own.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listening
-    except OSError as error:
-        way_out = "choose another with --port, or 0 for any free one"
-        raise HacoreError(
-            f"cannot listen at {host}, port {port}: {error.strerror or error}; {way_out}"
-        ) from error
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _load(runs: tuple[str, ...], device: str) -> list[Trained]:
-    """The models of the runs. Raises HacoreError with everything that is wrong with them."""
-    from hacore.runs.trained import load
-
-    models, problems = [], []
-    for run in runs:
-        try:
-            models.append(load(run, device=device))
-        except HacoreError as error:
-            problems.append(str(error))
-    if problems:
-        raise HacoreError("\n".join(problems))
-    return models
+def _seen() -> bool:
+    """Whether somebody sits at this machine: a terminal, a display, and no test or connection from afar."""
+    if not sys.stderr.isatty() or "PYTEST_CURRENT_TEST" in os.environ or "SSH_CONNECTION" in os.environ:
+        return False
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
-def _examples(trained: Trained, count: int) -> tuple[Example, ...]:
-    """Images to offer; none, and a line that says why, where the data cannot be opened."""
-    from hacore_serve.examples import examples_of
-
-    if not count:
-        return ()
-    # It takes a while where the data are not generated or packed yet.
-    click.echo(f"opening the data '{trained.spec.data.use}' for images to offer", err=True)
-    try:
-        return examples_of(trained, count)
-    except (HacoreError, OSError) as error:
-        click.echo(f"no images of the data are offered: {error}", err=True)
-        return ()
+def _open(address: str) -> None:
+    """Open the page in the browser; where there is none, the address is on the terminal."""
+    for everywhere, here in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
+        address = address.replace(everywhere, here)
+    with contextlib.suppress(webbrowser.Error):
+        webbrowser.open(address)
 
 
-def _say_where(host: str, port: int, runs: int) -> None:
-    shown = f"[{host}]" if ":" in host else host
+def _say_where(host: str, address: str, runs: int) -> None:
     what = "1 run" if runs == 1 else f"{runs} runs"
-    click.echo(f"serving {what} at http://{shown}:{port} (Ctrl-C ends)", err=True)
+    click.echo(f"serving {what} at {address} (Ctrl-C ends)", err=True)
     if not _local(host):
         click.echo(
             f"warning: others who reach this machine at {host} can use the page; it has no password and no "

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hacore_serve.limits import Hosts, Limits, Rates, Refused, Turns, client_name
 
-# Everything comes from this server, and nothing is framed, embedded or sent elsewhere.
+# Everything comes from this server, and nothing is embedded or sent elsewhere; ``frame-ancestors`` is added.
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'none'; frame-ancestors "
     ),
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
     "cache-control": "no-store",
 }
 
 
 class Gate:
-    """Checks the name of the host, rate and size, reads the body within limits, adds headers."""
+    """Checks the name of the host, rate and size, reads the body within limits, adds headers.
 
-    def __init__(self, app: ASGIApp, limits: Limits, hosts: Hosts, turns: Turns) -> None:
+    framed_by: the origins that may show the page in a frame.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limits: Limits, hosts: Hosts, turns: Turns, framed_by: Sequence[str] = ()
+    ) -> None:
         self._app, self._limits, self._hosts, self._turns = app, limits, hosts, turns
+        headers = dict(_HEADERS)
+        headers["content-security-policy"] += " ".join(framed_by) or "'none'"
+        if not framed_by:  # for browsers that do not know frame-ancestors
+            headers["x-frame-options"] = "DENY"
+        self._added = [(key.encode(), value.encode()) for key, value in headers.items()]
         self._rates = Rates(limits.rate, limits.burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,8 +48,7 @@ class Gate:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added = [(key.encode(), value.encode()) for key, value in _HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *added]}
+                message = {**message, "headers": [*message.get("headers", []), *self._added]}
             await send(message)
 
         try:

@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
-from hacore_serve.command import _listen
+from hacore_serve import command
+from hacore_serve.serving import listen
 
 from hacore.cli import main
 
@@ -79,7 +81,7 @@ def test_a_port_that_is_taken(start, runs):
 
 def test_no_part_of_an_answer_waits_for_the_one_before():
     """Nagle's algorithm and delayed confirmations together would cost 40 ms an answer."""
-    with _listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
         accepted, _ = listening.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -130,3 +132,46 @@ def test_a_training_that_is_not_finished_is_served_without_an_accuracy(models, r
     assert (first["accuracy"], first["split"]) == (None, None)
     assert second["accuracy"] is not None
     assert first["name"] == f"han, {run.name}"  # of runs with one name, the folder's is added
+
+
+@pytest.fixture
+def opened(runs, monkeypatch, capsys):
+    """opened("--no-open", ...): the addresses that a browser was told, by a server that ends at once."""
+
+    class Server:
+        def run(self, sockets):
+            for thread in threading.enumerate():
+                if thread.daemon and thread.name.endswith("(_open)"):
+                    thread.join()
+
+    def run(*options, terminal=True, **environment):
+        addresses = []
+        for name in ("PYTEST_CURRENT_TEST", "SSH_CONNECTION", "DISPLAY", "WAYLAND_DISPLAY"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(command.webbrowser, "open", addresses.append)
+        monkeypatch.setattr(command, "make_server", lambda *_, **__: Server())
+        arguments = ("--port", "0", "--device", "cpu", "--examples", "0", *options)
+        with pytest.raises(SystemExit) as left:
+            main(["serve", str(runs["han"]), *arguments])
+        assert left.value.code == 0
+        (port,) = re.findall(r"at http://\S+:(\d+) ", capsys.readouterr().err)
+        return [address.replace(port, "PORT") for address in addresses]
+
+    return run
+
+
+def test_the_browser_is_opened_where_somebody_sits_there(opened):
+    assert opened(DISPLAY=":0") == ["http://127.0.0.1:PORT"]
+    assert opened("--host", "0.0.0.0", WAYLAND_DISPLAY="wayland-0") == ["http://127.0.0.1:PORT"]
+
+
+def test_the_browser_is_not_opened_where_nobody_sees_it(opened):
+    assert opened("--no-open", DISPLAY=":0") == []
+    assert opened() == []  # no display
+    assert opened(DISPLAY=":0", terminal=False) == []
+    assert opened(DISPLAY=":0", SSH_CONNECTION="10.0.0.1 1 10.0.0.2 22") == []
+    assert opened(DISPLAY=":0", PYTEST_CURRENT_TEST="a test") == []

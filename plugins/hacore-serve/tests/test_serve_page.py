@@ -164,6 +164,33 @@ def test_examples_of_the_data(page, models):
     assert offered == [entry["question"] for entry in dataset_says[1]["questions"]]
 
 
+def test_the_first_example_is_answered_when_the_page_opens(page):
+    first, second, *_ = page.evaluate("fetch('api/info').then(response => response.json())")["examples"]
+    answer = kept(page, "han", 7).locator(".answer")
+    playwright.expect(answer).to_contain_text("data say")
+    assert page.get_by_label("Question", exact=True).input_value() == first["questions"][0]["question"]
+    assert page.locator("canvas").first.get_attribute("aria-label").startswith("The image with 7 kept cells")
+    with page.expect_request("**/api/ask") as asked:  # nobody chose a question, so it is that image's own
+        page.get_by_role("radio", name="image 2 of the data").check()
+    assert asked.value.post_data_json["question"] == second["questions"][0]["question"]
+
+
+def test_an_own_image_waits_for_a_question(page, white):
+    kept(page, "han", 7)
+    page.set_input_files("#file", white)
+    page.locator("#thumbs .own input:checked").wait_for(state="attached")
+    playwright.expect(panel(page, "han").locator(".answer")).to_be_empty()
+    page.wait_for_timeout(300)
+    assert panel(page, "han").locator(".answer").inner_text() == ""
+
+
+def test_opening_on_a_phone_stays_at_the_top(visit):
+    page = visit(viewport={"width": 390, "height": 700}, is_mobile=True, has_touch=True)
+    kept(page, "han", 7)
+    assert page.evaluate("scrollY") == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_what_goes_wrong_is_said_and_the_page_goes_on(page, white):
     page.set_input_files("#file", {**white, "buffer": b"notes, and no image"})
     problem = page.locator("#problem")
@@ -196,7 +223,8 @@ def test_a_busy_server_is_asked_again(page):
             route.continue_()
 
     page.route("**/api/ask", busy_once)
-    ask(page, "is it red?")
+    with page.expect_response(lambda response: response.url.endswith("/api/ask") and response.ok):
+        ask(page, "is it red?")
     kept(page, "han", 7)
     assert len(tried) == 2
 

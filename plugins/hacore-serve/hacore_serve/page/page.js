@@ -9,7 +9,7 @@ const LEGENDS = {
   none: "",
 };
 const TOGETHER = 3;
-const state = { info: null, picture: null, source: null, examples: [], asked: null, view: "cells", panels: [] };
+const state = { info: null, picture: null, source: null, examples: [], asked: null, chosen: false, view: "cells", panels: [] };
 
 /** What the panels ask and draw; `body` is null before there is a question. */
 function current() {
@@ -31,7 +31,7 @@ function complain(text) {
   find("problem").textContent = text;
 }
 
-function ask() {
+function ask({ scroll = true } = {}) {
   const question = find("question").value.trim();
   complain("");
   if (!state.source) return complain("Choose an image first.");
@@ -45,10 +45,16 @@ function ask() {
   state.asked = question;
   for (const panel of shown()) panel.ask();
   const panels = find("panels");
-  if (panels.getBoundingClientRect().top > 0.75 * innerHeight) panels.scrollIntoView(); // below, on a phone
+  if (scroll && panels.getBoundingClientRect().top > 0.75 * innerHeight) panels.scrollIntoView(); // on a phone
 }
 
-/** Another image: it is shown at once, and asked about again if a question was asked before. */
+/** A question that somebody chose, and that is asked about other images too. */
+function askChosen() {
+  state.chosen = true;
+  ask();
+}
+
+/** Another image: it is shown, and asked about at once where there is a question: the chosen one, or its first. */
 function look(picture, source, examples) {
   Object.assign(state, { picture, source, examples });
   for (const panel of state.panels) {
@@ -56,7 +62,11 @@ function look(picture, source, examples) {
     panel.paint(picture, state.view);
   }
   offer(examples.length ? examples : (state.info.examples[0]?.questions ?? []));
-  if (state.asked) ask();
+  if (state.chosen) return ask();
+  state.asked = null;
+  if (!examples.length) return;
+  find("question").value = examples[0].question;
+  ask({ scroll: false });
 }
 
 function offer(questions) {
@@ -65,7 +75,7 @@ function offer(questions) {
     Object.assign(button, { type: "button", className: "button small", textContent: question });
     button.addEventListener("click", () => {
       find("question").value = question;
-      ask();
+      askChosen();
     });
     return button;
   }));
@@ -94,7 +104,6 @@ async function addExample({ questions }, number) {
   if (number === 0) {
     input.checked = true;
     await choose();
-    find("question").value = questions[0]?.question ?? "";
   }
 }
 
@@ -215,7 +224,7 @@ async function start() {
   showRuns();
   find("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    ask();
+    askChosen();
   });
   for (const input of document.querySelectorAll("[name=view]")) {
     input.addEventListener("change", () => {
