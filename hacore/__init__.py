@@ -83,11 +83,12 @@ def __getattr__(name: str) -> Any:
     home = _HOMES[name]
     package = home.partition(".")[0]
     if importlib.util.find_spec(package) is None:
+        from hacore.errors import install_from
+        from hacore.registry import install_words
+
         distribution = package.replace("_", "-")
-        raise ImportError(
-            f"hacore.{name} comes with {distribution}, which is not installed; from a checkout: "
-            f"pip install -e plugins/{distribution}"
-        )
+        way_out = install_from(install_words(distribution))
+        raise ImportError(f"hacore.{name} comes with {distribution}, which is not installed; {way_out}")
     return getattr(importlib.import_module(home), name)
 
 

@@ -23,11 +23,13 @@ class HacoreError(Exception):
 class Problem:
     """One finding in a spec or in the files it names.
 
-    where: the place (``spec.toml:7: selector.k``); message: what was found and what is allowed.
+    where: the place (``spec.toml:7: selector.k``); message: what was found and what is allowed. install: what
+    pip takes to install what is missing, if that is what is wrong.
     """
 
     where: str
     message: str
+    install: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return one_line(f"{self.where}: {self.message}")
@@ -39,11 +41,26 @@ class SpecError(HacoreError):
     def __init__(self, problems: list[Problem]) -> None:
         assert problems
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in problems))
+        lines = [str(problem) for problem in problems]
+        missing = [number for number, problem in enumerate(problems) if problem.install]
+        words = [word for problem in problems for word in problem.install]
+        if len(missing) == 1:
+            lines[missing[0]] += f"; {install_from(words)}"
+        elif missing:
+            lines.append(install_from(words, "what is missing"))
+        super().__init__("\n".join(lines))
 
 
 class PluginError(HacoreError):
     """A component that is unknown, not installed, declared twice, or that fails to load."""
+
+
+class NotInstalledError(PluginError):
+    """A published component whose package is absent. install: what pip takes to install it."""
+
+    def __init__(self, what: str, install: tuple[str, ...]) -> None:
+        self.what, self.install = what, install
+        super().__init__(f"{what}; {install_from(install)}")
 
 
 class ComposeError(HacoreError):
@@ -64,6 +81,11 @@ class ExportError(HacoreError):
 
 class NotFiniteError(RunError, ValueError):
     """A number that had to be finite is infinite or not a number."""
+
+
+def install_from(words: Iterable[str], what: str = "it") -> str:
+    """How to install packages of this project, which are on no index; ``words``: what pip takes."""
+    return f"install {what} from a checkout of hacore: pip install {' '.join(dict.fromkeys(words))}"
 
 
 def reason(error: BaseException) -> str:

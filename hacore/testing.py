@@ -8,9 +8,10 @@ TestContract = contract("selector", "l2-topk", k=5)
 try:
     from hacore_testing import SIZES, TOLERANCE, Contract, Sizes, contract
 except ImportError as error:
-    raise ImportError(
-        f"hacore.testing needs the package hacore-testing ({error}); from a checkout: "
-        "pip install -e plugins/hacore-testing"
-    ) from None
+    from hacore.errors import install_from
+    from hacore.registry import install_words
+
+    way_out = install_from(install_words("hacore-testing"))
+    raise ImportError(f"hacore.testing needs the package hacore-testing ({error}); {way_out}") from None
 
 __all__ = ["SIZES", "TOLERANCE", "Contract", "Sizes", "contract"]

@@ -12,10 +12,11 @@ from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
 
-from hacore.errors import PluginError, describe_error, did_you_mean
+from hacore.errors import NotInstalledError, PluginError, describe_error, did_you_mean
 from hacore.plugin import CONTRACT, GROUP, KINDS, SECTIONS, Component, Hooks
-from hacore.registry.catalogue import catalogue
-from hacore.registry.installed import CORE, BrokenPlugin, Installed
+from hacore.registry.catalogue import CORE, catalogue
+from hacore.registry.installed import BrokenPlugin, Installed
+from hacore.registry.installing import install_words
 
 _EARLIER = {
     "hacore_components",
@@ -84,7 +85,7 @@ class Registry:
         """
         installed = self._only(kind, name)
         if installed is None:
-            raise PluginError(self._missing(kind, name))
+            raise self._missing(kind, name)
         return installed
 
     def find_tool(self, action: str, name: str) -> Installed:
@@ -93,7 +94,7 @@ class Registry:
         if installed:
             return installed
         if name in catalogue().get(action, {}):
-            raise PluginError(self._missing(action, name))
+            raise self._missing(action, name)
         self.find("dataset", name)
         names = [tool.name for tool in self.of(action)]
         raise PluginError(
@@ -107,7 +108,7 @@ class Registry:
         """
         installed = self._only("command", name)
         if installed is None and name in catalogue()["command"]:
-            raise PluginError(self._missing("command", name))
+            raise self._missing("command", name)
         return installed
 
     def _only(self, kind: str, name: str) -> Installed | None:
@@ -117,15 +118,15 @@ class Registry:
             raise PluginError(_collision(kind, name, providers))
         return providers[0] if providers else None
 
-    def _missing(self, kind: str, name: str) -> str:
+    def _missing(self, kind: str, name: str) -> PluginError:
         label = f"{KINDS[kind].words} '{name}'"
         published = catalogue().get(kind, {})
         if name in published:
             distribution = published[name]
             for broken in self.broken:
                 if broken.distribution == distribution:
-                    return f"{label} cannot be used: {broken}"
-            return f"{label} is not installed; run 'pip install {distribution}'"
+                    return PluginError(f"{label} cannot be used: {broken}")
+            return NotInstalledError(f"{label} is not installed", install_words(distribution))
         installed = [component.name for component in self.of(kind)]
         text = f"unknown {label}{did_you_mean(name, sorted({*installed, *published}))}"
         elsewhere = [
@@ -136,7 +137,7 @@ class Registry:
         if elsewhere:
             text += f"; '{name}' is {'an' if elsewhere[0][0] in 'aeiou' else 'a'} {elsewhere[0]}"
         text += f"; installed: {', '.join(installed) or 'none'}"
-        return text + "".join(f"; {broken}" for broken in self.broken)
+        return PluginError(text + "".join(f"; {broken}" for broken in self.broken))
 
 
 def _of_core(entry_point: EntryPoint) -> bool:

@@ -7,11 +7,10 @@ from typing import Any
 
 import attrs
 
-from hacore.errors import PluginError, describe_error
+from hacore.errors import PluginError, describe_error, install_from
 from hacore.plugin import KINDS, Component
-
-CORE = "hacore"
-"""The distribution of the core, which declares its components as any plugin does."""
+from hacore.registry.catalogue import CORE, published
+from hacore.registry.installing import install_words
 
 
 @attrs.frozen(kw_only=True)
@@ -57,10 +56,9 @@ def _load(target: str, what: str, distribution: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:
-        raise PluginError(
-            f"{what}: cannot load {target}: {describe_error(error)}; "
-            f"try 'pip install --force-reinstall {distribution}'"
-        ) from error
+        ours = distribution in published()
+        again = install_from(install_words(distribution)) if ours else "install it again from where it came"
+        raise PluginError(f"{what}: cannot load {target}: {describe_error(error)}; {again}") from error
 
 
 @attrs.frozen(kw_only=True)

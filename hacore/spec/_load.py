@@ -12,7 +12,17 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
+import attrs
+
+from hacore.errors import (
+    HacoreError,
+    NotInstalledError,
+    PluginError,
+    Problem,
+    SpecError,
+    did_you_mean,
+    one_line,
+)
 from hacore.machine.names import is_file_name
 from hacore.machine.texts import TextError, decode_text
 from hacore.registry import catalogue, registry, required_library
@@ -101,9 +111,9 @@ class Source:
 
     def placed(self, problems: Iterable[Problem]) -> SpecError:
         """The problems with their places: by file and line, then what is missing, then overrides."""
-        placed = [(*self._place(problem.where), problem.message) for problem in problems]
-        placed.sort(key=lambda problem: problem[0])
-        return SpecError([Problem(where, message) for _, where, message in placed])
+        placed = [(*self._place(problem.where), problem) for problem in problems]
+        placed.sort(key=lambda place: place[0])
+        return SpecError([attrs.evolve(problem, where=where) for _, where, problem in placed])
 
     def _place(self, dotted: str) -> tuple[tuple[int, int], str]:
         # The override that named the key or a table above it; else the nearest line of the files.
@@ -303,6 +313,9 @@ def _use(table: dict[str, Any], section: str, kind: str, problems: list[Problem]
         return None
     try:
         config_class = registry().find(kind, name).declared.config
+    except NotInstalledError as error:
+        problems.append(Problem(f"{section}.use", error.what, error.install))
+        return None
     except PluginError as error:
         problems.append(Problem(f"{section}.use", str(error)))
         return None

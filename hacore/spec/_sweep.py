@@ -128,8 +128,8 @@ def _placed(problem: Problem, chosen: list[Choice], affected: list[int]) -> Prob
         where = f"{first.place}.{key}{where[len(key) :] if where.startswith(key) else ''}"
     others = {name: value for name, value in reason.items() if name != key}
     if not others:
-        return Problem(where, problem.message)
-    return Problem(where, f"{problem.message}; with {_describe(reason)}")
+        return attrs.evolve(problem, where=where)
+    return attrs.evolve(problem, where=where, message=f"{problem.message}; with {_describe(reason)}")
 
 
 def _reason(first: Choice, chosen: list[Choice], affected: set[int]) -> dict[str, Any]:
