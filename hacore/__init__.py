@@ -27,35 +27,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "HacoreError": "hacore.errors",
-    "Result": "hacore.runs",
-    "RunFolder": "hacore.runs",
-    "Spec": "hacore.spec",
-    "Trained": "hacore.runs.trained",
-    "check": "hacore.workflow",
-    "compose": "hacore.model.compose",
-    "evaluate": "hacore.measure.evaluation",
-    "evaluate_run": "hacore.workflow",
-    "load": "hacore.runs.trained",
-    "load_spec": "hacore.spec",
-    "load_sweep": "hacore.spec",
-    "open_dataset": "hacore.model.opening",
-    "resolve": "hacore.spec",
-    "run": "hacore.workflow",
+_NAMES = {
+    "hacore.errors": "HacoreError",
+    "hacore.measure.evaluation": "evaluate",
+    "hacore.model.compose": "compose",
+    "hacore.model.opening": "open_dataset",
+    "hacore.runs": "Result RunFolder",
+    "hacore.runs.trained": "Trained load",
+    "hacore.spec": "Spec load_spec load_sweep resolve",
+    "hacore.workflow": "check evaluate_run run",
     # Of packages of their own:
-    "compare": "hacore_report",
-    "export": "hacore_export",
-    "make_features": "hacore_features",
-    "mark_best": "hacore_report",
-    "plot": "hacore_report",
-    "read_runs": "hacore_report",
-    "run_sweep": "hacore_sweep",
-    "tabulate": "hacore_report",
-    "write_comparison": "hacore_report",
-    "write_report": "hacore_report",
-    "write_table": "hacore_report",
+    "hacore_export": "export",
+    "hacore_features": "make_features",
+    "hacore_report": "compare mark_best plot read_runs tabulate write_comparison write_report write_table",
+    "hacore_sweep": "run_sweep",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "HacoreError",
@@ -84,7 +71,7 @@ def __getattr__(name: str) -> Any:
     package = home.partition(".")[0]
     if importlib.util.find_spec(package) is None:
         from hacore.errors import install_from
-        from hacore.registry import install_words
+        from hacore.registry.installing import install_words
 
         distribution = package.replace("_", "-")
         way_out = install_from(install_words(distribution))

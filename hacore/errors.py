@@ -52,15 +52,14 @@ class SpecError(HacoreError):
 
 
 class PluginError(HacoreError):
-    """A component that is unknown, not installed, declared twice, or that fails to load."""
+    """A component that is unknown, not installed, declared twice, or that fails to load.
 
+    install: what pip takes to install it, if that is the way out.
+    """
 
-class NotInstalledError(PluginError):
-    """A published component whose package is absent. install: what pip takes to install it."""
-
-    def __init__(self, what: str, install: tuple[str, ...]) -> None:
+    def __init__(self, what: str, install: tuple[str, ...] = ()) -> None:
         self.what, self.install = what, install
-        super().__init__(f"{what}; {install_from(install)}")
+        super().__init__(f"{what}; {install_from(install)}" if install else what)
 
 
 class ComposeError(HacoreError):

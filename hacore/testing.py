@@ -9,7 +9,7 @@ try:
     from hacore_testing import SIZES, TOLERANCE, Contract, Sizes, contract
 except ImportError as error:
     from hacore.errors import install_from
-    from hacore.registry import install_words
+    from hacore.registry.installing import install_words
 
     way_out = install_from(install_words("hacore-testing"))
     raise ImportError(f"hacore.testing needs the package hacore-testing ({error}); {way_out}") from None

@@ -12,7 +12,9 @@ import click
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError, did_you_mean, install_from
 from hacore.plugin import ACTIONS, KINDS
-from hacore.registry import CORE, Installed, catalogue, install_arguments, install_words, published, registry
+from hacore.registry import CORE, Installed, catalogue, registry
+from hacore.registry.catalogue import published
+from hacore.registry.installing import install_arguments, install_words
 from hacore.spec import Combination, Sweep, describe_type, is_sweep, load_spec, load_sweep, shown
 from hacore.spec import needs as needed_by
 

@@ -12,19 +12,13 @@ from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
 
-from hacore.errors import NotInstalledError, PluginError, describe_error, did_you_mean
+from hacore.errors import PluginError, describe_error, did_you_mean
 from hacore.plugin import CONTRACT, GROUP, KINDS, SECTIONS, Component, Hooks
 from hacore.registry.catalogue import CORE, catalogue
 from hacore.registry.installed import BrokenPlugin, Installed
 from hacore.registry.installing import install_words
 
-_EARLIER = {
-    "hacore_components",
-    "hacore_data_tools",
-    "hacore_executors",
-    "hacore_commands",
-    "hacore_loggers",
-}
+_EARLIER = {f"hacore_{hook}" for hook in ("components", "data_tools", "executors", "commands", "loggers")}
 """Hooks of contract 1."""
 
 
@@ -83,39 +77,21 @@ class Registry:
 
         Raises PluginError saying what exists, what to install, or what is wrong with the plugin.
         """
-        installed = self._only(kind, name)
+        installed = self.look_up(kind, name)
         if installed is None:
             raise self._missing(kind, name)
         return installed
 
-    def find_tool(self, action: str, name: str) -> Installed:
-        """The tool for a dataset. Raises PluginError saying for which there is one, or what to install."""
-        installed = self._only(action, name)
-        if installed:
-            return installed
-        if name in catalogue().get(action, {}):
-            raise self._missing(action, name)
-        self.find("dataset", name)
-        names = [tool.name for tool in self.of(action)]
-        raise PluginError(
-            f"dataset '{name}' has nothing to {action}; datasets that do: {', '.join(names) or 'none'}"
-        )
-
-    def find_command(self, name: str) -> Installed | None:
-        """The subcommand of that name, None where nobody declares or publishes one.
+    def look_up(self, kind: str, name: str) -> Installed | None:
+        """The component of that kind and name, None where nobody declares or publishes one.
 
         Raises PluginError saying what to install, or who declares it twice.
         """
-        installed = self._only("command", name)
-        if installed is None and name in catalogue()["command"]:
-            raise self._missing("command", name)
-        return installed
-
-    def _only(self, kind: str, name: str) -> Installed | None:
-        """The one that is declared, if any. Raises PluginError where there are several."""
         providers = self._declared.get((kind, name), [])
         if len(providers) > 1:
             raise PluginError(_collision(kind, name, providers))
+        if not providers and name in catalogue().get(kind, {}):
+            raise self._missing(kind, name)
         return providers[0] if providers else None
 
     def _missing(self, kind: str, name: str) -> PluginError:
@@ -126,7 +102,7 @@ class Registry:
             for broken in self.broken:
                 if broken.distribution == distribution:
                     return PluginError(f"{label} cannot be used: {broken}")
-            return NotInstalledError(f"{label} is not installed", install_words(distribution))
+            return PluginError(f"{label} is not installed", install_words(distribution))
         installed = [component.name for component in self.of(kind)]
         text = f"unknown {label}{did_you_mean(name, sorted({*installed, *published}))}"
         elsewhere = [

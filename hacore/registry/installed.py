@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from hacore.errors import PluginError, describe_error, install_from
+from hacore.errors import PluginError, describe_error
 from hacore.plugin import KINDS, Component
 from hacore.registry.catalogue import CORE, published
 from hacore.registry.installing import install_words
@@ -56,9 +56,10 @@ def _load(target: str, what: str, distribution: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:
-        ours = distribution in published()
-        again = install_from(install_words(distribution)) if ours else "install it again from where it came"
-        raise PluginError(f"{what}: cannot load {target}: {describe_error(error)}; {again}") from error
+        problem = f"{what}: cannot load {target}: {describe_error(error)}"
+        if distribution in published():
+            raise PluginError(problem, install_words(distribution)) from error
+        raise PluginError(f"{problem}; install it again from where it came") from error
 
 
 @attrs.frozen(kw_only=True)

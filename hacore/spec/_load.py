@@ -14,15 +14,7 @@ from typing import Any
 
 import attrs
 
-from hacore.errors import (
-    HacoreError,
-    NotInstalledError,
-    PluginError,
-    Problem,
-    SpecError,
-    did_you_mean,
-    one_line,
-)
+from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
 from hacore.machine.names import is_file_name
 from hacore.machine.texts import TextError, decode_text
 from hacore.registry import catalogue, registry, required_library
@@ -313,11 +305,8 @@ def _use(table: dict[str, Any], section: str, kind: str, problems: list[Problem]
         return None
     try:
         config_class = registry().find(kind, name).declared.config
-    except NotInstalledError as error:
-        problems.append(Problem(f"{section}.use", error.what, error.install))
-        return None
     except PluginError as error:
-        problems.append(Problem(f"{section}.use", str(error)))
+        problems.append(Problem(f"{section}.use", error.what, error.install))
         return None
     inner = {key: value for key, value in table[section].items() if key != "use"}
     options = structure_table(config_class, inner, section, problems)
@@ -338,14 +327,13 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
             name = _chosen(table, section, kind, problems)
             if name is None:
                 continue
-            published = catalogue().get(kind, {}).get(name)
             try:
                 installed.setdefault(registry().find(kind, name).distribution, True)
             except PluginError as error:
-                if published is None:
-                    problems.append(Problem(f"{section}.use", str(error)))
+                if name in (published := catalogue().get(kind, {})):
+                    installed[published[name]] = False
                 else:
-                    installed[published] = False
+                    problems.append(Problem(f"{section}.use", str(error)))
     if problems:
         raise source.placed(dict.fromkeys(problems))
     for distribution in [*installed]:

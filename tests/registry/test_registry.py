@@ -141,10 +141,10 @@ def test_data_tools_are_found_and_two_of_one_name_are_an_error(install, names):
         source = (GOOD + TOOL).format(name=module.replace("_", "-"), module=module)
         install(module, source, **{f"{module}_part": part})
     assert "fake-one" in [component.name for component in registry().of("verify")]
-    assert registry().find_tool("verify", "fake-two").load()(None, None) == 7
+    assert registry().find("verify", "fake-two").load()(None, None) == 7
     install("fake_three", (GOOD + TOOL).format(name="fake-one", module="x"))
     with pytest.raises(PluginError) as error:
-        registry().find_tool("verify", "fake-one")
+        registry().find("verify", "fake-one")
     names(str(error.value), "'data verify fake-one'", "fake-one", "fake-three", "uninstall all but one")
     assert registry().problems() == [str(error.value)]
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from hacore_packing.arrays import ArrayWriter
+from hacore_packing.files import content_of, require_room
 from torch import Tensor
 
 from hacore.console import time_left
@@ -38,7 +39,6 @@ from hacore.features.store import (
     shard_entry,
 )
 from hacore.machine.device import choose_device
-from hacore.machine.files import content_of, require_room
 from hacore.model.compose import compose
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_dataset
