@@ -16,14 +16,21 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hacore.errors import HacoreError
-    from hacore.measure.evaluation import evaluate
-    from hacore.model.compose import compose
-    from hacore.model.opening import open_dataset
-    from hacore.runs import Result, RunFolder
-    from hacore.runs.trained import Trained, load
-    from hacore.spec import Spec, load_spec, load_sweep, resolve
-    from hacore.workflow import check, evaluate_run, run
+    from hacore.errors import HacoreError as HacoreError
+    from hacore.measure.evaluation import evaluate as evaluate
+    from hacore.model.compose import compose as compose
+    from hacore.model.opening import open_dataset as open_dataset
+    from hacore.runs import Result as Result
+    from hacore.runs import RunFolder as RunFolder
+    from hacore.runs.trained import Trained as Trained
+    from hacore.runs.trained import load as load
+    from hacore.spec import Spec as Spec
+    from hacore.spec import load_spec as load_spec
+    from hacore.spec import load_sweep as load_sweep
+    from hacore.spec import resolve as resolve
+    from hacore.workflow import check as check
+    from hacore.workflow import evaluate_run as evaluate_run
+    from hacore.workflow import run as run
 
 __version__ = "0.1.0"
 
@@ -44,25 +51,6 @@ _NAMES = {
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-__all__ = [
-    "HacoreError",
-    "Result",
-    "RunFolder",
-    "Spec",
-    "Trained",
-    "__version__",
-    "check",
-    "compose",
-    "evaluate",
-    "evaluate_run",
-    "load",
-    "load_spec",
-    "load_sweep",
-    "open_dataset",
-    "resolve",
-    "run",
-]
-
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
@@ -70,12 +58,9 @@ def __getattr__(name: str) -> Any:
     home = _HOMES[name]
     package = home.partition(".")[0]
     if importlib.util.find_spec(package) is None:
-        from hacore.errors import install_from
-        from hacore.registry.installing import install_words
+        from hacore.registry.installing import missing_package
 
-        distribution = package.replace("_", "-")
-        way_out = install_from(install_words(distribution))
-        raise ImportError(f"hacore.{name} comes with {distribution}, which is not installed; {way_out}")
+        raise missing_package(f"hacore.{name}", package)
     return getattr(importlib.import_module(home), name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import chain
 
 import attrs
 
@@ -32,7 +33,8 @@ class Problem:
     install: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return one_line(f"{self.where}: {self.message}")
+        line = one_line(f"{self.where}: {self.message}")
+        return f"{line}; {install_from(self.install)}" if self.install else line
 
 
 class SpecError(HacoreError):
@@ -41,14 +43,12 @@ class SpecError(HacoreError):
     def __init__(self, problems: list[Problem]) -> None:
         assert problems
         self.problems = tuple(problems)
-        lines = [str(problem) for problem in problems]
-        missing = [number for number, problem in enumerate(problems) if problem.install]
-        words = [word for problem in problems for word in problem.install]
-        if len(missing) == 1:
-            lines[missing[0]] += f"; {install_from(words)}"
-        elif missing:
-            lines.append(install_from(words, "what is missing"))
-        super().__init__("\n".join(lines))
+        missing = [problem.install for problem in problems if problem.install]
+        if len(missing) < 2:
+            super().__init__("\n".join(map(str, problems)))
+            return
+        lines = [str(attrs.evolve(problem, install=())) for problem in problems]
+        super().__init__("\n".join([*lines, install_from(chain(*missing), "what is missing")]))
 
 
 class PluginError(HacoreError):

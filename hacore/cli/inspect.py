@@ -10,11 +10,11 @@ import attrs
 import click
 
 from hacore.cli.tables import json_option, print_json, print_table, set_option
-from hacore.errors import HacoreError, did_you_mean, install_from
-from hacore.plugin import ACTIONS, KINDS
-from hacore.registry import CORE, Installed, catalogue, registry
+from hacore.errors import HacoreError, did_you_mean
+from hacore.plugin import KINDS
+from hacore.registry import CORE, Installed, registry
 from hacore.registry.catalogue import published
-from hacore.registry.installing import install_arguments, install_words
+from hacore.registry.installing import install_arguments
 from hacore.spec import Combination, Sweep, describe_type, is_sweep, load_spec, load_sweep, shown
 from hacore.spec import needs as needed_by
 
@@ -141,9 +141,7 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     elif rows:
         print_table("", list(rows[0]), [list(row.values()) for row in rows])
     else:
-        what = f"{KINDS[kind].words}s" if kind and kind not in ACTIONS else kind or "components"
-        example = next(iter(catalogue().get(kind or "selector", {}).values()), "hacore-l2-topk")
-        click.echo(f"no {what} installed; for {example}, {install_from(install_words(example))}")
+        click.echo(f"no {KINDS[kind].words if kind else 'component'} is installed; see docs/install.md")
 
 
 def _row(component: Installed) -> dict[str, Any]:

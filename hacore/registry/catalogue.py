@@ -18,8 +18,7 @@ def catalogue() -> dict[str, dict[str, str]]:
 
 def published() -> set[str]:
     """The distributions of this project."""
-    tables = _tables().values()
-    return {CORE, *(name for names in tables for name in names.values())}
+    return {CORE, *(name for names in _tables().values() for name in names.values())}
 
 
 def required_library(distribution: str) -> str | None:

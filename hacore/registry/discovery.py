@@ -28,7 +28,9 @@ class Registry:
     def __init__(self, plugins: Iterable[EntryPoint]) -> None:
         self.broken: list[BrokenPlugin] = []
         self._declared: dict[tuple[str, str], list[Installed]] = {}
-        for entry_point in sorted(plugins, key=lambda point: (not _of_core(point), point.name, point.value)):
+        for entry_point in sorted(
+            plugins, key=lambda p: (getattr(p.dist, "name", "") != CORE, p.name, p.value)
+        ):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
@@ -65,18 +67,12 @@ class Registry:
 
     def problems(self) -> list[str]:
         """Broken plugins and names declared twice, a line each."""
-        order = [*KINDS]
-        twice = sorted(
-            (key for key, providers in self._declared.items() if len(providers) > 1),
-            key=lambda key: order.index(key[0]),
-        )
+        several = [key for key, providers in self._declared.items() if len(providers) > 1]
+        twice = [key for kind in KINDS for key in several if key[0] == kind]
         return [*map(str, self.broken), *(_collision(*key, self._declared[key]) for key in twice)]
 
     def find(self, kind: str, name: str) -> Installed:
-        """The component of that kind and name.
-
-        Raises PluginError saying what exists, what to install, or what is wrong with the plugin.
-        """
+        """As ``look_up``, but raises PluginError saying what exists where nobody declares or publishes it."""
         installed = self.look_up(kind, name)
         if installed is None:
             raise self._missing(kind, name)
@@ -114,10 +110,6 @@ class Registry:
             text += f"; '{name}' is {'an' if elsewhere[0][0] in 'aeiou' else 'a'} {elsewhere[0]}"
         text += f"; installed: {', '.join(installed) or 'none'}"
         return PluginError(text + "".join(f"; {broken}" for broken in self.broken))
-
-
-def _of_core(entry_point: EntryPoint) -> bool:
-    return entry_point.dist is not None and entry_point.dist.name == CORE
 
 
 def _collision(kind: str, name: str, providers: Sequence[Installed]) -> str:

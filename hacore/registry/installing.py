@@ -3,46 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hacore.errors import HacoreError
+from hacore.errors import HacoreError, install_from
 from hacore.machine.commands import pasteable, path_word
 from hacore.registry.catalogue import CORE, required_library
 
 
 def install_words(*distributions: str) -> tuple[str, ...]:
-    """What pip takes to install published packages and their libraries, ready for a shell, one word each.
+    """What pip takes to install published packages and their libraries, ready for a shell.
 
-    The folders are those of the checkout that the core is installed from; else as in any checkout.
+    The folders are those of the checkout that the core is installed from, else as in any checkout.
     """
     plugins = Path(__file__).parents[2] / "plugins"
     if not plugins.is_dir() or plugins.parent == Path.cwd():
         plugins = Path("plugins")
-    libraries = filter(None, map(required_library, distributions))
-    return tuple(
-        pasteable("-e", _folder(name, plugins)) for name in dict.fromkeys((*libraries, *distributions))
+    names = dict.fromkeys((*filter(None, map(required_library, distributions)), *distributions))
+    return tuple(pasteable("-e", folder) for folder in _folders(names, plugins).values())
+
+
+def missing_package(what: str, module: str) -> ImportError:
+    """What to raise where the package that brings ``what`` is not installed; its words say how to."""
+    name = module.replace("_", "-")
+    return ImportError(
+        f"{what} comes with {name}, which is not installed; {install_from(install_words(name))}"
     )
 
 
 def install_arguments(distributions: Sequence[str], source: Path) -> list[str]:
     """What pip takes to install packages from ``source``, the folder plugins of a checkout or one of wheels.
 
-    Raises HacoreError where one is not there, or where a shell would split a path.
+    Raises HacoreError where one is not there.
     """
     wheels = {path.name.partition("-")[0].replace("_", "-"): path for path in sorted(source.glob("*.whl"))}
-    folders = {name: _folder(name, source) for name in distributions}
-    places = wheels or {name: path for name, path in folders.items() if (path / "pyproject.toml").is_file()}
+    folders = _folders(distributions, source).items()
+    places = wheels or {name: path for name, path in folders if (path / "pyproject.toml").is_file()}
     if absent := [name for name in distributions if name not in places]:
         raise HacoreError(
             f"{source}: has no {'wheel' if wheels else 'folder'} of {', '.join(absent)}; name the folder "
             "plugins of a checkout, or dist, which 'make wheels' fills"
         )
-    words = [path_word(places[name]) for name in distributions]
-    if split := [word for word in words if len(word.split()) > 1]:
-        raise HacoreError(f"{split[0]}: a shell would split this path; change to {source} and give --from .")
-    return words if wheels else [part for word in words for part in ("-e", word)]
+    return [word for name in distributions for word in ([] if wheels else ["-e"]) + [path_word(places[name])]]
 
 
-def _folder(distribution: str, plugins: Path) -> Path:
-    return Path(os.path.normpath(plugins / (".." if distribution == CORE else distribution)))
+def _folders(distributions: Iterable[str], plugins: Path) -> dict[str, Path]:
+    return {
+        name: Path(os.path.normpath(plugins / (".." if name == CORE else name))) for name in distributions
+    }

@@ -36,14 +36,13 @@ from hacore.features.store import (
     description_file,
     image_digests,
     read_description,
-    shard_entry,
 )
 from hacore.machine.device import choose_device
 from hacore.model.compose import compose
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_dataset
 from hacore.spec import Spec
-from hacore_features.shards import finish_shard, finished, publish, save_table, shard_writer
+from hacore_features.shards import finish_shard, finished, publish, save_table, shard_entry, shard_writer
 
 SHARD_BYTES = 1 << 28
 _MOST_SHARDS = 128  # of a part; each is a file that is open while it is read

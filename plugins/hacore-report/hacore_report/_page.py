@@ -12,7 +12,7 @@ import attrs
 
 from hacore.errors import DataError, HacoreError
 from hacore.machine.files import write_whole
-from hacore.measure.predictions import Prediction, read_predictions
+from hacore.measure.predictions import Prediction
 from hacore.measure.scores import Baseline
 from hacore.runs import Result, RunFolder
 from hacore.runs.metrics import read_metrics
@@ -21,6 +21,7 @@ from hacore_report._predictions import Compared, by_type, confusion
 from hacore_report._runs import Run, label, precision_notes, precision_remark, read_runs
 from hacore_report._table import experiment_names
 from hacore_report._values import BASELINES
+from hacore_report.predictions import read_predictions
 
 if TYPE_CHECKING:
     from hacore.runs.trained import Trained
