@@ -6,8 +6,9 @@ import ctypes
 import math
 import sys
 from contextlib import suppress
-from pathlib import Path  # From <malloc.h> of the GNU C library.
+from pathlib import Path
 
+# From <malloc.h> of the GNU C library.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
