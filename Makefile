@@ -1,76 +1,122 @@
-# make install   a virtual environment in .venv with the core, every plugin and the tools
-# make run       train and measure an experiment: make run SPEC=experiments/han_rn.toml
+# make run       install what an experiment needs, train and measure it: make run SPEC=experiments/han_rn.toml
+# make install   everything in .venv: the core, every plugin and the tools; with SPEC=... what that spec needs
 # make test      lint, types, and every test that is not slow
 # make test-slow the tests that take minutes
 # make lint      ruff, mypy and the order of imports
 # make format    rewrite the code as ruff wants it
 # make docs      update the generated parts and build the documentation in site/
 # make bench     the programs in benchmarks/
+# make wheels    build every package into dist/
 # make clean     remove what the other targets leave, except .venv, runs/, sweeps/ and the data cache
 #
-# Each target runs the ones that it needs first. Another Python: make install PYTHON=python3.12
+# Each target installs what it needs first, and says so. Another Python: make install PYTHON=python3.12
 
 PYTHON ?= python3
 SPEC ?= experiments/han_rn.toml
 
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --no-build-isolation
 PLUGINS := $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
+PROJECTS := pyproject.toml $(PLUGINS:=/pyproject.toml)
+# What is done: everything is installed; the core and what some specs need; what builds packages.
+ALL := $(VENV)/.installed
+PART := $(VENV)/.core
+TOOLS := $(VENV)/.tools
+# What make run adds: the page at the end of a run, and the one that asks the model.
+PAGES := $(notdir $(wildcard plugins/hacore-report plugins/hacore-serve plugins/hacore-zoo))
+# The plugins that are in .venv already.
+PRESENT := $(foreach plugin,$(PLUGINS),$(if \
+  $(wildcard $(VENV)/lib/python*/site-packages/$(subst -,_,$(notdir $(plugin)))-*.dist-info),$(plugin)))
 # The tests of the web page need a few more libraries.
 EDITABLE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
 # These need arguments, finished runs or weights, or a GPU.
 ASIDE := $(patsubst %,benchmarks/%.py,results kept_cells public_rn gpu)
 BENCHMARKS := $(filter-out $(ASIDE),$(sort $(wildcard benchmarks/*.py)))
-# Installed first, so that each package does not need a build environment of its own.
-BUILD_TOOLS := hatchling editables
 
 # Ignore the user's setting for installs outside of virtual environments.
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install run test test-slow lint format docs bench clean
+.PHONY: help install needed run test test-slow lint format docs bench wheels clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
-install: $(INSTALLED)
+# A spec that is named on the command line limits what is installed, unless everything is there already.
+ifeq ($(origin SPEC),file)
+install: $(ALL)
+else
+install: needed
+endif
 
-$(INSTALLED): pyproject.toml $(PLUGINS:=/pyproject.toml)
+$(TOOLS):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "hacore needs Python 3.11 or later; name one, as in: make install PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(BUILD_TOOLS)
-	$(BIN)/python -m pip install --no-build-isolation -e '.[dev]' $(EDITABLE:%=-e %)
+	@# Installed first, so that each package does not need a build environment of its own.
+	$(BIN)/python -m pip install hatchling editables
 	@touch $@
 
-run: install
+$(ALL): $(PROJECTS)
+	@echo "make: installing everything into $(VENV): the core, $(words $(PLUGINS)) plugins, and what tests and documentation need."
+	@echo "make: XX packages, XX GB, about XX minutes and a download of XX GB the first time. $(SMALLER)"
+	@$(MAKE) --no-print-directory $(TOOLS)
+	$(PIP) -e '.[dev]' $(EDITABLE:%=-e %)
+	@touch $@ $(PART)
+
+$(PART): $(PROJECTS)
+	@echo "make: installing the core and what $(firstword $(SPEC)) needs $(WITH:%=and %) into $(VENV)."
+	@echo "make: about XX packages, XX GB, about XX minutes and a download of XX GB the first time. $(SMALLER)"
+	@$(MAKE) --no-print-directory $(TOOLS)
+	$(PIP) -e . $(PRESENT:%=-e %)
+	@touch $@
+
+# What the spec needs and what is asked for WITH it, but for what is there.
+ifneq ($(wildcard $(ALL)),)
+needed: $(ALL)
+else
+needed: $(PART)
+	@names=$$($(BIN)/hacore needs $(SPEC)) || exit 1; \
+	for name in $$names $(WITH); do \
+	  case " $(notdir $(PRESENT)) " in *" $$name "*) continue;; esac; \
+	  if [ -d "plugins/$$name" ]; then absent="$$absent -e plugins/$$name"; fi; \
+	done; \
+	[ -z "$$absent" ] || { echo $(PIP) $$absent; $(PIP) $$absent; }
+endif
+
+run: WITH := $(PAGES)
+run: needed
 	$(BIN)/hacore run $(SPEC)
 
 # Two processes, each taking one file of tests at a time.
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
-test-slow: install
+test-slow: $(ALL)
 	$(BIN)/pytest -m slow
 
-lint: install
+lint: $(ALL)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/typed_program.py
 	$(BIN)/lint-imports --no-logo
 
-format: install
+format: $(ALL)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: install
+docs: $(ALL)
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict
 
-bench: install
+bench: $(ALL)
 	set -e; for program in $(BENCHMARKS); do $(BIN)/python $$program; done
+
+wheels: $(TOOLS)
+	rm -f dist/hacore*.whl
+	$(BIN)/python -m pip wheel --no-build-isolation --no-deps --wheel-dir dist . $(PLUGINS:%=./%)
 
 clean:
 	rm -rf site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from hacore_report.predictions import read_predictions
 from rich.console import Console
 from rich.table import Table
 
 import hacore
-from hacore.measure.predictions import read_predictions
 from hacore.objects import object_cells, relevant_cells
 from hacore.runs.trained import Trained
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import chain
 
 import attrs
 
@@ -23,14 +24,17 @@ class HacoreError(Exception):
 class Problem:
     """One finding in a spec or in the files it names.
 
-    where: the place (``spec.toml:7: selector.k``); message: what was found and what is allowed.
+    where: the place (``spec.toml:7: selector.k``); message: what was found and what is allowed. install: what
+    pip takes to install what is missing, if that is what is wrong.
     """
 
     where: str
     message: str
+    install: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return one_line(f"{self.where}: {self.message}")
+        line = one_line(f"{self.where}: {self.message}")
+        return f"{line}; {install_from(self.install)}" if self.install else line
 
 
 class SpecError(HacoreError):
@@ -39,11 +43,23 @@ class SpecError(HacoreError):
     def __init__(self, problems: list[Problem]) -> None:
         assert problems
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in problems))
+        missing = [problem.install for problem in problems if problem.install]
+        if len(missing) < 2:
+            super().__init__("\n".join(map(str, problems)))
+            return
+        lines = [str(attrs.evolve(problem, install=())) for problem in problems]
+        super().__init__("\n".join([*lines, install_from(chain(*missing), "what is missing")]))
 
 
 class PluginError(HacoreError):
-    """A component that is unknown, not installed, declared twice, or that fails to load."""
+    """A component that is unknown, not installed, declared twice, or that fails to load.
+
+    install: what pip takes to install it, if that is the way out.
+    """
+
+    def __init__(self, what: str, install: tuple[str, ...] = ()) -> None:
+        self.what, self.install = what, install
+        super().__init__(f"{what}; {install_from(install)}" if install else what)
 
 
 class ComposeError(HacoreError):
@@ -64,6 +80,11 @@ class ExportError(HacoreError):
 
 class NotFiniteError(RunError, ValueError):
     """A number that had to be finite is infinite or not a number."""
+
+
+def install_from(words: Iterable[str], what: str = "it") -> str:
+    """How to install packages of this project, which are on no index; ``words``: what pip takes."""
+    return f"install {what} from a checkout of hacore: pip install {' '.join(dict.fromkeys(words))}"
 
 
 def reason(error: BaseException) -> str:

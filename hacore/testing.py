@@ -8,9 +8,8 @@ TestContract = contract("selector", "l2-topk", k=5)
 try:
     from hacore_testing import SIZES, TOLERANCE, Contract, Sizes, contract
 except ImportError as error:
-    raise ImportError(
-        f"hacore.testing needs the package hacore-testing ({error}); from a checkout: "
-        "pip install -e plugins/hacore-testing"
-    ) from None
+    from hacore.registry.installing import missing_package
+
+    raise missing_package("hacore.testing", "hacore_testing") from error
 
 __all__ = ["SIZES", "TOLERANCE", "Contract", "Sizes", "contract"]

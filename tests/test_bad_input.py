@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 
@@ -101,7 +102,24 @@ def test_an_unknown_component(check_error, names):
 
 def test_a_component_that_is_not_installed(check_error, names, uninstall):
     uninstall("hacore-rn")
-    names(check_error(), "spec.toml:", "aggregator.use", "'rn'", "'pip install hacore-rn'")
+    names(check_error(), "spec.toml:", "aggregator.use", "'rn'", "pip install -e plugins/hacore-rn")
+
+
+def test_several_components_that_are_not_installed_have_one_command(cli, spec, uninstall):
+    for package in ("hacore-rn", "hacore-lstm", "hacore-sort-of-clevr"):
+        uninstall(package)
+    ran = cli("check", spec)
+    assert (ran.status, ran.out) == (1, "")
+    *problems, way_out = ran.err.splitlines()
+    assert [re.search(r": (\w+)\.use: .* is not installed$", line)[1] for line in problems] == [
+        "data",
+        "question_encoder",
+        "aggregator",
+    ]
+    words = ("packing", "sort-of-clevr", "lstm", "rn")
+    command = " ".join(["pip install", *(f"-e plugins/hacore-{word}" for word in words)])
+    assert way_out.startswith("hacore: install what is missing")
+    assert way_out.endswith(f": {command}")
 
 
 def test_k_out_of_range(check_error, names):
@@ -145,7 +163,7 @@ def test_a_plugin_that_raises_when_it_is_loaded(check_error, names, install):
     install("fake_mine", source, fake_mine_part="raise RuntimeError('no luck')\n")
     message = check_error("", "", "--set", 'selector={use="mine"}')
     names(message, "selector 'mine'", "fake-mine 1.0", "fake_mine_part:It", "RuntimeError: no luck")
-    names(message, "'pip install --force-reinstall fake-mine'")
+    names(message, "install it again from where it came")
 
 
 def test_a_broken_plugin_stops_only_the_specs_that_need_it(cli, names, spec, flags, install):

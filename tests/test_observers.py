@@ -105,10 +105,10 @@ def test_mistakes_are_told_with_the_way_out(noting, cli):
 
 def test_an_observer_that_is_not_installed_names_its_package(uninstall):
     uninstall("hacore-tensorboard")
-    message = "observer 'tensorboard' is not installed; run 'pip install hacore-tensorboard'"
+    message = "observer 'tensorboard' is not installed; install it from a checkout of hacore: "
     with pytest.raises(HacoreError) as error:
         choose_observers(["tensorboard"])
-    assert str(error.value) == message
+    assert str(error.value) == message + "pip install -e plugins/hacore-tensorboard"
 
 
 def test_two_observers_of_one_name_are_an_error(install, noting):

@@ -23,7 +23,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from hacore.registry import registry
 
-        installed = registry().find_command(cmd_name)
+        installed = registry().look_up("command", cmd_name)
         return installed.load() if installed else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -38,7 +38,7 @@ class _Lazy(click.Group):
             from hacore.registry import catalogue, registry
 
             # Raises for a command that could be installed; any other is a mistake of usage.
-            if registry().find_command(args[0]) is None:
+            if registry().look_up("command", args[0]) is None:
                 known = self.list_commands(ctx)
                 near = did_you_mean(args[0], {*known, *catalogue().get("command", {})})
                 ctx.fail(f"no command '{args[0]}'{near}; commands: {', '.join(known)}")

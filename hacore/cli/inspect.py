@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -9,8 +11,10 @@ import click
 
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError, did_you_mean
-from hacore.plugin import ACTIONS, KINDS
-from hacore.registry import CORE, Installed, catalogue, registry
+from hacore.plugin import KINDS
+from hacore.registry import CORE, Installed, registry
+from hacore.registry.catalogue import published
+from hacore.registry.installing import install_arguments
 from hacore.spec import Combination, Sweep, describe_type, is_sweep, load_spec, load_sweep, shown
 from hacore.spec import needs as needed_by
 
@@ -137,9 +141,7 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     elif rows:
         print_table("", list(rows[0]), [list(row.values()) for row in rows])
     else:
-        what = f"{KINDS[kind].words}s" if kind and kind not in ACTIONS else kind or "components"
-        example = next(iter(catalogue().get(kind or "selector", {}).values()), "hacore-l2-topk")
-        click.echo(f"no {what} installed; try 'pip install {example}'")
+        click.echo(f"no {KINDS[kind].words if kind else 'component'} is installed; see docs/install.md")
 
 
 def _row(component: Installed) -> dict[str, Any]:
@@ -192,18 +194,32 @@ def _show(component: Installed, as_json: bool) -> None:
 @click.command(no_args_is_help=True)
 @click.argument("spec", type=click.Path())
 @set_option
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Print what 'pip install' takes: FOLDER is plugins of a checkout, or dist after 'make wheels'.",
+)
 @json_option
-def needs(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """List the pip packages that SPEC needs, one a line, and whether each is installed.
+def needs(spec: str, overrides: tuple[str, ...], source: Path | None, as_json: bool) -> None:
+    """List the packages that SPEC needs, one a line; on a terminal also whether each is installed.
 
     \b
     Examples:
       hacore needs experiments/han_rn.toml
-      pip install -e . $(hacore needs SPEC | cut -f1 | sed -n 's|^hacore-|-e plugins/&|p')
+      pip install $(hacore needs experiments/han_rn.toml --from plugins)
     """
     packages = needed_by(spec, overrides)
-    if as_json:
-        print_json([{"package": package, "installed": installed} for package, installed in packages])
-        return
-    for package, installed in packages:
-        click.echo(f"{package}\t{'installed' if installed else 'not installed'}")
+    if source is None and as_json:
+        print_json([{"package": name, "installed": installed} for name, installed in packages])
+    elif source is None:
+        for name, installed in packages:
+            state = f"\t{'installed' if installed else 'not installed'}" if sys.stdout.isatty() else ""
+            click.echo(f"{name}{state}")
+    else:
+        others = [name for name, _ in packages if name not in published()]
+        for name in others:
+            click.echo(f"hacore: {name} is not of hacore; install it as you did before", err=True)
+        words = install_arguments([name for name, _ in packages if name not in others], source)
+        print_json(words) if as_json else click.echo(" ".join(words))

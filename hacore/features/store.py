@@ -43,11 +43,6 @@ def image_digests(images: npt.NDArray[np.uint8]) -> list[str]:
     return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest() for image in images]
 
 
-def shard_entry(path: Path) -> Path:
-    """The file that says that the shard ``path`` is finished, and its checksum."""
-    return path.with_suffix(".json")
-
-
 @attrs.frozen(kw_only=True)
 class Description:
     """What the features of a store are of.

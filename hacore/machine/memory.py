@@ -1,9 +1,12 @@
-"""Keep freed memory for the next step, where the C library would give it back to the system."""
+"""How much memory is free, and keeping what a step freed, which the C library would give back."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 # From <malloc.h> of the GNU C library.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
@@ -24,3 +27,17 @@ def keep_freed_memory() -> bool:
         return False
     options = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 1 << 30, _TOP_PAD: 64 << 20}
     return all(mallopt(option, value) == 1 for option, value in options.items())
+
+
+def free_memory() -> float:
+    """Bytes that Linux has left for programs, within the limit of a container; infinite on other systems."""
+    try:
+        rows = [line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return math.inf
+    free = sum(int(row[1]) * 1024 for row in rows if row[0] in ("MemAvailable:", "SwapFree:"))
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError, StopIteration):  # without a limit the file says max
+        used = next(line for line in (group / "memory.stat").read_text().splitlines() if line[:5] == "anon ")
+        free = min(free, int((group / "memory.max").read_text()) - int(used[5:]))
+    return free

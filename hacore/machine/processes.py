@@ -17,11 +17,10 @@ from hacore.machine.threads import cores
 
 @attrs.frozen(kw_only=True)
 class World:
-    """This process among all: rank in [0, processes), local_rank on its machine."""
+    """This process among all: rank in [0, processes)."""
 
     rank: int = 0
     processes: int = 1
-    local_rank: int = 0
 
     @property
     def leads(self) -> bool:
@@ -55,11 +54,7 @@ def world(device: torch.device) -> Iterator[World]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=datetime.timedelta(minutes=30))
     try:
-        yield World(
-            rank=dist.get_rank(),
-            processes=dist.get_world_size(),
-            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-        )
+        yield World(rank=dist.get_rank(), processes=dist.get_world_size())
         # Together: a process that leaves while another still talks to it may be aborted by gloo's threads.
         dist.barrier()
     finally:

@@ -7,7 +7,6 @@ import os
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 """Variables of the environment that say it: OpenMP's own, libgomp's, and those of LLVM's and Intel's."""
 
-
 SHORT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 """Look for some microseconds, then sleep. Of libgomp the policy alone sleeps at once."""
 

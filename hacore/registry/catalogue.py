@@ -7,10 +7,18 @@ import tomllib
 from importlib.resources import files
 from typing import Any
 
+CORE = "hacore"
+"""The distribution of the core, which declares its components as any plugin does."""
+
 
 def catalogue() -> dict[str, dict[str, str]]:
     """{kind: {name: distribution}} of published components, installed or not."""
     return {kind: names for kind, names in _tables().items() if kind != "requires"}
+
+
+def published() -> set[str]:
+    """The distributions of this project."""
+    return {CORE, *(name for names in _tables().values() for name in names.values())}
 
 
 def required_library(distribution: str) -> str | None:

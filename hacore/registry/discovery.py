@@ -14,16 +14,11 @@ import pluggy
 
 from hacore.errors import PluginError, describe_error, did_you_mean
 from hacore.plugin import CONTRACT, GROUP, KINDS, SECTIONS, Component, Hooks
-from hacore.registry.catalogue import catalogue
-from hacore.registry.installed import CORE, BrokenPlugin, Installed
+from hacore.registry.catalogue import CORE, catalogue
+from hacore.registry.installed import BrokenPlugin, Installed
+from hacore.registry.installing import install_words
 
-_EARLIER = {
-    "hacore_components",
-    "hacore_data_tools",
-    "hacore_executors",
-    "hacore_commands",
-    "hacore_loggers",
-}
+_EARLIER = {f"hacore_{hook}" for hook in ("components", "data_tools", "executors", "commands", "loggers")}
 """Hooks of contract 1."""
 
 
@@ -33,7 +28,9 @@ class Registry:
     def __init__(self, plugins: Iterable[EntryPoint]) -> None:
         self.broken: list[BrokenPlugin] = []
         self._declared: dict[tuple[str, str], list[Installed]] = {}
-        for entry_point in sorted(plugins, key=lambda point: (not _of_core(point), point.name, point.value)):
+        for entry_point in sorted(
+            plugins, key=lambda p: (getattr(p.dist, "name", "") != CORE, p.name, p.value)
+        ):
             distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
             version = entry_point.dist.version if entry_point.dist else "unknown"
             try:
@@ -70,62 +67,38 @@ class Registry:
 
     def problems(self) -> list[str]:
         """Broken plugins and names declared twice, a line each."""
-        order = [*KINDS]
-        twice = sorted(
-            (key for key, providers in self._declared.items() if len(providers) > 1),
-            key=lambda key: order.index(key[0]),
-        )
+        several = [key for key, providers in self._declared.items() if len(providers) > 1]
+        twice = [key for kind in KINDS for key in several if key[0] == kind]
         return [*map(str, self.broken), *(_collision(*key, self._declared[key]) for key in twice)]
 
     def find(self, kind: str, name: str) -> Installed:
-        """The component of that kind and name.
-
-        Raises PluginError saying what exists, what to install, or what is wrong with the plugin.
-        """
-        installed = self._only(kind, name)
+        """As ``look_up``, but raises PluginError saying what exists where nobody declares or publishes it."""
+        installed = self.look_up(kind, name)
         if installed is None:
-            raise PluginError(self._missing(kind, name))
+            raise self._missing(kind, name)
         return installed
 
-    def find_tool(self, action: str, name: str) -> Installed:
-        """The tool for a dataset. Raises PluginError saying for which there is one, or what to install."""
-        installed = self._only(action, name)
-        if installed:
-            return installed
-        if name in catalogue().get(action, {}):
-            raise PluginError(self._missing(action, name))
-        self.find("dataset", name)
-        names = [tool.name for tool in self.of(action)]
-        raise PluginError(
-            f"dataset '{name}' has nothing to {action}; datasets that do: {', '.join(names) or 'none'}"
-        )
-
-    def find_command(self, name: str) -> Installed | None:
-        """The subcommand of that name, None where nobody declares or publishes one.
+    def look_up(self, kind: str, name: str) -> Installed | None:
+        """The component of that kind and name, None where nobody declares or publishes one.
 
         Raises PluginError saying what to install, or who declares it twice.
         """
-        installed = self._only("command", name)
-        if installed is None and name in catalogue()["command"]:
-            raise PluginError(self._missing("command", name))
-        return installed
-
-    def _only(self, kind: str, name: str) -> Installed | None:
-        """The one that is declared, if any. Raises PluginError where there are several."""
         providers = self._declared.get((kind, name), [])
         if len(providers) > 1:
             raise PluginError(_collision(kind, name, providers))
+        if not providers and name in catalogue().get(kind, {}):
+            raise self._missing(kind, name)
         return providers[0] if providers else None
 
-    def _missing(self, kind: str, name: str) -> str:
+    def _missing(self, kind: str, name: str) -> PluginError:
         label = f"{KINDS[kind].words} '{name}'"
         published = catalogue().get(kind, {})
         if name in published:
             distribution = published[name]
             for broken in self.broken:
                 if broken.distribution == distribution:
-                    return f"{label} cannot be used: {broken}"
-            return f"{label} is not installed; run 'pip install {distribution}'"
+                    return PluginError(f"{label} cannot be used: {broken}")
+            return PluginError(f"{label} is not installed", install_words(distribution))
         installed = [component.name for component in self.of(kind)]
         text = f"unknown {label}{did_you_mean(name, sorted({*installed, *published}))}"
         elsewhere = [
@@ -136,11 +109,7 @@ class Registry:
         if elsewhere:
             text += f"; '{name}' is {'an' if elsewhere[0][0] in 'aeiou' else 'a'} {elsewhere[0]}"
         text += f"; installed: {', '.join(installed) or 'none'}"
-        return text + "".join(f"; {broken}" for broken in self.broken)
-
-
-def _of_core(entry_point: EntryPoint) -> bool:
-    return entry_point.dist is not None and entry_point.dist.name == CORE
+        return PluginError(text + "".join(f"; {broken}" for broken in self.broken))
 
 
 def _collision(kind: str, name: str, providers: Sequence[Installed]) -> str:

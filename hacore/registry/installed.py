@@ -9,9 +9,8 @@ import attrs
 
 from hacore.errors import PluginError, describe_error
 from hacore.plugin import KINDS, Component
-
-CORE = "hacore"
-"""The distribution of the core, which declares its components as any plugin does."""
+from hacore.registry.catalogue import CORE, published
+from hacore.registry.installing import install_words
 
 
 @attrs.frozen(kw_only=True)
@@ -57,10 +56,10 @@ def _load(target: str, what: str, distribution: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:
-        raise PluginError(
-            f"{what}: cannot load {target}: {describe_error(error)}; "
-            f"try 'pip install --force-reinstall {distribution}'"
-        ) from error
+        problem = f"{what}: cannot load {target}: {describe_error(error)}"
+        if distribution in published():
+            raise PluginError(problem, install_words(distribution)) from error
+        raise PluginError(f"{problem}; install it again from where it came") from error
 
 
 @attrs.frozen(kw_only=True)

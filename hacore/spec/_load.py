@@ -12,6 +12,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
 from hacore.machine.names import is_file_name
 from hacore.machine.texts import TextError, decode_text
@@ -101,9 +103,9 @@ class Source:
 
     def placed(self, problems: Iterable[Problem]) -> SpecError:
         """The problems with their places: by file and line, then what is missing, then overrides."""
-        placed = [(*self._place(problem.where), problem.message) for problem in problems]
-        placed.sort(key=lambda problem: problem[0])
-        return SpecError([Problem(where, message) for _, where, message in placed])
+        placed = [(*self._place(problem.where), problem) for problem in problems]
+        placed.sort(key=lambda place: place[0])
+        return SpecError([attrs.evolve(problem, where=where) for _, where, problem in placed])
 
     def _place(self, dotted: str) -> tuple[tuple[int, int], str]:
         # The override that named the key or a table above it; else the nearest line of the files.
@@ -304,7 +306,7 @@ def _use(table: dict[str, Any], section: str, kind: str, problems: list[Problem]
     try:
         config_class = registry().find(kind, name).declared.config
     except PluginError as error:
-        problems.append(Problem(f"{section}.use", str(error)))
+        problems.append(Problem(f"{section}.use", error.what, error.install))
         return None
     inner = {key: value for key, value in table[section].items() if key != "use"}
     options = structure_table(config_class, inner, section, problems)
@@ -325,14 +327,13 @@ def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bo
             name = _chosen(table, section, kind, problems)
             if name is None:
                 continue
-            published = catalogue().get(kind, {}).get(name)
             try:
                 installed.setdefault(registry().find(kind, name).distribution, True)
             except PluginError as error:
-                if published is None:
-                    problems.append(Problem(f"{section}.use", str(error)))
+                if name in (published := catalogue().get(kind, {})):
+                    installed[published[name]] = False
                 else:
-                    installed[published] = False
+                    problems.append(Problem(f"{section}.use", str(error)))
     if problems:
         raise source.placed(dict.fromkeys(problems))
     for distribution in [*installed]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from hacore.errors import HacoreError, Problem, SpecError
+from hacore.errors import Problem, SpecError
 from hacore.machine.names import file_name_part, short_digest
 from hacore.spec._combinations import Choice, choices, same
 from hacore.spec._load import SWEPT, Source, resolve
@@ -53,16 +53,6 @@ class Sweep:
     text: str
     overrides: tuple[str, ...]
     combinations: tuple[Combination, ...]
-
-    def of_seeds(self, seeds: Collection[int]) -> list[Combination]:
-        """The combinations with these seeds; with none, all. Raises HacoreError for a seed that none has."""
-        known = sorted({combination.seed for combination in self.combinations})
-        if unknown := sorted(set(seeds) - set(known)):
-            raise HacoreError(
-                f"seed {unknown[0]} is not in the sweep, which has {', '.join(map(str, known))}; "
-                "add it to seeds in the spec"
-            )
-        return [one for one in self.combinations if not seeds or one.seed in seeds]
 
 
 def is_sweep(path: str | Path, overrides: Sequence[str] = ()) -> bool:
@@ -128,8 +118,8 @@ def _placed(problem: Problem, chosen: list[Choice], affected: list[int]) -> Prob
         where = f"{first.place}.{key}{where[len(key) :] if where.startswith(key) else ''}"
     others = {name: value for name, value in reason.items() if name != key}
     if not others:
-        return Problem(where, problem.message)
-    return Problem(where, f"{problem.message}; with {_describe(reason)}")
+        return attrs.evolve(problem, where=where)
+    return attrs.evolve(problem, where=where, message=f"{problem.message}; with {_describe(reason)}")
 
 
 def _reason(first: Choice, chosen: list[Choice], affected: set[int]) -> dict[str, Any]:

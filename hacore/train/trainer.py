@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hacore.data import Dataset, Ints, make_batch, resident
 from hacore.errors import NotFiniteError, RunError
 from hacore.machine.interrupts import Interrupts
+from hacore.machine.memory import free_memory
 from hacore.machine.processes import GradientSum, World, broadcast_text, share_buffers
 from hacore.measure.evaluation import evaluate
 from hacore.measure.look import look_at
@@ -33,6 +34,7 @@ from hacore.train.flags import Flags
 from hacore.train.observing import Observers
 from hacore.train.optimizer import make_optimizer, running_mean
 from hacore.train.reporting import Reporter, Speed
+from hacore.train.room import FEW, require_room
 from hacore.train.sampler import make_sampler, total_steps
 from hacore.train.schedule import lr_factor
 
@@ -109,6 +111,7 @@ class Trainer:
             self.reporter.start(self.position.step, self._total, self._sampler.steps_per_epoch)
             self.observers.start(self.folder.path, self.spec, self.position.step, self.model)
         try:
+            self._require_room()
             with Interrupts() as interrupts:
                 stopping = False
                 while not self.finished and not stopping:
@@ -117,6 +120,13 @@ class Trainer:
             if self._metrics:
                 self._metrics.close()
             self.reporter.stop()
+
+    def _require_room(self) -> None:
+        rows = max(self._sampler.parts(0, self.config.accumulate), key=len)
+        if self.device.type == "cpu" and len(rows) > FEW:
+            few = make_batch(self._questions, self._images, rows[:FEW], self._objects)
+            free, parts = free_memory() / self.world.processes, self.config.accumulate
+            require_room(self.model, few, self.precision, len(rows) / FEW, free, parts)
 
     def _choose_precision(self) -> torch.dtype:
         """That of the checkpoint, or what the leading process chooses for all; the machines may differ."""

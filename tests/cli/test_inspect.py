@@ -209,7 +209,7 @@ def test_plugins_that_are_not_there(cli, names):
     names(ran.err.splitlines()[-1], "'selectr'", "'selector'", ", ".join(KINDS))
 
 
-def test_needs_lists_packages(cli, names, small, uninstall):
+def test_needs_lists_packages(cli, names, small, uninstall, monkeypatch):
     uninstall("hacore-lstm")
     expected = [
         ("hacore", True),
@@ -221,15 +221,70 @@ def test_needs_lists_packages(cli, names, small, uninstall):
         ("hacore-sum-pool", True),
         ("hacore-packing", True),
     ]
-    ran = cli("needs", small)
-    assert [tuple(line.split("\t")) for line in ran.out.splitlines()] == [
+    assert cli("needs", small).out.splitlines() == [package for package, _ in expected]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert [tuple(line.split("\t")) for line in cli("needs", small).out.splitlines()] == [
         (package, "installed" if installed else "not installed") for package, installed in expected
     ]
     assert json.loads(cli("needs", small, "--json").out) == [
         {"package": package, "installed": installed} for package, installed in expected
     ]
     message = cli("check", small).error
-    names(message, f"{small}:5: question_encoder.use", "'lstm'", "'pip install hacore-lstm'")
+    names(message, f"{small}:5: question_encoder.use", "'lstm'", "pip install -e plugins/hacore-lstm")
+
+
+def folders_of(root, *packages):
+    for package in packages:
+        (root / package).mkdir(parents=True)
+        (root / package / "pyproject.toml").touch()
+
+
+NEEDED = [
+    "hacore",
+    *(f"hacore-{name}" for name in ["sort-of-clevr", "small-cnn", "lstm", "fuse", "all-cells"]),
+]
+NEEDED += ["hacore-sum-pool", "hacore-packing"]
+
+
+def test_needs_from_a_checkout_prints_what_pip_takes(cli, names, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders_of(tmp_path / "plugins", *NEEDED[1:-1], "hacore-rn")
+    (tmp_path / "pyproject.toml").touch()
+    names(cli("needs", small, "--from", "plugins").error, "plugins:", "hacore-packing", "make wheels")
+    folders_of(tmp_path / "plugins", "hacore-packing")
+    folders = [".", *(f"plugins/{package}" for package in NEEDED[1:])]
+    words = cli("needs", small, "--from", "plugins").out.split()
+    assert words == [word for folder in folders for word in ("-e", folder)]
+    assert json.loads(cli("needs", small, "--from", "plugins", "--json").out) == words
+    monkeypatch.chdir(tmp_path / "plugins")
+    assert cli("needs", small, "--from", ".").out.split()[:4] == ["-e", "..", "-e", NEEDED[1]]
+
+
+def test_needs_from_wheels_names_their_files(cli, names, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dist").mkdir()
+    wheels = [f"dist/{package.replace('-', '_')}-0.1.0-py3-none-any.whl" for package in NEEDED]
+    for wheel in wheels[1:]:
+        (tmp_path / wheel).touch()
+    names(cli("needs", small, "--from", "dist").error, "dist:", "wheel of hacore;")
+    (tmp_path / wheels[0]).touch()
+    assert cli("needs", small, "--from", "dist").out.split() == wheels
+
+
+def test_needs_from_leaves_packages_of_others_to_their_owner(cli, small, install, tmp_path, monkeypatch):
+    source = (
+        "import attrs\nfrom hacore.plugin import Component, hookimpl\n"
+        "@attrs.frozen(kw_only=True)\nclass Config:\n    'None.'\n"
+        "@hookimpl\ndef hacore_declare():\n"
+        "    return [Component(kind='selector', name='mine', target='x:y', config=Config, summary='a')]\n"
+    )
+    install("my_own", source)
+    folders_of(tmp_path / "plugins", *(package for package in NEEDED[1:] if package != "hacore-all-cells"))
+    (tmp_path / "pyproject.toml").touch()
+    ran = cli("needs", small, "selector.use=mine", "--from", tmp_path / "plugins")
+    assert ran.status == 0
+    assert "my-own" not in ran.out
+    assert "my-own" in ran.err
 
 
 def test_new_writes_a_plugin(cli, tmp_path):

@@ -4,9 +4,10 @@ import json
 
 import attrs
 import pytest
+from hacore_report.predictions import read_predictions
 
 from hacore.errors import RunError
-from hacore.measure.predictions import Prediction, read_predictions
+from hacore.measure.predictions import Prediction
 from hacore.measure.scores import Part, Scores
 
 PREDICTION = {

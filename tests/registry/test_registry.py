@@ -141,10 +141,10 @@ def test_data_tools_are_found_and_two_of_one_name_are_an_error(install, names):
         source = (GOOD + TOOL).format(name=module.replace("_", "-"), module=module)
         install(module, source, **{f"{module}_part": part})
     assert "fake-one" in [component.name for component in registry().of("verify")]
-    assert registry().find_tool("verify", "fake-two").load()(None, None) == 7
+    assert registry().find("verify", "fake-two").load()(None, None) == 7
     install("fake_three", (GOOD + TOOL).format(name="fake-one", module="x"))
     with pytest.raises(PluginError) as error:
-        registry().find_tool("verify", "fake-one")
+        registry().find("verify", "fake-one")
     names(str(error.value), "'data verify fake-one'", "fake-one", "fake-three", "uninstall all but one")
     assert registry().problems() == [str(error.value)]
 
@@ -227,13 +227,19 @@ def test_a_component_that_does_not_load_is_an_error_when_it_is_used(good, names,
     with pytest.raises(PluginError) as error:
         component.load()
     names(str(error.value), "selector 'mine'", "fake-one 1.0", "fake_one_part:It", cause)
-    names(str(error.value), "'pip install --force-reinstall fake-one'")
+    names(str(error.value), "install it again from where it came")
 
 
 def test_what_is_not_there(uninstall, names):
     uninstall("hacore-l2-topk")
     for kind, name, *parts in [
-        ("selector", "l2-topk", "selector 'l2-topk'", "not installed", "'pip install hacore-l2-topk'"),
+        (
+            "selector",
+            "l2-topk",
+            "selector 'l2-topk'",
+            "not installed",
+            "pip install -e plugins/hacore-l2-topk",
+        ),
         ("selector", "l2-topkk", "selector 'l2-topkk'", "'l2-topk'", "installed:"),
         ("image_encoder", "zzz", "image encoder 'zzz'", "installed:"),
         ("aggregator", "l2-topk", "aggregator 'l2-topk'", "'l2-topk' is a selector", "installed:"),

@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
+from hacore_report.predictions import read_predictions
 
 import hacore
 from hacore.errors import HacoreError
-from hacore.measure.predictions import read_predictions
 from hacore.runs.metrics import read_metrics
 from hacore.spec import load_spec
 

@@ -89,7 +89,7 @@ def test_one_process_is_a_world_of_its_own(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     assert not launched()
     with world(torch.device("cpu")) as here:
-        assert here == World(rank=0, processes=1, local_rank=0)
+        assert here == World(rank=0, processes=1)
         assert here.leads
         model = nn.BatchNorm1d(3)
         model.running_mean.fill_(2)

@@ -3,9 +3,9 @@
 import attrs
 import numpy as np
 import pytest
+from hacore_report.predictions import read_predictions
 
 import hacore
-from hacore.measure.predictions import read_predictions
 from hacore.workflow import evaluate_run
 
 

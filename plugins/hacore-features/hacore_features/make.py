@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from hacore_packing.arrays import ArrayWriter
+from hacore_packing.files import content_of, require_room
 from torch import Tensor
 
 from hacore.console import time_left
@@ -35,15 +36,13 @@ from hacore.features.store import (
     description_file,
     image_digests,
     read_description,
-    shard_entry,
 )
 from hacore.machine.device import choose_device
-from hacore.machine.files import content_of, require_room
 from hacore.model.compose import compose
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_dataset
 from hacore.spec import Spec
-from hacore_features.shards import finish_shard, finished, publish, save_table, shard_writer
+from hacore_features.shards import finish_shard, finished, publish, save_table, shard_entry, shard_writer
 
 SHARD_BYTES = 1 << 28
 _MOST_SHARDS = 128  # of a part; each is a file that is open while it is read

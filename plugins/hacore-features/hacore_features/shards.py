@@ -18,8 +18,13 @@ from hacore_packing.arrays import ArrayWriter
 from hacore_packing.locks import locked
 
 from hacore.errors import DataError
-from hacore.features.store import Description, Shard, index_file, shard_entry, wrong_size
+from hacore.features.store import Description, Shard, index_file, wrong_size
 from hacore.machine.files import write_whole
+
+
+def shard_entry(path: Path) -> Path:
+    """The file that says that the shard ``path`` is finished, and its checksum."""
+    return path.with_suffix(".json")
 
 
 def save_table(path: Path, table: dict[str, Any]) -> None:

@@ -5,12 +5,12 @@ import json
 
 import numpy as np
 import pytest
-from hacore_features.shards import finish_shard, shard_writer
+from hacore_features.shards import finish_shard, shard_entry, shard_writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hacore.errors import DataError
-from hacore.features.store import image_digests, shard_entry
+from hacore.features.store import image_digests
 
 SHAPE = (7, 3, 5)
 ROWS = np.random.default_rng(0).normal(size=SHAPE).astype(np.float16)

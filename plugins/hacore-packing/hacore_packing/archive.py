@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 
 from hacore.errors import DataError
-from hacore.machine.files import require_room
+from hacore_packing.files import require_room
 
 _PIECE = 1 << 20
 _ENCRYPTED = 0x1

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.features.mapped import npy_header
-from hacore.machine.files import Content, content_of
+from hacore_packing.files import Content, content_of
 
 
 class ArrayWriter:

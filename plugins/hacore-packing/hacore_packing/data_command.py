@@ -48,13 +48,24 @@ class _Tools(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         try:
-            return _command(registry().find_tool(str(self.name), cmd_name))
+            return _command(_find_tool(str(self.name), cmd_name))
         except PluginError:
             # A name that exists nowhere is a mistake of usage; what is not installed can be installed.
             known = {dataset.name for dataset in registry().of("dataset")}
             if cmd_name in known.union(catalogue()["dataset"], catalogue().get(str(self.name), {})):
                 raise
             return None
+
+
+def _find_tool(action: str, name: str) -> Installed:
+    """The tool for a dataset. Raises PluginError saying for which there is one, or what to install."""
+    if tool := registry().look_up(action, name):
+        return tool
+    registry().find("dataset", name)
+    tools = [tool.name for tool in registry().of(action)]
+    raise PluginError(
+        f"dataset '{name}' has nothing to {action}; datasets that do: {', '.join(tools) or 'none'}"
+    )
 
 
 @click.group(cls=_Actions, no_args_is_help=True)

@@ -18,8 +18,8 @@ import attrs
 import numpy as np
 
 from hacore.errors import DataError
-from hacore.machine.files import require_room
 from hacore.pictures import READER
+from hacore_packing.files import require_room
 from hacore_packing.packs import PACK, file_entry, is_pack, questions_file
 from hacore_packing.writer import PackedImages, images_file, journal_file
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError, reason
-from hacore.machine.files import content_of
+from hacore_packing.files import content_of
 from hacore_packing.ids import id_column
 from hacore_packing.words import offsets_of
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hacore.data_tools import Tell
 from hacore.errors import DataError
-from hacore.machine.files import require_room
 from hacore_packing.fetch import Progress, fetch
+from hacore_packing.files import require_room
 
 _SAY = 60.0  # seconds between two lines about the rate
 _MB, _GB = 10**6, 10**9

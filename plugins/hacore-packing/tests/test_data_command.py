@@ -144,7 +144,12 @@ def test_score_is_a_command_of_its_own_and_its_json_is_the_metrics(cli, install)
 
 def test_a_score_that_is_not_installed(cli, names, uninstall):
     uninstall("hacore-vqa")
-    names(cli("score", "vqa").error, "score 'vqa'", "not installed", "'pip install hacore-vqa'")
+    names(
+        cli("score", "vqa").error,
+        "score 'vqa'",
+        "not installed",
+        "pip install -e plugins/hacore-packing -e plugins/hacore-vqa",
+    )
 
 
 def test_a_dataset_without_the_tool_and_one_that_is_not_installed(cli, names, toys, uninstall):
@@ -152,4 +157,4 @@ def test_a_dataset_without_the_tool_and_one_that_is_not_installed(cli, names, to
     names(message, "dataset 'toys'", "verify", "datasets that do:")
     uninstall("hacore-sort-of-clevr")
     message = cli("data", "generate", "sort-of-clevr").error
-    names(message, "'sort-of-clevr'", "not installed", "'pip install hacore-sort-of-clevr'")
+    names(message, "'sort-of-clevr'", "not installed", "-e plugins/hacore-sort-of-clevr")

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hacore.machine.files import write_whole
-from hacore.measure.predictions import Prediction, read_predictions
+from hacore.measure.predictions import Prediction
 from hacore.runs import Result, RunFolder
 from hacore.runs.metrics import EvalLine, TrainLine, read_metrics
 from hacore.runs.result import Training
 from hacore_report._predictions import by_group, confusion, members_of
 from hacore_report._rendering import named_baselines, number, render
 from hacore_report._runs import label
+from hacore_report.predictions import read_predictions
 
 if TYPE_CHECKING:
     from hacore.runs.trained import Trained

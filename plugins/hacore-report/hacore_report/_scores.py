@@ -18,7 +18,7 @@ from hacore.errors import HacoreError, RunError
 from hacore.machine.commands import pasteable
 from hacore.machine.records import FORMAT
 from hacore.machine.texts import open_text
-from hacore.measure.predictions import read_predictions
+from hacore_report.predictions import read_predictions
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

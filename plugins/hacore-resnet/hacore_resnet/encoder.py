@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections import OrderedDict
 
 import torch
@@ -60,10 +60,9 @@ class ResNet(ImageEncoder[Config]):
         if config.weights and not self.image_mean.is_meta:
             self._load(config.weights, dropped=whole.state_dict().keys() - self.trunk.state_dict().keys())
         elif config.frozen and not config.weights:
-            warnings.warn(
+            logging.getLogger("hacore").warning(
                 "the resnet is frozen with random weights and will never learn; "
-                "give weights, or set frozen = false",
-                stacklevel=2,
+                "give weights, or set frozen = false"
             )
         if config.frozen:
             self.trunk.requires_grad_(False)

@@ -18,10 +18,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hacore.errors import DataError
-from hacore.machine.weight_files import kind_of_weights, require_finite, what_is_wrong
+from hacore.machine.weight_files import require_finite, what_is_wrong
 
 SUFFIXES = (".pth", ".safetensors")
 _NAMED = 3  # keys spelled out in an error
+
+
+def kind_of_weights(path: Path) -> str:
+    """``safetensors``, ``torch`` or ``pickle`` (torch's old format), by content; "" for anything else."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
+        return "safetensors"
+    if head.startswith(b"PK\3\4"):
+        return "torch"
+    return "pickle" if head[:1] == b"\x80" else ""
 
 
 def is_file_name(weights: str) -> bool:

@@ -3,7 +3,6 @@ import hashlib
 import io
 import subprocess
 import sys
-import warnings
 
 import attrs
 import pytest
@@ -16,8 +15,6 @@ from safetensors.torch import save_file
 from hacore.errors import DataError
 from hacore.interfaces import Sizes, build, grid_positions
 from hacore.testing import contract
-
-pytestmark = pytest.mark.filterwarnings("ignore:the resnet is frozen with random weights")
 
 TestContractTrained = contract("image_encoder", "resnet", depth=18, stage=2, frozen=False)
 TestContractFrozen = contract("image_encoder", "resnet", depth=18, stage=1, frozen=True)
@@ -177,13 +174,14 @@ def test_image_statistics_follow_the_weights(file):
     assert statistics(encoder(frozen=False)) == tuple(torch.tensor(x).tolist() for x in OF_THE_DATA.values())
 
 
-def test_frozen_random_weights_warn(file):
-    with pytest.warns(UserWarning, match="frozen with random weights and will never learn"):
-        encoder()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        encoder(frozen=False)
-        encoder(weights=str(file))
+def test_frozen_random_weights_are_told_in_a_line_and_not_as_a_warning_of_pythons(file, caplog, recwarn):
+    encoder(frozen=False)
+    encoder(weights=str(file))
+    assert caplog.messages == []
+    encoder()
+    (message,) = caplog.messages
+    assert "frozen with random weights and will never learn" in message
+    assert list(recwarn) == []
 
 
 def test_unused_layers_and_batch_counts_may_be_absent(tmp_path, whole):

@@ -16,10 +16,10 @@ from pathlib import Path
 import attrs
 import numpy as np
 from hacore_packing.arrays import ArrayWriter
+from hacore_packing.files import content_of
 from hacore_packing.locks import locked
 
 from hacore.errors import DataError
-from hacore.machine.files import content_of
 from hacore_sort_of_clevr.questions import sample_questions
 from hacore_sort_of_clevr.scenes import COLOURS, SIZE, Bytes, draw, sample_scenes
 

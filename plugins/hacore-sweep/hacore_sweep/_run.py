@@ -21,6 +21,7 @@ from hacore.spec import Spec, Sweep, Use, dump_spec, structure_config
 from hacore_sweep._folder import Outcome, SweepFolder
 from hacore_sweep._jobs import Job
 from hacore_sweep._reporting import ConsoleSweepReporter, SweepReporter
+from hacore_sweep._seeds import of_seeds
 
 _LOOK_SECONDS = 0.2
 _LOSSES = 3  # of machines, by one run, before it counts as failed
@@ -56,7 +57,7 @@ def run_sweep(
             "a sweep starts its own processes; run it without torchrun, and set train.processes where a "
             "run is to have several"
         )
-    wanted = {combination.short for combination in sweep.of_seeds(seeds or ())}
+    wanted = of_seeds(sweep, seeds or ())
     executor = registry().find("executor", on)
     config = structure_config(executor.declared.config, dict(options or {}), on)
     choose_observers(log, without)  # a mistake is reported once, not by every run

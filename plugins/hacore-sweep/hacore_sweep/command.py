@@ -16,6 +16,7 @@ from hacore.observers import observer_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, load_sweep, set_values
 from hacore_sweep import ConsoleSweepReporter, Outcome, SweepFolder, run_sweep
+from hacore_sweep._seeds import of_seeds
 
 
 @click.command(no_args_is_help=True)
@@ -76,7 +77,7 @@ def sweep(
     registry().find("executor", on)  # a mistake is reported before torch is loaded
     log = chosen_observers(observers, observer_options, without)
     plan, path = _plan(spec, overrides, output)
-    chosen = {combination.short for combination in plan.of_seeds(seeds)}
+    chosen = of_seeds(plan, seeds)
     if dry_run:
         _list(plan, chosen, path, as_json)
         return
