@@ -26,7 +26,7 @@ from hacore.spec import Spec, dump_spec, load_spec, spec_table
 
 
 class RunFolder:
-    """An existing run folder and the names of what is in it; of an installed model, ``files`` has the run's."""
+    """An existing run folder and the names of what is in it; ``files``: where an installed model has them."""
 
     def __init__(self, path: str | Path, files: Path | None = None) -> None:
         self.path, files = Path(path), files or Path(path)

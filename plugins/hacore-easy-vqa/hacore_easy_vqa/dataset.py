@@ -31,7 +31,7 @@ def question_type(words: list[str]) -> str:
 
 @attrs.frozen(eq=False)
 class _Part:
-    """Questions about some images of an official split. rows: of the questions. image: (Q,) rows of images."""
+    """Questions about some images of a split. rows: of the questions. image: (Q,) rows of ``images``."""
 
     official: Official
     rows: npt.NDArray[np.int64]
