@@ -72,7 +72,11 @@ class TrainConfig:
     init_parts: tuple[Part, ...] = option(
         (), "take only these parts of init, all of which must fit; none given: whatever fits"
     )
-    optimizer: Literal["adamw", "adam"] = option("adamw", "AdamW, or Adam with weight decay in the gradient")
+    optimizer: Literal["adamw", "adam", "muon"] = option(
+        "adamw",
+        "AdamW; Adam with weight decay in the gradient; Muon for the weights of linear layers but the last, "
+        "AdamW for all else",
+    )
     lr: float = option(1e-3, "learning rate after the warm-up", above=0)
     betas: tuple[float, ...] = option((0.9, 0.999), "Adam's two decay rates", min=0, below=1)
     weight_decay: float = option(1e-4, "weight decay of matrices; vectors and biases have none", min=0)

@@ -69,13 +69,15 @@ def test_interrupted_after_any_step(make_spec, start, uninterrupted, assert_same
     assert leftovers(folder) == []
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("precision", "optimizer"), [("float32", "adam"), ("bfloat16", "adam"), ("bfloat16", "muon")]
+)
 def test_interrupted_twice_with_rectified_options(
-    make_spec, start, uninterrupted, assert_same, monkeypatch, precision
+    make_spec, start, uninterrupted, assert_same, monkeypatch, precision, optimizer
 ):
     changes = {
         "train.precision": precision,
-        "train.optimizer": "adam",
+        "train.optimizer": optimizer,
         "train.questions_per_image": 7,
         "train.shift": 2,
         "train.rotation": 0.05,
