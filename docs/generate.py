@@ -144,7 +144,8 @@ def zoo() -> str:
         result, training = model.result, model.result.training
         shares = [result.accuracy, *(result.baselines[key].accuracy for key in ("question_only", "majority"))]
         spec = " ".join([model.spec, *model.overrides])
-        made = f"{model.date}, {training.seconds:,.0f} s, {training.precision}, {model.environment['device_name']}"
+        device = model.environment["device_name"]
+        made = f"{model.date}, {training.seconds:,.0f} s, {training.precision}, {device}"
         kept = [f"{100 * share:.1f}" for share in (*shares, result.kept)]
         rows.append([f"`zoo/{model.name}`", f"`{spec}`", *kept, f"{model.bytes / 1e6:.1f}", made])
     return table(columns, rows)

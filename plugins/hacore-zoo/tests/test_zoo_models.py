@@ -1,8 +1,9 @@
-"""Every model that comes along loads, is small, and answers as it was recorded; nothing is written into it."""
+"""Every model that comes along loads, is small, answers as recorded, and is not written into."""
 
 import hashlib
 import json
 import shlex
+import tomllib
 from pathlib import Path
 
 import hacore_zoo
@@ -17,8 +18,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODELS = ("adahan_rn", "easy_vqa", "han_rn")
 # Data of which the test is a few images.
-FEW = {"easy_vqa": ["data.validation=5", "--split", "val"]}
-FEW |= dict.fromkeys(("adahan_rn", "han_rn"), ["data.images=20", "data.held_out=5", "data.validation=5"])
+SORT_OF_CLEVR = ("data.images=20", "data.held_out=5", "data.validation=5")
+FEW = {
+    "adahan_rn": SORT_OF_CLEVR,
+    "easy_vqa": ("data.validation=5", "--split", "val"),
+    "han_rn": SORT_OF_CLEVR,
+}
 
 each_model = pytest.mark.parametrize("name", MODELS)
 
@@ -124,7 +129,7 @@ def test_export_predict_and_serve_take_a_model(cli, working_folder):
 
 
 def test_a_training_can_start_from_a_model(small_table):
-    table = small_table("more", **{key: value for key, value in _sections("han_rn").items() if key != "data"})
+    table = small_table("more", **_sections("han_rn"))
     table["train"] = {"steps": 1, "batch_images": 4, "threads": 1, "warmup_steps": 0, "init": "zoo/han_rn"}
     table["eval"] = {"baseline_steps": 0}
     spec = hacore.resolve(table)
@@ -133,8 +138,7 @@ def test_a_training_can_start_from_a_model(small_table):
 
 
 def _sections(name):
-    import tomllib
-
+    """The components of a model, as in its spec."""
     sections = ("image_encoder", "question_encoder", "fuser", "selector", "aggregator", "head")
     table = tomllib.loads(RunFolder(read_model(name).folder).text())
     return {key: table[key] for key in sections}

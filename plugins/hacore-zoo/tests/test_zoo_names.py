@@ -65,14 +65,14 @@ def test_another_package_brings_a_model(run, install, tmp_path, monkeypatch, cli
         f"HERE = Path({str(run.path)!r})\n"
         "@hookimpl\n"
         "def hacore_declare():\n"
-        "    return [Component(kind='model', name='mine', target='fake_mine:HERE', summary='a small model')]\n",
+        "    return [Component(kind='model', name='mine', target='fake_mine:HERE', summary='a small one')]\n",
     )
     monkeypatch.chdir(tmp_path)
     assert hacore.load("zoo/mine", device="cpu").spec.name == "mine"
     with pytest.raises(PluginError, match="han-rn, mine"):
         RunFolder.open("zoo/nope")
     ran = cli("plugins", "model")
-    assert "a small model" in ran.out
+    assert "a small one" in ran.out
 
 
 def test_a_model_is_made_of_a_finished_run(make, run, tmp_path):
