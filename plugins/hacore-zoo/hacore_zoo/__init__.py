@@ -14,7 +14,7 @@ HAN_RN, ADAHAN_RN, EASY_VQA = _HERE / "han_rn", _HERE / "adahan_rn", _HERE / "ea
 _MODELS = {
     "han-rn": ("HAN_RN", "HAN with a Relation Network on Sort-of-CLEVR: 10 of 100 cells"),
     "adahan-rn": ("ADAHAN_RN", "AdaHAN with a Relation Network on Sort-of-CLEVR: at most 20 of 100 cells"),
-    "easy-vqa": ("EASY_VQA", "HAN with sum-pooling on easy-VQA"),
+    "easy-vqa": ("EASY_VQA", "HAN with sum-pooling on easy-VQA: 1 of 64 cells"),
 }
 
 
