@@ -31,10 +31,11 @@ def question_type(words: list[str]) -> str:
 
 @attrs.frozen(eq=False)
 class _Part:
-    """Questions about some images of a split. rows: of the questions. image: (Q,) rows of ``images``."""
+    """Questions about some images. rows: places in the official file. image: (Q,) rows of ``images``."""
 
-    official: Official
     rows: npt.NDArray[np.int64]
+    questions: list[str]
+    answers: list[str]
     image: npt.NDArray[np.int64]
     images: npt.NDArray[np.uint8]
 
@@ -42,8 +43,13 @@ class _Part:
     def of(cls, official: Official, chosen: npt.NDArray[np.bool_]) -> _Part:
         """chosen: (I,) which images."""
         rows = np.flatnonzero(chosen[official.image])
-        image = (np.cumsum(chosen) - 1)[official.image[rows]]
-        return cls(official, rows, image, official.images[chosen])
+        return cls(
+            rows,
+            [official.questions[row] for row in rows],
+            [official.answers[row] for row in rows],
+            (np.cumsum(chosen) - 1)[official.image[rows]],
+            official.images[chosen],
+        )
 
 
 class EasyVQA(Dataset[Config]):
@@ -74,8 +80,7 @@ class EasyVQA(Dataset[Config]):
             "val": _Part.of(official, validation),
             "test": _Part.of(test, np.ones(len(test.images), bool)),
         }
-        asked = {official.questions[row] for row in train.rows}
-        words = {word for question in asked for word in self.split_words(question)}
+        words = {word for question in {*train.questions} for word in self.split_words(question)}
         self.vocabulary = ("<pad>", "<unk>", *sorted(words))
         self.answers = tuple(sorted({*official.answers}))
         self.image_mean, self.image_std = _statistics(train.images)
@@ -83,10 +88,10 @@ class EasyVQA(Dataset[Config]):
 
     def questions(self, split: str) -> Questions:
         part = self._part(split)
-        texts = [part.official.questions[row] for row in part.rows]
-        numbers = {text: self.tokenize(text) for text in sorted({*texts})}
+        texts = part.questions
+        numbers = {text: self.tokenize(text) for text in {*texts}}
         types = {text: TYPES.index(question_type(self.split_words(text))) for text in numbers}
-        answers = [self.answers.index(part.official.answers[row]) for row in part.rows]
+        answers = [self.answers.index(answer) for answer in part.answers]
         return Questions(
             words=np.array([number for text in texts for number in numbers[text]], np.int32),
             offsets=np.cumsum([0, *(len(numbers[text]) for text in texts)], dtype=np.int64),

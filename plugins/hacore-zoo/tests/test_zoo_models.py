@@ -128,6 +128,14 @@ def test_export_predict_and_serve_take_a_model(cli, working_folder):
     assert (working_folder / "zoo" / "easy_vqa" / "export" / "model.pt2").is_file()
 
 
+def test_bench_takes_a_model():
+    pytest.importorskip("hacore_bench")
+    from hacore_bench.subject import open_subject
+
+    subject = open_subject("zoo/easy_vqa", ["data.validation=5"], device="cpu", all_cells=False)
+    assert subject.step == read_model("easy_vqa").result.checkpoint["step"]
+
+
 def test_a_training_can_start_from_a_model(small_table):
     table = small_table("more", **_sections("han_rn"))
     table["train"] = {"steps": 1, "batch_images": 4, "threads": 1, "warmup_steps": 0, "init": "zoo/han_rn"}
