@@ -10,19 +10,24 @@ hacore_contract = 2
 
 _HERE = Path(__file__).parent
 HAN_RN, ADAHAN_RN, EASY_VQA = _HERE / "han_rn", _HERE / "adahan_rn", _HERE / "easy_vqa"
-
 _MODELS = {
-    "han-rn": ("HAN_RN", "HAN with a Relation Network on Sort-of-CLEVR: 10 of 100 cells"),
-    "adahan-rn": ("ADAHAN_RN", "AdaHAN with a Relation Network on Sort-of-CLEVR: at most 20 of 100 cells"),
-    "easy-vqa": ("EASY_VQA", "HAN with sum-pooling on easy-VQA: 1 of 64 cells"),
+    "HAN_RN": "HAN with a Relation Network on Sort-of-CLEVR: 10 of 100 cells",
+    "ADAHAN_RN": "AdaHAN with a Relation Network on Sort-of-CLEVR: at most 20 of 100 cells",
+    "EASY_VQA": "HAN with sum-pooling on easy-VQA: 1 of 64 cells",
 }
 
 
 @hookimpl
 def hacore_declare() -> list[Component]:
     models = [
-        Component(kind="model", name=name, target=f"hacore_zoo:{folder}", summary=summary)
-        for name, (folder, summary) in _MODELS.items()
+        Component(
+            kind="model",
+            name=name.lower().replace("_", "-"),
+            target=f"hacore_zoo:{name}",
+            summary=summary,
+        )
+        for name, summary in _MODELS.items()
+        if (_HERE / name.lower()).is_dir()  # make.py has made it
     ]
     command = Component(
         kind="command",

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shlex
-import tomllib
 from pathlib import Path
 
 import hacore_zoo
@@ -16,7 +15,8 @@ from hacore.runs import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MODELS = ("adahan_rn", "easy_vqa", "han_rn")
+ROOT = Path(__file__).parents[3]
+MODELS = [name for name in names() if read_model(name).distribution == "hacore-zoo"]
 # Data of which the test is a few images.
 SORT_OF_CLEVR = ("data.images=20", "data.held_out=5", "data.validation=5")
 FEW = {
@@ -44,8 +44,10 @@ def working_folder(tmp_path, monkeypatch):
     assert content() == before
 
 
-def test_all_of_them_are_known():
-    assert [name for name in names() if name in MODELS] == [*MODELS]
+def test_every_folder_of_the_package_is_a_model():
+    folders = Path(hacore_zoo.__file__).parent.glob("*/origin.json")
+    assert MODELS
+    assert {path.parent.name for path in folders} == {*MODELS}
 
 
 @each_model
@@ -62,8 +64,7 @@ def test_a_model_is_small_and_has_only_weights(name):
 @each_model
 def test_where_a_model_is_from_is_beside_it_and_names_no_machine(name):
     model = read_model(name)
-    root = Path(__file__).parents[3]
-    spec = hacore.load_spec(root / model.spec, model.overrides)
+    spec = hacore.load_spec(ROOT / model.spec, model.overrides)
     assert RunFolder(model.folder).spec() == spec
     assert model.result.accuracy > model.result.baselines["question_only"].accuracy + 0.3
     assert model.environment["libraries"]["torch"]
@@ -136,17 +137,16 @@ def test_bench_takes_a_model():
     assert subject.step == read_model("easy_vqa").result.checkpoint["step"]
 
 
-def test_a_training_can_start_from_a_model(small_table):
-    table = small_table("more", **_sections("han_rn"))
-    table["train"] = {"steps": 1, "batch_images": 4, "threads": 1, "warmup_steps": 0, "init": "zoo/han_rn"}
-    table["eval"] = {"baseline_steps": 0}
-    spec = hacore.resolve(table)
-    _, result = hacore.run(spec, device="cpu", report=False)
-    assert result.accuracy > 0.8
-
-
-def _sections(name):
-    """The components of a model, as in its spec."""
-    sections = ("image_encoder", "question_encoder", "fuser", "selector", "aggregator", "head")
-    table = tomllib.loads(RunFolder(read_model(name).folder).text())
-    return {key: table[key] for key in sections}
+def test_a_training_can_start_from_a_model(tmp_path):
+    model = read_model("easy_vqa")
+    few = [
+        "train.steps=1",
+        "train.warmup_steps=0",
+        "train.lr=1e-6",
+        "data.validation=20",
+        "eval.final_split=val",
+    ]
+    more = ["train.init=zoo/easy_vqa", "eval.baseline_steps=0"]
+    spec = hacore.load_spec(ROOT / model.spec, [*model.overrides, *few, *more])
+    _, result = hacore.run(spec, runs=tmp_path, device="cpu", report=False)
+    assert result.accuracy > 0.9
