@@ -1,6 +1,6 @@
 """What a run costs with a logger, against the same run without.
 
-    python benchmarks/loggers.py                                   # TensorBoard, experiments/han_rn.toml
+    python benchmarks/loggers.py                                   # TensorBoard, experiments/han_rn_base.toml
     python benchmarks/loggers.py --log tensorboard --epochs 1 --repeats 5
     python benchmarks/loggers.py --epochs 0.02 --repeats 1         # does the program work?
 
@@ -26,7 +26,7 @@ from rich.console import Console
 import hacore
 from hacore.machine.device import device_name
 
-SPEC = Path(__file__).parents[1] / "experiments" / "han_rn.toml"
+SPEC = Path(__file__).parents[1] / "experiments" / "han_rn_base.toml"
 
 
 def seconds(spec: hacore.Spec, runs: Path, log: list[str]) -> tuple[float, list[dict[str, Any]], int]:

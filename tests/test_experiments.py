@@ -21,9 +21,10 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SPECS = sorted(EXPERIMENTS.rglob("*.toml"))
 SWEEPS = [path for path in SPECS if "sweep" in tomllib.loads(path.read_text(encoding="utf-8"))]
 
-# What each spec is about; everything else is that of the han_rn.toml in its folder.
+# What each spec is about; everything else is that of the han_rn.toml in its folder, or of the han_rn_base.toml.
 ABOUT = {
-    "han_rn": set(),
+    "han_rn": {"aggregator", "train"},
+    "han_rn_base": set(),
     "han_sum": {"aggregator", "fuser"},
     "adahan_rn": {"selector"},
     "adahan_sum": {"selector", "aggregator", "fuser"},
@@ -59,12 +60,12 @@ ITS_OWN = {"clevr/rn"}
 
 # What the combinations of each sweep are about, and the spec that they share the rest with.
 SWEPT = {
-    "tables/table1": ("han_rn", {"selector", "aggregator", "fuser"}),
-    "tables/table2": ("han_rn", {"selector", "aggregator", "fuser"}),
-    "tables/table3": ("han_rn", {"selector", "image_encoder"}),
+    "tables/table1": ("han_rn_base", {"selector", "aggregator", "fuser"}),
+    "tables/table2": ("han_rn_base", {"selector", "aggregator", "fuser"}),
+    "tables/table3": ("han_rn_base", {"selector", "image_encoder"}),
     "selectors/sum_10": ("han_sum", {"selector", "features", "train", "eval"}),
     "selectors/sum_5_20": ("han_sum", {"selector", "features", "train", "eval"}),
-    "selectors/rn_10": ("han_rn", {"selector", "features", "train", "eval"}),
+    "selectors/rn_10": ("han_rn_base", {"selector", "features", "train", "eval"}),
     "clevr/small/k": ("clevr/small/han_rn", {"selector"}),
     "vqa_cp/table1": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
     "vqa_cp/table2": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
@@ -311,12 +312,13 @@ def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, stores, tmp_
 
 
 @pytest.mark.parametrize("name", ABOUT)
-def test_specs_differ_from_han_rn_only_in_what_they_are_about(name):
+def test_specs_differ_from_their_base_only_in_what_they_are_about(name):
     """So that a difference in accuracy is that of selector and aggregator, and recipes do not drift."""
     path = EXPERIMENTS / f"{name}.toml"
-    base, spec = sections(load_spec(path.with_name("han_rn.toml"))), sections(load_spec(path))
+    base_path = path.with_name("han_rn_base.toml" if "/" not in name else "han_rn.toml")
+    base, spec = sections(load_spec(base_path)), sections(load_spec(path))
     different = {key for key in base if base[key] != spec[key]}
-    own_name = set() if path.stem == "han_rn" else {"name"}
+    own_name = set() if path == base_path else {"name"}
     if path.stem == "han_rn_full":
         assert own_name <= different <= own_name | ABOUT[name]
     else:
@@ -324,8 +326,8 @@ def test_specs_differ_from_han_rn_only_in_what_they_are_about(name):
 
 
 @pytest.mark.parametrize("name", SWEPT)
-def test_sweeps_are_han_rn_but_for_what_they_vary(name):
-    """Except for its number of epochs, a shortened sweep has the recipe of its han_rn.toml."""
+def test_sweeps_are_their_base_but_for_what_they_vary(name):
+    """Except for its number of epochs, a shortened sweep has the recipe of its base."""
     of, about = SWEPT[name]
     base = sections(load_spec(EXPERIMENTS / f"{of}.toml"))
     combinations = combinations_of(EXPERIMENTS / f"{name}.toml")
