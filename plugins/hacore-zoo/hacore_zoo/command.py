@@ -27,8 +27,8 @@ def zoo(name: str | None, as_json: bool) -> None:
     \b
     Examples:
       hacore zoo
-      hacore zoo han_rn
-      hacore eval zoo/han_rn selector.k=5
+      hacore zoo easy_vqa
+      hacore eval zoo/easy_vqa selector.k=4
     """
     if name is not None:
         model = read_model(name.removeprefix("zoo/"))
