@@ -125,6 +125,32 @@ def kinds() -> str:
     return table(["kind", "where one is chosen", "what its target is"], rows)
 
 
+def zoo() -> str:
+    """The models of hacore-zoo, and how each was made."""
+    from hacore_zoo.shelf import names, read_model
+
+    columns = [
+        "model",
+        "spec",
+        "accuracy %",
+        "question only %",
+        "majority %",
+        "cells kept %",
+        "MB",
+        "trained",
+    ]
+    rows = []
+    for model in map(read_model, names()):
+        result, training = model.result, model.result.training
+        shares = [result.accuracy, *(result.baselines[key].accuracy for key in ("question_only", "majority"))]
+        spec = " ".join([model.spec, *model.overrides])
+        device = model.environment["device_name"]
+        made = f"{model.date}, {training.seconds:,.0f} s, {training.precision}, {device}"
+        kept = [f"{100 * share:.1f}" for share in (*shares, result.kept)]
+        rows.append([f"`zoo/{model.name}`", f"`{spec}`", *kept, f"{model.bytes / 1e6:.1f}", made])
+    return table(columns, rows)
+
+
 def command_help(*command: str) -> str:
     """What a command prints with --help, 80 columns wide."""
     ran = subprocess.run(
@@ -174,6 +200,7 @@ PARTS = {
     "components": component_options,
     "published": published,
     "kinds": kinds,
+    "zoo": zoo,
     "help": command_help,
     "problems": problems,
     "sweep_problems": sweep_problems,

@@ -74,6 +74,7 @@ KINDS = {
         Kind("executor", "hacore sweep --on", "hacore.executors:Workers"),
         Kind("observer", "hacore run --log", "hacore.observers:RunObserver"),
         Kind("command", "hacore", "click:Command"),
+        Kind("model", "zoo/", "pathlib:Path"),
     )
 }
 """The one table of what there is to declare, by name."""
@@ -147,9 +148,10 @@ class Component:
     kind: one of ``KINDS``. name: what a spec's ``use`` or the command line says; of a data tool, that of
     its dataset. target: ``module:name``, imported only when it is used: a class derived from the kind's
     base; of a data tool a function ``(config, Tell) -> Outcome``, see ``hacore.data_tools``; of a command a
-    ``click.Command``. config: attrs class, every field made by ``option``; the fields are the keys of
-    the spec's table, or options of the command. summary: one line. argument: of a data tool, the
-    field that is given by its place. default: of an observer, whether runs have it without being asked.
+    ``click.Command``; of a model the ``Path`` of its run folder. config: attrs class, every field made by
+    ``option``; the fields are the keys of the spec's table, or options of the command. summary: one line.
+    argument: of a data tool, the field that is given by its place. default: of an observer, whether runs
+    have it without being asked.
     """
 
     kind: str = attrs.field(validator=_check_kind)

@@ -48,6 +48,11 @@ ABOUT = {
     "clevr/small/rn": {"selector"},
     "vqa/han_rn": set(),
     "folder/han_rn": set(),
+    "easy_vqa/han_rn": set(),
+    "easy_vqa/han_sum": {"aggregator"},
+    "easy_vqa/adahan_sum": {"selector", "aggregator"},
+    "easy_vqa/san": {"selector", "aggregator"},
+    "easy_vqa/sum": {"selector", "aggregator"},
 }
 
 # The Relation Network of its own paper, which is no variant of han_rn.toml.
@@ -205,6 +210,8 @@ def small(tiny, clevr, vqa, mine):
             data = vqa[spec.data.use]
         if spec.data.use == "folder":
             data = [f"data.root={mine}"]
+        if spec.data.use == "easy-vqa":  # which comes as it is
+            data = []
         if spec.data.use == "clevr":
             data = [f"data.root={clevr(spec.data.options.size)}"]
             # With a split dev the final one is val, and both have five images.
@@ -251,7 +258,7 @@ def changed(spec, overrides):
 def asked(spec):
     """How many questions the final split of the test's data has."""
     if not spec.data.use.startswith("vqa"):
-        return {"clevr": 20, "folder": 4, "sort-of-clevr": 100}[spec.data.use]
+        return {"clevr": 20, "folder": 4, "sort-of-clevr": 100, "easy-vqa": 9673}[spec.data.use]
     name = {"vqa-v2": "v2_OpenEnded_mscoco_val2014", "vqa-cp-v2": "vqacp_v2_test"}[spec.data.use]
     official = json.loads(Path(spec.data.options.root, f"{name}_questions.json").read_text(encoding="utf-8"))
     return len(official["questions"] if isinstance(official, dict) else official)

@@ -41,7 +41,7 @@ def test_what_there_is_to_declare():
         *("dataset", "image_encoder", "question_encoder", "fuser", "selector", "aggregator")
     ]
     assert ACTIONS == ("download", "prepare", "generate", "verify", "score")
-    assert {"executor", "observer", "command"} == {*KINDS} - {*SECTIONS.values(), *ACTIONS}
+    assert {"executor", "observer", "command", "model"} == {*KINDS} - {*SECTIONS.values(), *ACTIONS}
     for kind in KINDS:
         assert Component(**{**GOOD, "kind": kind}).kind == kind
 

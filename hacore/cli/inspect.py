@@ -118,7 +118,7 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
       hacore plugins selector
       hacore plugins selector l2-topk
     """
-    kinds = [key for key, value in KINDS.items() if value.chosen or key in ("executor", "observer")]
+    kinds = [key for key, value in KINDS.items() if value.chosen or key in ("executor", "observer", "model")]
     if kind is not None:
         kind = kind.replace("-", "_")
         if kind not in KINDS:

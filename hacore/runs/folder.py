@@ -20,23 +20,24 @@ from typing import Any
 from hacore.errors import RunError
 from hacore.machine.commands import pasteable
 from hacore.machine.files import read_json, write_json, write_whole
+from hacore.registry import registry
 from hacore.runs.result import Result
 from hacore.spec import Spec, dump_spec, load_spec, spec_table
 
 
 class RunFolder:
-    """An existing run folder and the names of what is in it."""
+    """An existing run folder and the names of what is in it; ``files``: where an installed model has them."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.spec_file = self.path / "spec.toml"
-        self.environment_file = self.path / "environment.json"
-        self.inputs_file = self.path / "inputs.json"
-        self.metrics_file = self.path / "metrics.jsonl"
-        self.result_file = self.path / "result.json"
+    def __init__(self, path: str | Path, files: Path | None = None) -> None:
+        self.path, files = Path(path), files or Path(path)
+        self.spec_file = files / "spec.toml"
+        self.environment_file = files / "environment.json"
+        self.inputs_file = files / "inputs.json"
+        self.metrics_file = files / "metrics.jsonl"
+        self.result_file = files / "result.json"
         self.report_file = self.path / "report" / "index.html"
-        self.last = self.path / "checkpoints" / "last.safetensors"
-        self.best = self.path / "checkpoints" / "best.safetensors"
+        self.last = files / "checkpoints" / "last.safetensors"
+        self.best = files / "checkpoints" / "best.safetensors"
 
     def predictions_file(self, split: str, spec: Spec | None = None, other_data: str = "") -> Path:
         """Predictions on a split, one JSON object a line.
@@ -76,8 +77,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """An existing run. Raises RunError when the path is not a run folder."""
+        """An existing run, or else the model ``zoo/NAME``. Raises RunError where the path is neither."""
         folder = cls(path)
+        if folder.path.parts[:-1] == ("zoo",) and not folder.spec_file.is_file():
+            return cls(path, registry().find("model", folder.path.name.replace("_", "-")).load())
         if not folder.path.is_dir():
             raise RunError(f"{path}: no such run folder; 'hacore run SPEC' makes one and names it")
         if not folder.spec_file.is_file():

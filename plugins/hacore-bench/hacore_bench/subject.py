@@ -82,7 +82,7 @@ def open_subject(
     Raises HacoreError for what cannot be opened. That there is no model with all cells is a note.
     """
     chosen = choose_device(device)
-    if Path(target).is_dir():
+    if Path(target).is_dir() or (Path(target).parent == Path("zoo") and not Path(target).is_file()):
         return _of_run(target, overrides, chosen, all_cells)
     return _of_spec(target, overrides, chosen, all_cells)
 

@@ -1,0 +1,3 @@
+from hacore.testing import contract
+
+TestContract = contract("dataset", "easy-vqa", validation=50)
