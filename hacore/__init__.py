@@ -44,6 +44,8 @@ _HOMES = {
     "resolve": "hacore.spec",
     "run": "hacore.workflow",
     # Of packages of their own:
+    "ask": "hacore_ask",
+    "ask_many": "hacore_ask",
     "compare": "hacore_report",
     "export": "hacore_export",
     "make_features": "hacore_features",

@@ -21,8 +21,8 @@ from hacore.machine.texts import TextError, decode_text
 from hacore.spec import spec_table
 
 if TYPE_CHECKING:
-    from hacore.runs.asking import Reply
     from hacore.runs.trained import Trained
+    from hacore_ask.asking import Reply
 
 
 @click.command(no_args_is_help=True)
@@ -54,7 +54,7 @@ def ask(
     bright and the rest darkened; the digest differs for another run, image, question or option. Without a
     QUESTION, it prompts for one after another, or reads them from standard input, one a line. KEY=VALUE
     changes the selector or the place of the data, as for 'hacore eval'; the data that the model was trained
-    on are not needed. Needs Pillow.
+    on are not needed.
 
     \b
     Examples:
@@ -65,10 +65,8 @@ def ask(
     """
     words, questions = split_changes(questions)
     changes = read_changes((*overrides, *words))
-    from hacore.runs.asking import needs_pillow
     from hacore.runs.trained import load
 
-    needs_pillow()
     trained = changed(load(run, device=device), changes)
     folder = Path(output) if picture else None
     if not questions and sys.stdin.isatty() and not as_json:

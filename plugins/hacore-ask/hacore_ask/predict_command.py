@@ -60,11 +60,8 @@ def predict(
         raise HacoreError(f"--output {output}: must end in {' or '.join(_WRITTEN)}")
     changes = read_changes((*overrides, *changing))
     show_log(console := Console())
-    from hacore.runs.asking import needs_pillow
-
-    needs_pillow()
     from hacore.runs.trained import load
-    from hacore_folder import predict as predicting
+    from hacore_ask import predicting
 
     table = Path(questions)
     with closing(console):
