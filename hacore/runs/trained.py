@@ -22,6 +22,7 @@ from hacore.model.opening import dataset_class, open_dataset
 from hacore.model.weights import load_model
 from hacore.plugin import live_options
 from hacore.runs import RunFolder
+from hacore.runs.choosing import finished_run
 from hacore.runs.data_summary import DataSummary
 from hacore.runs.places import placed, says_where
 from hacore.runs.renaming import renamed, require_size, same_names, unknown_names
@@ -174,9 +175,10 @@ def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
 
     Features that it was trained on are not needed: it encodes images itself.
 
-    run: a run folder or its path. Raises RunError when it is not a run folder or has no checkpoint.
+    run: a run folder or its path; of a folder that holds runs, as ``runs/han_rn``, the newest finished one.
+    Raises RunError when it is not a run folder or has no checkpoint.
     """
-    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    folder = run if isinstance(run, RunFolder) else finished_run(run)
     chosen = choose_device(device)
     path = folder.checkpoint()
     spec = placed(folder.spec(), folder)

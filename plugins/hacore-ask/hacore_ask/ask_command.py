@@ -14,6 +14,7 @@ import click
 from hacore.cli.changes import change_option, changed, read_changes, split_changes
 from hacore.cli.streams import can_show
 from hacore.cli.tables import device_option, percent, print_json
+from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
 from hacore.machine.names import file_name_part, short_digest
@@ -48,7 +49,7 @@ def ask(
     device: str,
     as_json: bool,
 ) -> None:
-    """Ask the trained model of RUN, a run folder, about any image.
+    """Ask the trained model of RUN, a run folder or a folder of runs, about any image.
 
     Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION-DIGEST.png with the kept cells
     bright and the rest darkened; the digest differs for another run, image, question or option. Without a
@@ -58,15 +59,16 @@ def ask(
 
     \b
     Examples:
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png "is the red object on the left?"
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png --json < questions.txt
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png "how many?" selector.k=4
+      hacore ask runs/han_rn scene.png "is the red object on the left?"
+      hacore ask runs/han_rn scene.png
+      hacore ask runs/han_rn scene.png --json < questions.txt
+      hacore ask runs/han_rn scene.png "how many?" selector.k=4
     """
     words, questions = split_changes(questions)
     changes = read_changes((*overrides, *words))
     from hacore.runs.trained import load
 
+    show_log(Console())
     trained = changed(load(run, device=device), changes)
     folder = Path(output) if picture else None
     if not questions and sys.stdin.isatty() and not as_json:

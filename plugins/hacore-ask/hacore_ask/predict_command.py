@@ -39,7 +39,7 @@ def predict(
     overrides: tuple[str, ...],
     device: str,
 ) -> None:
-    """Answer a whole file with the trained model of RUN, a run folder.
+    """Answer a whole file with the trained model of RUN, a run folder or a folder of runs.
 
     QUESTIONS is a CSV, JSONL or JSON file with the columns image, a path beside it, and question; an id is
     taken over, else it is the question's line. Each row gets the likeliest answer, its probability and the
@@ -49,9 +49,9 @@ def predict(
 
     \b
     Examples:
-      hacore predict runs/mine/20260101-120000-abc123 new/questions.csv --output answers.csv
-      hacore predict runs/mine/20260101-120000-abc123 new.jsonl --images photos --output answers.jsonl
-      hacore predict runs/mine/20260101-120000-abc123 new.csv selector.k=4 > answers.csv
+      hacore predict runs/mine new/questions.csv --output answers.csv
+      hacore predict runs/mine new.jsonl --images photos --output answers.jsonl
+      hacore predict runs/mine new.csv selector.k=4 > answers.csv
     """
     changing, others = split_changes(words)
     if others:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hacore.cli.tables import device_option
+from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore_serve.limits import Limits
 
@@ -110,8 +111,8 @@ def serve(
 
     \b
     Examples:
-      hacore serve runs/han_rn/20260101-120000-abc123
-      hacore serve runs/han_rn/20260101-120000-abc123 runs/adahan_rn/20260102-120000-def456 --port 8000
+      hacore serve runs/han_rn
+      hacore serve runs/han_rn runs/adahan_rn --port 8000
       hacore serve runs/han_rn/20260101-120000-abc123 --host 0.0.0.0 --allow-host lab.example.org
     """
     limits = Limits(
@@ -124,6 +125,7 @@ def serve(
         queue=queue,
         wait=wait,
     )
+    show_log(Console())
     with _listen(host, port) as listening:
         models = _load(runs, device)
         offered = _examples(models[0], examples)
