@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 import attrs
 
@@ -23,14 +25,27 @@ class HacoreError(Exception):
 class Problem:
     """One finding in a spec or in the files it names.
 
-    where: the place (``spec.toml:7: selector.k``); message: what was found and what is allowed.
+    where: the place (``spec.toml:7: selector.k``); message: what was found and what is allowed. key, file,
+    line: the place in parts, as far as it is known.
     """
 
     where: str
     message: str
+    key: str | None = None
+    file: str | None = None
+    line: int | None = None
 
     def __str__(self) -> str:
         return one_line(f"{self.where}: {self.message}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it; text without a place may name one itself, as ``spec.toml:7:``."""
+        parts = {"key": self.key, "message": self.message, "file": self.file, "line": self.line}
+        if self.line is None and (
+            at := re.match(r"(.+?):(\d+): |(.+?\.toml): .*\(at line (\d+)", self.message)
+        ):
+            parts |= {"file": at[1] or at[3], "line": int(at[2] or at[4])}
+        return parts
 
 
 class SpecError(HacoreError):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hacore.cli.changes import change_option, changed, read_changes
+from hacore.cli.completion import key_values, splits
 from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.console import Console, show_log
@@ -19,7 +20,7 @@ from hacore.runs import RunFolder
 from hacore.runs.choosing import unfinished_run
 from hacore.runs.places import moved_flags, placed, same_experiment
 from hacore.runs.result import Measured
-from hacore.spec import Spec, dump_spec, load_spec, shown
+from hacore.spec import Spec, dump_spec, load_spec, shown, spec_table
 
 
 @click.command(no_args_is_help=True)
@@ -73,7 +74,7 @@ def run(
     without = without if report else (*without, "report")
     log = chosen_observers(observers, observer_options, without)
     if dry_run:
-        click.echo(dump_spec(resolved), nl=False)
+        print_json(spec_table(resolved)) if as_json else click.echo(dump_spec(resolved), nl=False)
         return
     # From here on torch is needed.
     from hacore.train.reporting import ConsoleReporter
@@ -140,9 +141,11 @@ def _raise_stopped(folder: RunFolder, flags: list[str]) -> None:
 
 @click.command("eval", no_args_is_help=True)
 @click.argument("run", type=click.Path())
-@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=key_values)
 @change_option
-@click.option("--split", help="Split of the dataset; default: the spec's eval.final_split.")
+@click.option(
+    "--split", shell_complete=splits, help="Split of the dataset; default: the spec's eval.final_split."
+)
 @device_option
 @json_option
 def evaluate(
@@ -155,12 +158,12 @@ def evaluate(
 ) -> None:
     """Measure the best model of RUN, a run folder or a folder of runs, again.
 
-    Writes RUN/predictions/SPLIT.jsonl. selector.KEY=VALUE measures it with another option of its selector, and selector.use=NAME with another
-    selector that has no weights, without training. data.root=DIR says where the data are now, and
-    features.root=DIR where the stored features are; other data, as data.use=NAME, are matched by the names of
-    words and answers, and answers that the model does not know count as wrong. Predictions of another
-    selector or other data are in SPLIT--DIGEST.jsonl, one file for each choice. What was measured,
-    multiply-adds included, is beside the predictions as .json.
+    Writes RUN/predictions/SPLIT.jsonl. selector.KEY=VALUE measures it with another option of its selector,
+    and selector.use=NAME with another selector that has no weights, without training. data.root=DIR says
+    where the data are now, and features.root=DIR where the stored features are; other data, as data.use=NAME,
+    are matched by the names of words and answers, and answers that the model does not know count as wrong.
+    Predictions of another selector or other data are in SPLIT--DIGEST.jsonl, one file for each choice. What
+    was measured, multiply-adds included, is beside the predictions as .json.
 
     Where the dataset has an official evaluation, the file that it takes is written beside the
     predictions, as SPLIT.submission. A split whose answers are not public gets no accuracy.

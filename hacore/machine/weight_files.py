@@ -34,17 +34,6 @@ def require_finite(
             )
 
 
-def kind_of_weights(path: Path) -> str:
-    """``safetensors``, ``torch`` or ``pickle`` (torch's old format), by content; "" for anything else."""
-    with open(path, "rb") as file:
-        head = file.read(16)
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
-        return "safetensors"
-    if head.startswith(b"PK\3\4"):
-        return "torch"
-    return "pickle" if head[:1] == b"\x80" else ""
-
-
 def what_is_wrong(path: Path) -> str:
     """What a file is that holds no tensors, and what to do; "" if its first bytes and length do not tell."""
     try:

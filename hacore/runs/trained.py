@@ -152,16 +152,9 @@ class Trained:
         replies: Reply | list[Reply] = _facade().ask(self, image, question, **options)
         return replies
 
-    def ask_many(
-        self,
-        pairs: Sequence[tuple[Any, str]],
-        *,
-        top: int = 5,
-        batch: int = 64,
-        selector: Mapping[str, Any] | None = None,
-    ) -> list[Reply]:
+    def ask_many(self, pairs: Sequence[tuple[Any, str]], **options: Any) -> list[Reply]:
         """The answers to (image, question) pairs: ``hacore.ask_many``."""
-        replies: list[Reply] = _facade().ask_many(self, pairs, top=top, batch=batch, selector=selector)
+        replies: list[Reply] = _facade().ask_many(self, pairs, **options)
         return replies
 
 

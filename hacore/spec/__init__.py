@@ -1,6 +1,6 @@
 """Specs: one TOML file is the whole experiment. Nothing here imports torch."""
 
-from hacore.spec._load import load_spec, needs, read_toml, resolve, set_values
+from hacore.spec._load import load_spec, needs, read_toml, resolve, set_values, spec_keys
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import (
     describe_type,
@@ -34,6 +34,7 @@ __all__ = [
     "resolve",
     "set_values",
     "shown",
+    "spec_keys",
     "spec_table",
     "structure_config",
     "structure_table",

@@ -83,10 +83,11 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
 
 def as_jsonl(predictions: Sequence[Prediction]) -> str:
     """A JSON object a line, with the grid and the weights of the kept cells too."""
-    return "".join(json.dumps(_record(one), ensure_ascii=False) + "\n" for one in predictions)
+    return "".join(json.dumps(record(one), ensure_ascii=False) + "\n" for one in predictions)
 
 
-def _record(prediction: Prediction) -> dict[str, Any]:
+def record(prediction: Prediction) -> dict[str, Any]:
+    """As JSON holds it."""
     kept = [{"row": row, "column": column, "weight": weight} for row, column, weight in prediction.kept]
     return {**attrs.asdict(prediction), "kept": kept}
 

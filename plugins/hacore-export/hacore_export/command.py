@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 def export(run: str, form: Format, output: str | None, opset: int | None, as_json: bool) -> None:
     """Write the trained model of RUN as one file that is used without hacore.
 
-    RUN is a run folder or a folder of runs. The file takes any number of images, questions and words. FILE.json beside it has what one needs to use it:
-    vocabulary, answers, sizes, how questions are split into words, and the spec. What was written is
-    compared with the model; where they disagree, or a component cannot be exported, there is no file.
+    RUN is a run folder or a folder of runs. The file takes any number of images, questions and words.
+    FILE.json beside it has what one needs to use it: vocabulary, answers, sizes, how questions are split
+    into words, and the spec. What was written is compared with the model; where they disagree, or a
+    component cannot be exported, there is no file.
 
     \b
     Examples:

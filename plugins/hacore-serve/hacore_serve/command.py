@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hacore.cli.tables import device_option
+from hacore.cli.tables import device_option, print_json
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore_serve.limits import Limits
@@ -88,6 +88,9 @@ _USUAL = Limits()
     type=click.FloatRange(0.1),
     help="Seconds that a request may wait.",
 )
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the address as JSON too, before the first request."
+)
 def serve(
     runs: tuple[str, ...],
     host: str,
@@ -102,6 +105,7 @@ def serve(
     at_once: int,
     queue: int,
     wait: float,
+    as_json: bool,
 ) -> None:
     """Open a web page that asks the trained models of the run folders RUN... about images.
 
@@ -137,7 +141,7 @@ def serve(
         # The limit on pixels is this server's own.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         app = make_app(models, examples=offered, limits=limits, hosts=[*names, host])
-        _say_where(host, listening.getsockname()[1], len(models))
+        _say_where(host, listening.getsockname()[1], len(models), as_json)
         # Without proxy_headers, as anybody could claim another address and so get around the rate.
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=5
@@ -196,8 +200,10 @@ def _examples(trained: Trained, count: int) -> tuple[Example, ...]:
         return ()
 
 
-def _say_where(host: str, port: int, runs: int) -> None:
+def _say_where(host: str, port: int, runs: int, as_json: bool) -> None:
     shown = f"[{host}]" if ":" in host else host
+    if as_json:
+        print_json({"url": f"http://{shown}:{port}", "runs": runs})
     what = "1 run" if runs == 1 else f"{runs} runs"
     click.echo(f"serving {what} at http://{shown}:{port} (Ctrl-C ends)", err=True)
     if not _local(host):
