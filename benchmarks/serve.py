@@ -1,7 +1,7 @@
 """How fast ``hacore serve`` answers many people at once, and what memory that takes.
 
     python benchmarks/serve.py runs/han_rn/20260101-120000-abc123
-    python benchmarks/serve.py                              # experiments/han_rn_base.toml after a step of training
+    python benchmarks/serve.py                              # experiments/han_rn_base.toml after a step
     python benchmarks/serve.py --requests 16 --repeats 1    # does the program work?
 
 Each request is an image of its own, a PNG of 480x320 with 32 rectangles, and one of some questions, so it

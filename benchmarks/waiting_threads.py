@@ -4,7 +4,7 @@
     python benchmarks/waiting_threads.py --repeats 5 --json spinning.json
     python benchmarks/waiting_threads.py --steps 2 --images 3 --repeats 1   # does the program work?
 
-Two commands, each in a process of its own: ``hacore run`` of experiments/han_rn_base.toml on little data, which
+Two commands, each in a process of its own: ``hacore run`` of experiments/han_rn_base.toml on little data; it
 trains ``--steps`` steps, and ``hacore data generate clevr --workers 1``, which draws ``--images`` pictures
 of 320x480. Their threads spin, as libgomp has it by default (GOMP_SPINCOUNT=300000), or look briefly and
 sleep, as hacore's command line has it (1000), or sleep at once (OMP_WAIT_POLICY=PASSIVE), or there is only

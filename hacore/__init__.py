@@ -44,6 +44,7 @@ _NAMES = {
     "hacore.spec": "Spec load_spec load_sweep resolve",
     "hacore.workflow": "check evaluate_run run",
     # Of packages of their own:
+    "hacore_ask": "ask ask_many",
     "hacore_export": "export",
     "hacore_features": "make_features",
     "hacore_report": "compare mark_best plot read_runs tabulate write_comparison write_report write_table",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import chain
+from typing import Any
 
 import attrs
 
@@ -25,16 +27,29 @@ class Problem:
     """One finding in a spec or in the files it names.
 
     where: the place (``spec.toml:7: selector.k``); message: what was found and what is allowed. install: what
-    pip takes to install what is missing, if that is what is wrong.
+    pip takes to install what is missing, if that is what is wrong. key, file, line: the place in parts, as
+    far as it is known.
     """
 
     where: str
     message: str
     install: tuple[str, ...] = ()
+    key: str | None = None
+    file: str | None = None
+    line: int | None = None
 
     def __str__(self) -> str:
         line = one_line(f"{self.where}: {self.message}")
         return f"{line}; {install_from(self.install)}" if self.install else line
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it; text without a place may name one itself, as ``spec.toml:7:``."""
+        parts = {"key": self.key, "message": self.message, "file": self.file, "line": self.line}
+        if self.line is None and (
+            at := re.match(r"(.+?):(\d+): |(.+?\.toml): .*\(at line (\d+)", self.message)
+        ):
+            parts |= {"file": at[1] or at[3], "line": int(at[2] or at[4])}
+        return parts
 
 
 class SpecError(HacoreError):

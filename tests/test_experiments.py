@@ -21,7 +21,7 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SPECS = sorted(EXPERIMENTS.rglob("*.toml"))
 SWEEPS = [path for path in SPECS if "sweep" in tomllib.loads(path.read_text(encoding="utf-8"))]
 
-# What each spec is about; everything else is that of the han_rn.toml in its folder, or of the han_rn_base.toml.
+# What each spec is about; everything else is that of han_rn.toml in its folder, or of han_rn_base.toml.
 ABOUT = {
     "han_rn": {"aggregator", "train"},
     "han_rn_base": set(),

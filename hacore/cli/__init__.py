@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from hacore import __version__
 from hacore.cli.streams import drop_output, output_failed, prepare_streams
@@ -25,6 +27,14 @@ class _Lazy(click.Group):
 
         installed = registry().look_up("command", cmd_name)
         return installed.load() if installed else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        commands = [
+            CompletionItem(name, help=summary)
+            for name, summary in _summaries().items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -72,6 +82,8 @@ def cli(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the exit status is 0, 1 for what the user can fix, 2 for usage."""
     prepare_streams()
+    if "_HACORE_COMPLETE" in os.environ:
+        importlib.import_module("hacore.cli.completion")  # tells click how bash splits words
     if arguments is None:  # the program itself; a caller's process stays as it is
         sleep_while_waiting()
         arguments = sys.argv[1:]
@@ -107,6 +119,8 @@ def _run(arguments: list[str]) -> int:
         if debug:
             raise
         _complain(str(error))
+        if "--json" in arguments:
+            _print_problems(error)
         return 1
     except click.exceptions.Exit as leave:
         return leave.exit_code
@@ -117,6 +131,18 @@ def _run(arguments: list[str]) -> int:
         _complain("interrupted")
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _print_problems(error: HacoreError) -> None:
+    """What is wrong as JSON, for editors and other programs."""
+    from hacore.cli.tables import print_json
+    from hacore.errors import Problem, SpecError
+
+    if isinstance(error, SpecError):
+        problems = [*error.problems]
+    else:
+        problems = [Problem("", line) for line in str(error).splitlines()]
+    print_json({"valid": False, "problems": [problem.as_dict() for problem in problems]})
 
 
 def _complain(text: str) -> None:

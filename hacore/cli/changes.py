@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hacore.cli.completion import key_values
 from hacore.errors import HacoreError, one_line
 from hacore.spec import set_values
 
@@ -16,38 +16,32 @@ if TYPE_CHECKING:
 
 Changes = dict[str, dict[str, Any]]
 """{table: {option: value}}; None for a default."""
-_TABLES = ("selector", "data", "features")
+TABLES = ("selector", "data", "features")
 _ALLOWED = (
     "of a trained model only selector.use, options of the selector, data.KEY (where its data are, or others "
     "to measure it on) and features.root can be changed, as in selector.k=4"
 )
-_KEY_VALUE = re.compile(rf"({'|'.join(_TABLES)})\.[\w.-]+\s*=")
 
 change_option = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=key_values,
     help="Another option of the selector, as in --set selector.k=4, another selector, as in "
     "--set selector.use=all-cells, or where the data are now, as in --set data.root=DIR. May be repeated.",
 )
-
-
-def split_changes(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(changes, other words): KEY=VALUE as ``read_changes`` takes them stand anywhere among the words."""
-    changes = tuple(word for word in words if _KEY_VALUE.match(word))
-    return changes, tuple(word for word in words if word not in changes)
 
 
 def read_changes(overrides: Sequence[str]) -> Changes:
     """The values of KEY=VALUE. Raises HacoreError for what cannot be changed without training."""
     tables: Changes = {}
     for words in overrides:
-        values: dict[str, Any] = {name: {} for name in _TABLES}
+        values: dict[str, Any] = {name: {} for name in TABLES}
         ((key, _),) = set_values(values, [words])
         table, _, option = key.partition(".")
         option = option.partition(".")[0]
-        if table not in _TABLES or not option or (table == "features" and option != "root"):
+        if table not in TABLES or not option or (table == "features" and option != "root"):
             raise HacoreError(one_line(f"--set {words}: {_ALLOWED}"))
         tables.setdefault(table, {})[option] = values[table].get(option)
     return tables

@@ -9,14 +9,18 @@ from typing import Any
 import attrs
 import click
 
+from hacore.cli.completion import offer, registered
 from hacore.cli.tables import json_option, print_json, print_table, set_option
 from hacore.errors import HacoreError, did_you_mean
-from hacore.plugin import KINDS
+from hacore.plugin import KINDS, SECTIONS
 from hacore.registry import CORE, Installed, registry
 from hacore.registry.catalogue import published
 from hacore.registry.installing import install_arguments
 from hacore.spec import Combination, Sweep, describe_type, is_sweep, load_spec, load_sweep, shown
 from hacore.spec import needs as needed_by
+
+# As in specs too, where the table of a dataset is "data".
+_KINDS = SECTIONS | {kind.replace("_", "-"): kind for kind in KINDS} | {kind: kind for kind in KINDS}
 
 
 @click.command(no_args_is_help=True)
@@ -103,8 +107,10 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("kind", required=False)
-@click.argument("name", required=False)
+@click.argument("kind", required=False, shell_complete=offer(lambda ctx, word: _KINDS))
+@click.argument(
+    "name", required=False, shell_complete=offer(lambda ctx, word: registered(_KINDS[ctx.params["kind"]]))
+)
 @json_option
 def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """List installed components, those of KIND, or the options of the component NAME.
@@ -120,9 +126,9 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     """
     kinds = [key for key, value in KINDS.items() if value.chosen or key in ("executor", "observer", "model")]
     if kind is not None:
-        kind = kind.replace("-", "_")
-        if kind not in KINDS:
-            raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, KINDS)}; kinds: {', '.join(KINDS)}")
+        if kind not in _KINDS:
+            raise click.UsageError(f"no kind '{kind}'{did_you_mean(kind, _KINDS)}; kinds: {', '.join(KINDS)}")
+        kind = _KINDS[kind]
         kinds = [kind]
     if kind == "command" and name:
         raise click.UsageError(f"a command has no options in a spec; see 'hacore {name} --help'")

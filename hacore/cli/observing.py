@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hacore.cli.completion import observers
 from hacore.errors import HacoreError
 from hacore.observers import choose_observers
 from hacore.spec import set_values
@@ -20,6 +21,7 @@ def with_observers(command: F) -> F:
     command = click.option(
         "--without",
         multiple=True,
+        shell_complete=observers,
         metavar="NAME",
         help="Leave out an observer that runs have by default, such as report. May be repeated.",
     )(command)
@@ -34,6 +36,7 @@ def with_observers(command: F) -> F:
         "--log",
         "observers",
         multiple=True,
+        shell_complete=observers,
         metavar="NAME",
         help="Log to this observer; 'hacore plugins observer' lists them. May be repeated.",
     )(command)

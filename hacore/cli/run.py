@@ -8,22 +8,29 @@ from pathlib import Path
 import click
 
 from hacore.cli.changes import change_option, changed, read_changes
+from hacore.cli.completion import key_values, splits
 from hacore.cli.observing import chosen_observers, with_observers
 from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.machine.commands import pasteable
 from hacore.observers import observer_flags
+from hacore.registry import registry
 from hacore.runs import RunFolder
+from hacore.runs.choosing import unfinished_run
 from hacore.runs.places import moved_flags, placed, same_experiment
 from hacore.runs.result import Measured
-from hacore.spec import Spec, dump_spec, load_spec, shown
+from hacore.spec import Spec, dump_spec, load_spec, shown, spec_table
 
 
 @click.command(no_args_is_help=True)
 @click.argument("spec", type=click.Path(), required=False)
 @set_option
-@click.option("--resume", metavar="RUN", help="Resume this run folder; SPEC may be left out.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Resume this run folder, or the newest unfinished run of a folder of runs; SPEC may be left out.",
+)
 @device_option
 @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
 @click.option(
@@ -58,21 +65,21 @@ def run(
       hacore run experiments/han_rn.toml
       hacore run experiments/han_rn.toml --set selector.k=8 --set train.epochs=2
       hacore run experiments/han_rn.toml --log tensorboard --log-with tensorboard.pictures=4
-      hacore run --resume runs/han_rn/20260101-120000-abc123
+      hacore run --resume runs/han_rn
     """
+    console = Console(seconds=30.0)
+    show_log(console)
     resolved, folder = _what_to_run(spec, overrides, resume)
     moved = moved_flags(folder, resolved) if folder else []
     without = without if report else (*without, "report")
     log = chosen_observers(observers, observer_options, without)
     if dry_run:
-        click.echo(dump_spec(resolved), nl=False)
+        print_json(spec_table(resolved)) if as_json else click.echo(dump_spec(resolved), nl=False)
         return
     # From here on torch is needed.
     from hacore.train.reporting import ConsoleReporter
     from hacore.workflow import run as run_spec
 
-    console = Console(seconds=30.0)
-    show_log(console)
     folder, result = run_spec(
         resolved,
         runs=runs,
@@ -92,6 +99,7 @@ def run(
         click.echo(f"\nrun folder: {folder.path}")
         if folder.report_file.is_file():
             click.echo(f"report: {folder.report_file}")
+        _say_what_next(folder)
 
 
 def _what_to_run(
@@ -102,12 +110,24 @@ def _what_to_run(
         if path is None:
             raise click.UsageError("give a SPEC, or --resume RUN")
         return load_spec(path, overrides), None
-    folder = RunFolder.open(resume)
+    folder = unfinished_run(resume)
     if path and "=" in path and not os.path.exists(path):  # SPEC was left out before KEY=VALUE
         overrides, path = (*overrides, path), None
     spec = placed(load_spec(path or folder.spec_file, overrides), folder)
     same_experiment(folder, spec)
     return spec, folder
+
+
+def _say_what_next(folder: RunFolder) -> None:
+    """Commands that one gives after a run, if they are installed."""
+    commands = (
+        ("ask", pasteable("hacore", "ask", folder.path) + ' PICTURE "QUESTION"'),
+        ("table", pasteable("hacore", "table", folder.path.parent)),
+        ("compare", pasteable("hacore", "compare", folder.path.parent) + " --against OTHER_RUNS"),
+    )
+    installed = {command.name for command in registry().of("command")}
+    if lines := [line for name, line in commands if name in installed]:
+        click.echo("next: " + "\n      ".join(lines))
 
 
 def _raise_stopped(folder: RunFolder, flags: list[str]) -> None:
@@ -121,9 +141,11 @@ def _raise_stopped(folder: RunFolder, flags: list[str]) -> None:
 
 @click.command("eval", no_args_is_help=True)
 @click.argument("run", type=click.Path())
-@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=key_values)
 @change_option
-@click.option("--split", help="Split of the dataset; default: the spec's eval.final_split.")
+@click.option(
+    "--split", shell_complete=splits, help="Split of the dataset; default: the spec's eval.final_split."
+)
 @device_option
 @json_option
 def evaluate(
@@ -134,21 +156,21 @@ def evaluate(
     device: str,
     as_json: bool,
 ) -> None:
-    """Measure the best model of RUN, a run folder, again; writes RUN/predictions/SPLIT.jsonl.
+    """Measure the best model of RUN, a run folder or a folder of runs, again.
 
-    selector.KEY=VALUE measures it with another option of its selector, and selector.use=NAME with another
-    selector that has no weights, without training. data.root=DIR says where the data are now, and
-    features.root=DIR where the stored features are; other data, as data.use=NAME, are matched by the names of
-    words and answers, and answers that the model does not know count as wrong. Predictions of another
-    selector or other data are in SPLIT--DIGEST.jsonl, one file for each choice. What was measured,
-    multiply-adds included, is beside the predictions as .json.
+    Writes RUN/predictions/SPLIT.jsonl. selector.KEY=VALUE measures it with another option of its selector,
+    and selector.use=NAME with another selector that has no weights, without training. data.root=DIR says
+    where the data are now, and features.root=DIR where the stored features are; other data, as data.use=NAME,
+    are matched by the names of words and answers, and answers that the model does not know count as wrong.
+    Predictions of another selector or other data are in SPLIT--DIGEST.jsonl, one file for each choice. What
+    was measured, multiply-adds included, is beside the predictions as .json.
 
     Where the dataset has an official evaluation, the file that it takes is written beside the
     predictions, as SPLIT.submission. A split whose answers are not public gets no accuracy.
 
     \b
     Examples:
-      hacore eval runs/han_rn/20260101-120000-abc123
+      hacore eval runs/han_rn
       hacore eval runs/han_rn/20260101-120000-abc123 --split val --json
       hacore eval runs/han_rn/20260101-120000-abc123 selector.k=5
       hacore eval runs/rn/20260101-120000-abc123 selector.use=l2-topk selector.k=10

@@ -11,11 +11,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from hacore.cli.completion import devices, key_values
 from hacore.cli.streams import can_show
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 device_option = click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:INDEX or mps."
+    "--device",
+    default="auto",
+    show_default=True,
+    shell_complete=devices,
+    help="auto, cpu, cuda, cuda:INDEX or mps.",
 )
 
 
@@ -30,12 +35,13 @@ def set_option(command: Callable[..., None]) -> Callable[..., None]:
             )
         command(overrides=(*overrides, *changes), **others)
 
-    argument = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+    argument = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=key_values)
     option = click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
+        shell_complete=key_values,
         help="Override a value of the spec, as in --set selector.k=8; also without --set after SPEC. May be "
         "repeated.",
     )

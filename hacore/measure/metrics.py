@@ -51,7 +51,7 @@ class Meter:
             questions=int(total),
             loss=float(sums[:, 3].sum()) / max(total, 1),
             accuracy=float(score.sum()) / max(total, 1),
-            kept=float(sums[:, 2].sum()) / max(total, 1),
+            kept=round(float(sums[:, 2].sum()) / max(total, 1), 7),  # the shares of questions are float32
             by_type={name: part([i]) for name, i in index.items() if count[i] > 0},
             by_group={name: part(types) for name, types in groups.items() if count[types].sum() > 0},
         )

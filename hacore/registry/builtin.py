@@ -9,7 +9,6 @@ hacore_contract = 2
 _COMMANDS = {
     "run": ("run:run", "Train and measure the experiment of a spec."),
     "eval": ("run:evaluate", "Measure a finished run again, on any split."),
-    "ask": ("ask:ask", "Ask a trained model about an image."),
     "check": ("inspect:check", "Say whether a spec is valid, and what it costs."),
     "plugins": ("inspect:plugins", "List installed components, or the options of one."),
     "needs": ("inspect:needs", "List the pip packages that a spec needs."),

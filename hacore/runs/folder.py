@@ -1,8 +1,8 @@
 """The run folder: everything needed to trust, repeat and reuse a result.
 
 ``runs/<name>/<time>-<id>/`` holds ``spec.toml`` (resolved), ``environment.json``, ``inputs.json``,
-``metrics.jsonl``, ``checkpoints/{last,best}.safetensors``, ``predictions/<split>.jsonl``, ``result.json``
-and ``report/index.html``.
+``metrics.jsonl``, ``checkpoints/{last,best}.safetensors``, ``predictions/<split>.jsonl``, ``result.json``,
+``report/index.html``, and ``error.txt`` where it failed.
 Reading a folder imports no torch.
 """
 
@@ -35,6 +35,7 @@ class RunFolder:
         self.inputs_file = files / "inputs.json"
         self.metrics_file = files / "metrics.jsonl"
         self.result_file = files / "result.json"
+        self.error_file = self.path / "error.txt"
         self.report_file = self.path / "report" / "index.html"
         self.last = files / "checkpoints" / "last.safetensors"
         self.best = files / "checkpoints" / "best.safetensors"
@@ -87,8 +88,13 @@ class RunFolder:
             raise RunError(f"{path}: is not a run folder: it has no spec.toml")
         return folder
 
+    def failure(self) -> str | None:
+        """The error that ended the run, in a line, until it is resumed."""
+        return self.error_file.read_text("utf-8", "replace").strip() if self.error_file.is_file() else None
+
     def tidy(self) -> None:
-        """Remove the half-written files that a killed process left."""
+        """Remove the half-written files that a killed process left, and what says that the run failed."""
+        self.error_file.unlink(missing_ok=True)
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 import torch
 
-from hacore.data import UNKNOWN, Dataset
-from hacore.errors import HacoreError, RunError
+from hacore.data import Dataset
+from hacore.errors import RunError
 from hacore.machine.device import choose_device
 from hacore.machine.files import load_tensors
-from hacore.machine.texts import composed
 from hacore.measure.predict import saved_precision
 from hacore.model.compose import compose, exchange_selector, label
 from hacore.model.network import VQAModel
@@ -22,11 +22,14 @@ from hacore.model.opening import dataset_class, open_dataset
 from hacore.model.weights import load_model
 from hacore.plugin import live_options
 from hacore.runs import RunFolder
-from hacore.runs.asking import Reply, ask
+from hacore.runs.choosing import finished_run
 from hacore.runs.data_summary import DataSummary
 from hacore.runs.places import placed, says_where
 from hacore.runs.renaming import renamed, require_size, same_names, unknown_names
 from hacore.spec import Spec, Use, resolve, spec_table
+
+if TYPE_CHECKING:
+    from hacore_ask import Reply
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -144,63 +147,20 @@ class Trained:
     def ask(
         self, image: Any, question: Sequence[str], *, top: int = 5, selector: Mapping[str, Any] | None = None
     ) -> list[Reply]: ...
-    def ask(
-        self,
-        image: Any,
-        question: str | Sequence[str],
-        *,
-        top: int = 5,
-        selector: Mapping[str, Any] | None = None,
-    ) -> Reply | list[Reply]:
-        """The answer to a question about an image, or the answers to several about the same one.
+    def ask(self, image: Any, question: str | Sequence[str], **options: Any) -> Reply | list[Reply]:
+        """The answer to a question about an image, or the answers to several: ``hacore.ask``."""
+        replies: Reply | list[Reply] = _facade().ask(self, image, question, **options)
+        return replies
 
-        image: a path, a Pillow image, or an array, see ``hacore.pictures.open_picture``; of any size, as it
-        is resized as the data sets' images are. top: how many answers a reply holds. selector: other
-        options of the selector for this call, as ``{"k": 4}``, or another selector, see ``with_selector``.
-        Needs Pillow, not the data. Raises HacoreError for questions without words, DataError for what is
-        no image.
-        """
-        if isinstance(question, str):
-            return self.ask_many([(image, question)], top=top, selector=selector)[0]
-        return self.ask_many([(image, value) for value in question], top=top, selector=selector)
+    def ask_many(self, pairs: Sequence[tuple[Any, str]], **options: Any) -> list[Reply]:
+        """The answers to (image, question) pairs: ``hacore.ask_many``."""
+        replies: list[Reply] = _facade().ask_many(self, pairs, **options)
+        return replies
 
-    def ask_many(
-        self,
-        pairs: Sequence[tuple[Any, str]],
-        *,
-        top: int = 5,
-        batch: int = 64,
-        selector: Mapping[str, Any] | None = None,
-    ) -> list[Reply]:
-        """The answers to (image, question) pairs, ``batch`` at a time; otherwise as ``ask``.
 
-        An image that is the same path or object in several pairs of a batch is read and encoded once.
-        """
-        model = self.with_selector(**selector).model if selector else self.model
-        if model.oracle:
-            raise HacoreError(
-                f"{self.folder.path}: has an oracle, which is told the objects that a question is about; "
-                "they are unknown for other images, so measure it with 'hacore eval'"
-            )
-        return ask(
-            *(model, pairs),
-            summary=self.summary,
-            words=self.words,
-            device=self.device,
-            precision=self.precision,
-            top=top,
-            batch=batch,
-        )
-
-    def words(self, question: str) -> tuple[list[int], list[str]]:
-        """Vocabulary indices of a question's words, and the words that the model never saw."""
-        cls, question = self.dataset_class, composed(question)
-        if cls.tokenize is Dataset.tokenize:
-            words = cls.split_words(question)
-            ids = self.summary.number(words)
-            return ids, [word for word, number in zip(words, ids, strict=True) if number == UNKNOWN]
-        tokenize = self.dataset.tokenize
-        return tokenize(question), [word for word in question.split() if UNKNOWN in tokenize(word)]
+def _facade() -> Any:
+    """``hacore``, which knows where public names are: what asks models is a package of its own."""
+    return importlib.import_module("hacore")
 
 
 def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
@@ -208,9 +168,10 @@ def load(run: RunFolder | str | Path, *, device: str = "auto") -> Trained:
 
     Features that it was trained on are not needed: it encodes images itself.
 
-    run: a run folder or its path. Raises RunError when it is not a run folder or has no checkpoint.
+    run: a run folder or its path; of a folder that holds runs, as ``runs/han_rn``, the newest finished one.
+    Raises RunError when it is not a run folder or has no checkpoint.
     """
-    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    folder = run if isinstance(run, RunFolder) else finished_run(run)
     chosen = choose_device(device)
     path = folder.checkpoint()
     spec = placed(folder.spec(), folder)

@@ -5,6 +5,7 @@ from hacore.spec._load import needs as needs
 from hacore.spec._load import read_toml as read_toml
 from hacore.spec._load import resolve as resolve
 from hacore.spec._load import set_values as set_values
+from hacore.spec._load import spec_keys as spec_keys
 from hacore.spec._schema import SECTIONS as SECTIONS
 from hacore.spec._schema import EvalConfig as EvalConfig
 from hacore.spec._schema import FeaturesConfig as FeaturesConfig

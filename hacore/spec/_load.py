@@ -105,24 +105,27 @@ class Source:
         """The problems with their places: by file and line, then what is missing, then overrides."""
         placed = [(*self._place(problem.where), problem) for problem in problems]
         placed.sort(key=lambda place: place[0])
-        return SpecError([attrs.evolve(problem, where=where) for _, where, problem in placed])
+        return SpecError([attrs.evolve(problem, where=where, **parts) for _, where, parts, problem in placed])
 
-    def _place(self, dotted: str) -> tuple[tuple[int, int], str]:
+    def _place(self, dotted: str) -> tuple[tuple[int, int], str, dict[str, Any]]:
+        """Its order, in words, and in the parts of a ``Problem``."""
         # The override that named the key or a table above it; else the nearest line of the files.
         for number, (key, words) in reversed(list(enumerate(self._overridden))):
             if dotted == key or dotted.startswith(key + "."):
-                return (_AFTER, number), f"--set {words}" if dotted == key else f"--set {words}: {dotted}"
+                where = f"--set {words}" if dotted == key else f"--set {words}: {dotted}"
+                return (_AFTER, number), where, {"key": dotted}
         at = dotted
         while at not in self._lines and "." in at:
             at = at.rpartition(".")[0]
         at = at if at in self._lines else at.partition("[")[0]  # sweep[2], of tables on one line
         below = [words for key, words in self._overridden if key.startswith(dotted + ".")]
         if dotted not in self._lines and below:
-            return (_AFTER, 0), f"--set {below[-1]}: {dotted}"
+            return (_AFTER, 0), f"--set {below[-1]}: {dotted}", {"key": dotted}
         if at in self._lines:
             depth, line, path = self._lines[at]
-            return (depth, line), f"{path}:{line}: {dotted}"
-        return (_AFTER, -1), f"{self.path}: {dotted}"
+            place = {"key": dotted, "file": str(path), "line": line}
+            return (depth, line), f"{path}:{line}: {dotted}", place
+        return (_AFTER, -1), f"{self.path}: {dotted}", {"key": dotted, "file": str(self.path)}
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
@@ -230,7 +233,7 @@ def resolve(table: dict[str, Any]) -> Spec:
         if key in _INHERITING:
             problems.append(Problem(key, "counts only at the top of a spec file that extends another"))
         elif key not in allowed:
-            near = did_you_mean(key, [*allowed, *_INHERITING])
+            near = _qualified(key, table) or did_you_mean(key, [*allowed, *_INHERITING])
             problems.append(Problem(key, f"unknown key{near}; allowed here: {', '.join(allowed)}"))
     values: dict[str, Any] = {"name": _name(table, problems), "seed": _seed(table, problems)}
     for section, kind in SECTIONS.items():
@@ -247,6 +250,34 @@ def resolve(table: dict[str, Any]) -> Spec:
         problems.sort(key=lambda p: order.get(p.where.split(".")[0], len(order)))
         raise SpecError(problems)
     return Spec(**values)
+
+
+def spec_keys(path: str | Path) -> dict[str, Any]:
+    """{dotted key: type} of all that a spec may say, options of the components that this one chooses too.
+
+    For ``SECTION.use`` the kind of component in place of a type.
+    """
+    return _spec_keys(Source(path, ()).table)
+
+
+def _spec_keys(table: dict[str, Any]) -> dict[str, Any]:
+    keys: dict[str, Any] = {"name": str, "seed": int}
+    configs = dict(_TABLES)
+    for section, kind in SECTIONS.items():
+        keys[f"{section}.use"] = kind
+        try:
+            configs[section] = registry().find(kind, table[section]["use"]).declared.config
+        except (PluginError, KeyError, TypeError):
+            continue
+    for section, cls in configs.items():
+        keys |= {f"{section}.{field.name}": field.type for field in attrs.fields(attrs.resolve_types(cls))}
+    return keys
+
+
+def _qualified(key: str, table: dict[str, Any]) -> str:
+    """``; did you mean 'train.lr'?`` of a key that lacks its table, or nothing."""
+    dotted = [full for full in _spec_keys(table) if full.rpartition(".")[2] == key and key != "use"]
+    return f"; did you mean {' or '.join(map(repr, dotted))}?" if dotted else ""
 
 
 def _moved_features(features: FeaturesConfig | None, train: TrainConfig | None) -> list[Problem]:

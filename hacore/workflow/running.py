@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 
 from hacore.console import Silent
 from hacore.data import Dataset
-from hacore.errors import RunError
+from hacore.errors import RunError, describe_error
 from hacore.machine.commands import pasteable
 from hacore.machine.device import choose_device, device_name, use_device
-from hacore.machine.files import write_json
+from hacore.machine.files import write_json, write_whole
 from hacore.machine.processes import World, barrier, broadcast_text, launched, leading, world
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_checked
@@ -122,7 +122,13 @@ def _run_here(request: _Request, observers: Observers) -> tuple[RunFolder, Resul
             reporter=request.reporter,
             observers=observers,
         )
-        trainer.train()
+        try:
+            trainer.train()
+        except Exception as error:
+            if here.leads:
+                with suppress(RunError):
+                    write_whole(folder.error_file, describe_error(error).encode())
+            raise
     # Measured by one process that has left the others: a sum over all of them would wait for ever.
     if not trainer.finished or not here.leads:
         return folder, None

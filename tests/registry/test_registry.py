@@ -195,7 +195,7 @@ def test_the_core_declares_by_the_same_door():
     own = [component for component in registry().of(*KINDS) if component.distribution == CORE]
     assert {component.kind for component in own} == {"command"}
     names = [component.name for component in registry().of("command")]
-    assert names[:3] == ["run", "eval", "ask"]  # as declared; those of plugins follow by name
+    assert names[:3] == ["run", "eval", "check"]  # as declared; those of plugins follow by name
     assert all(component.load() for component in own)
 
 

@@ -8,6 +8,7 @@ import attrs
 import click
 
 from hacore.cli.tables import print_json
+from hacore.console import Console, show_log
 
 if TYPE_CHECKING:
     from hacore_export import Exported
@@ -32,21 +33,23 @@ if TYPE_CHECKING:
 @click.option("--opset", type=click.IntRange(18), help="Version of ONNX operators; default: torch's choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(run: str, form: Format, output: str | None, opset: int | None, as_json: bool) -> None:
-    """Write the trained model of RUN, a run folder, as one file that is used without hacore.
+    """Write the trained model of RUN as one file that is used without hacore.
 
-    It takes any number of images, questions and words. FILE.json beside it has what one needs to use it:
-    vocabulary, answers, sizes, how questions are split into words, and the spec. What was written is
-    compared with the model; where they disagree, or a component cannot be exported, there is no file.
+    RUN is a run folder or a folder of runs. The file takes any number of images, questions and words.
+    FILE.json beside it has what one needs to use it: vocabulary, answers, sizes, how questions are split
+    into words, and the spec. What was written is compared with the model; where they disagree, or a
+    component cannot be exported, there is no file.
 
     \b
     Examples:
-      hacore export runs/han_rn/20260101-120000-abc123
-      hacore export runs/han_rn/20260101-120000-abc123 --format torch --output han.pt2
+      hacore export runs/han_rn
+      hacore export runs/han_rn --format torch --output han.pt2
     """
     if form != "onnx" and opset is not None:
         raise click.UsageError("--opset is for --format onnx")
     from hacore_export import export as write
 
+    show_log(Console())
     exported = write(run, output, format=form, opset=opset)
     if as_json:
         print_json(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,6 +13,7 @@ import click
 from hacore.cli.tables import device_option, json_option, print_json, print_table, set_option
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
+from hacore.machine.commands import pasteable
 from hacore.spec import Spec, is_sweep, load_spec, load_sweep
 
 if TYPE_CHECKING:
@@ -99,8 +101,14 @@ def features(
         tables = [_as_json(store) for store in stores]
         print_json(tables if whole_sweep else tables[0])
     elif not any(store.missing for store in stores):
-        use = f"sweep {spec}" if whole_sweep else f"run {spec} --set features.root={wanted[0][0]}"
-        click.echo(f"train on them: hacore {use}")
+        # With all that was set, as a store of other features would not fit.
+        changes = [
+            words for words in overrides if words.partition("=")[0].strip() != "features.root" or whole_sweep
+        ]
+        changes += [] if whole_sweep else [f"features.root={wanted[0][0]}"]
+        flags = [word for words in changes for word in ("--set", words)]
+        use = pasteable("hacore", "sweep" if whole_sweep else "run", Path(spec), *flags)
+        click.echo(f"train on them: {use}")
 
 
 def _console() -> Console:

@@ -1,4 +1,4 @@
-"""Declares the dataset "folder", its preparation and ``hacore predict``. Imports no torch."""
+"""Declares the dataset "folder" and its preparation. Imports no torch."""
 
 from __future__ import annotations
 
@@ -62,11 +62,5 @@ def hacore_declare() -> list[Component]:
             config=PrepareConfig,
             argument="root",
             summary="check a folder of pictures and questions and pack it for training",
-        ),
-        Component(
-            kind="command",
-            name="predict",
-            target="hacore_folder.predict_command:predict",
-            summary="Answer a whole file of questions with a trained model.",
         ),
     ]

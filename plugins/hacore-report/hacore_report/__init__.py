@@ -41,6 +41,7 @@ _LATER = {"compare": "hacore_report._compare", "mark_best": "hacore_report._mark
 
 _COMMANDS = {
     "compare": "Compare two experiments: difference, interval and p-value.",
+    "runs": "List runs: how far each is, and what came out.",
     "report": "Write the page about a run, or one that compares runs.",
     "table": "Make a table of runs: mean and deviation over seeds.",
     "plot": "Draw accuracy, time and cost against the share of kept cells.",

@@ -195,6 +195,8 @@ def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
     else:
         # A folder of runs of one name, or the folder of all runs.
         inner = sorted(path.glob("[!.]*/spec.toml")) or sorted(path.glob("[!.]*/[!.]*/spec.toml"))
+        if not path.is_dir():
+            raise RunError(f"{path}: no such folder; 'hacore runs' lists those there are")
         if not inner:
             raise RunError(
                 f"{path}: is neither a run folder (it has no spec.toml) nor a sweep folder "

@@ -9,7 +9,7 @@ from typing import Any
 
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
-from hacore.measure.predictions import Prediction, read_predictions
+from hacore.measure.predictions import Prediction
 from hacore.runs import RunFolder
 from hacore_report._compared import Compared
 from hacore_report._predictions import Row, by_group, mean_rows, members_of
@@ -17,6 +17,7 @@ from hacore_report._rendering import named_baselines, number, render
 from hacore_report._runs import Run, label, precision_notes, precision_remark, read_runs
 from hacore_report._table import differing, differing_machines, experiment_names, explained, shared_remarks
 from hacore_report._values import Value, summary
+from hacore_report.predictions import read_predictions
 
 MOST_RUNS = 8
 

@@ -64,9 +64,10 @@ def tabulate(
 ) -> Table:
     """A table of runs.
 
-    rows, columns: dotted keys of the spec or of result.json; rows are by default the keys that tell
-    the experiments apart. values: numbers of result.json by dotted key; groups, question types and
-    ``seconds`` by their own names. over: keys to average over beside the seed.
+    rows, columns: dotted keys of the spec or of result.json; rows are by default the names, where each
+    experiment has its own, else the keys that tell the experiments apart. values: numbers of result.json by
+    dotted key; groups, question types and ``seconds`` by their own names. over: keys to average over beside
+    the seed.
     Raises HacoreError when runs of one cell differ in anything else, naming it.
     """
     for key in (*(rows or ()), *columns, *over):
@@ -75,7 +76,10 @@ def tabulate(
     if both:
         raise HacoreError(f"'{both[0]}' is given for both rows and columns")
     if rows is None:
-        rows = distinguishing(runs.runs, without=(*columns, *over))
+        whole = not columns and not over
+        rows = (
+            ("name",) if whole and _named_apart(runs.runs) else distinguishing(runs.runs, (*columns, *over))
+        )
     shown = [value_named(name, runs.runs) for name in values]
     cells: dict[tuple[Labels, Labels], list[Run]] = defaultdict(list)
     by_row: dict[Labels, list[Run]] = defaultdict(list)
@@ -119,6 +123,12 @@ def tabulate(
 def shared_remarks(runs: Sequence[Run]) -> tuple[str, ...]:
     """The remarks that hold for all of some runs."""
     return tuple(remark for remark in REMARKS if all(remark in run.remarks for run in runs))
+
+
+def _named_apart(runs: Sequence[Run]) -> bool:
+    """Whether each experiment has a name of its own, the same for all its seeds."""
+    pairs = {(run.name, _text(run.options())) for run in runs}
+    return len({name for name, _ in pairs}) == len({options for _, options in pairs}) == len(pairs) > 1
 
 
 def distinguishing(runs: Sequence[Run], without: Sequence[str] = ()) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ choices_option = click.option(
     "--rows",
     multiple=True,
     metavar="KEY",
-    help="A key whose values are the rows; default: what tells the runs apart. May be repeated.",
+    help="A key whose values are the rows; default: the names, or what tells the runs apart. May be "
+    "repeated.",
 )
 @click.option(
     "--columns", multiple=True, metavar="KEY", help="A key whose values are the columns. May be repeated."

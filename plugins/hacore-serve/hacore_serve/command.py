@@ -11,7 +11,8 @@ import webbrowser
 
 import click
 
-from hacore.cli.tables import device_option
+from hacore.cli.tables import device_option, print_json
+from hacore.console import Console, show_log
 from hacore_serve.limits import Limits
 from hacore_serve.serving import listen, load_runs, make_server, offered_examples
 
@@ -91,6 +92,9 @@ _USUAL = Limits()
     type=click.FloatRange(0.1),
     help="Seconds that a request may wait.",
 )
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the address as JSON too, before the first request."
+)
 def serve(
     runs: tuple[str, ...],
     host: str,
@@ -106,6 +110,7 @@ def serve(
     at_once: int,
     queue: int,
     wait: float,
+    as_json: bool,
 ) -> None:
     """Open a web page that asks the trained models of the run folders RUN... about images.
 
@@ -115,8 +120,8 @@ def serve(
 
     \b
     Examples:
-      hacore serve runs/han_rn/20260101-120000-abc123
-      hacore serve runs/han_rn/20260101-120000-abc123 runs/adahan_rn/20260102-120000-def456 --port 8000
+      hacore serve runs/han_rn
+      hacore serve runs/han_rn runs/adahan_rn --port 8000
       hacore serve runs/han_rn/20260101-120000-abc123 --host 0.0.0.0 --allow-host lab.example.org
     """
     limits = Limits(
@@ -129,12 +134,13 @@ def serve(
         queue=queue,
         wait=wait,
     )
+    show_log(Console())
     with listen(host, port) as listening:
         models = load_runs(runs, device)
         offered = offered_examples(models[0], examples)
         server = make_server(models, offered, limits=limits, hosts=[*names, host])
         address = _address(host, listening.getsockname()[1])
-        _say_where(host, address, len(models))
+        _say_where(host, address, len(models), as_json)
         if open_browser and _seen():
             # The socket listens already. A thread, as some browsers end the call only when they are closed.
             threading.Thread(target=_open, args=[address], daemon=True).start()
@@ -163,7 +169,9 @@ def _open(address: str) -> None:
         webbrowser.open(address)
 
 
-def _say_where(host: str, address: str, runs: int) -> None:
+def _say_where(host: str, address: str, runs: int, as_json: bool) -> None:
+    if as_json:
+        print_json({"url": address, "runs": runs})
     what = "1 run" if runs == 1 else f"{runs} runs"
     click.echo(f"serving {what} at {address} (Ctrl-C ends)", err=True)
     if not _local(host):

@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 import numpy as np
+from hacore_ask.asking import Reply, ask
 from PIL import Image
 
 from hacore.errors import HacoreError, RunError
 from hacore.plugin import live_options
 from hacore.runs import Result
-from hacore.runs.asking import Reply
 from hacore.runs.trained import Trained
 from hacore.spec import unstructure_config
 from hacore_serve.limits import Refused
@@ -60,7 +60,7 @@ class Served:
             if self.slider is None:
                 raise Refused(422, f"value: {self.name} has no option to change")
             options = self.slider.options(value)
-        return self.trained.ask(picture, question, top=top, selector=options)
+        return ask(self.trained, picture, question, top=top, selector=options)
 
     def as_dict(self) -> dict[str, Any]:
         """What the page shows of it; no path of this machine."""
@@ -91,7 +91,7 @@ def serve_runs(runs: Sequence[Trained]) -> tuple[Served, ...]:
         if names[name] > 1:
             name = f"{name}, {trained.folder.path.name}"
         channels, height, width = trained.summary.image_size
-        reply = trained.ask(np.full((height, width, channels), 127, np.uint8), "what?")
+        reply = ask(trained, np.full((height, width, channels), 127, np.uint8), "what?")
         slider = _slider(trained, reply)
         models.append(Served(trained=trained, name=name, grid=reply.grid, slider=slider))
     return tuple(models)

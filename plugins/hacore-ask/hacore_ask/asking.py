@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, overload
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL.Image import Image
 
-from hacore.data import Batch
+from hacore.data import UNKNOWN, Batch, Dataset
 from hacore.errors import HacoreError
+from hacore.machine.texts import composed
 from hacore.measure.predict import evaluating, predict
 from hacore.measure.reading import Answer, KeptCell, Seen, read_output
-from hacore.model.network import VQAModel
-from hacore.runs.data_summary import DataSummary
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from hacore.pictures import draw_kept, fit, open_picture, with_caption
+from hacore.runs.trained import Trained
 
 MOST_WORDS = 1000
 _LONGEST_SIDE = 1024  # of the picture that a reply holds
@@ -65,8 +63,6 @@ class Reply:
 
         caption: the question and the answer below it.
         """
-        from hacore.pictures import draw_kept, with_caption
-
         scale = side / max(self.picture.size)
         width, height = (max(1, round(scale * length)) for length in self.picture.size)
         drawn = draw_kept(self.picture.resize((width, height)), self.seen.brightness)
@@ -87,28 +83,67 @@ class Reply:
         }
 
 
+@overload
 def ask(
-    model: VQAModel,
+    trained: Trained,
+    image: Any,
+    question: str,
+    *,
+    top: int = 5,
+    selector: Mapping[str, Any] | None = None,
+) -> Reply: ...
+@overload
+def ask(
+    trained: Trained,
+    image: Any,
+    question: Sequence[str],
+    *,
+    top: int = 5,
+    selector: Mapping[str, Any] | None = None,
+) -> list[Reply]: ...
+def ask(
+    trained: Trained,
+    image: Any,
+    question: str | Sequence[str],
+    *,
+    top: int = 5,
+    selector: Mapping[str, Any] | None = None,
+) -> Reply | list[Reply]:
+    """The answer to a question about an image, or the answers to several about the same one.
+
+    image: a path, a Pillow image, or an array, see ``hacore.pictures.open_picture``; of any size, as it
+    is resized as the data sets' images are. top: how many answers a reply holds. selector: other
+    options of the selector for this call, as ``{"k": 4}``, or another selector, see
+    ``Trained.with_selector``. Does not need the data. Raises HacoreError for questions without words,
+    DataError for what is no image.
+    """
+    if isinstance(question, str):
+        return ask_many(trained, [(image, question)], top=top, selector=selector)[0]
+    return ask_many(trained, [(image, value) for value in question], top=top, selector=selector)
+
+
+def ask_many(
+    trained: Trained,
     pairs: Sequence[tuple[Any, str]],
     *,
-    summary: DataSummary,
-    words: Callable[[str], tuple[list[int], list[str]]],
-    device: torch.device,
-    precision: torch.dtype,
-    top: int,
-    batch: int,
+    top: int = 5,
+    batch: int = 64,
+    selector: Mapping[str, Any] | None = None,
 ) -> list[Reply]:
-    """The replies to (image, question) pairs; an image that is the same object in several is encoded once.
+    """The answers to (image, question) pairs, ``batch`` at a time; otherwise as ``ask``.
 
-    words: gives the vocabulary indices of a question's words, and the words that the model never saw.
-    Raises HacoreError, all problems of the questions at once, DataError for an image that cannot be used.
+    An image that is the same path or object in several pairs of a batch is read and encoded once. Raises
+    HacoreError, all problems of the questions at once, DataError for an image that cannot be used.
     """
-    needs_pillow()
-    from hacore.pictures import fit, open_picture
-
     if top < 1 or batch < 1:
         raise HacoreError(f"top = {top}, batch = {batch}: must be at least 1")
-    questions = _read_questions([question for _, question in pairs], words)
+    model, summary = trained.with_selector(**selector).model if selector else trained.model, trained.summary
+    if model.oracle:
+        raise HacoreError(
+            f"{trained.folder.path}: has an oracle, which is told the objects that a question is about; "
+            "they are unknown for other images, so measure it with 'hacore eval'"
+        )
+    questions = _read_questions(trained, [question for _, question in pairs])
     replies = []
     for start in range(0, len(pairs), batch):
         part = pairs[start : start + batch]
@@ -119,7 +154,7 @@ def ask(
         asked = questions[start : start + batch]
         example = _batch(images, [ids for ids, _ in asked], [rows[_key(image)] for image, _ in part])
         with evaluating(model):
-            output = predict(model, example.to(device), precision)
+            output = predict(model, example.to(trained.device), trained.precision)
         for picture in pictures.values():
             picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         replies += [
@@ -131,22 +166,14 @@ def ask(
     return replies
 
 
-def needs_pillow() -> None:
-    """Raise HacoreError where Pillow is not installed."""
-    if importlib.util.find_spec("PIL") is None:
-        raise HacoreError("a question about an image needs Pillow; run 'pip install pillow'")
-
-
 def _key(image: Any) -> Any:
     return str(image) if isinstance(image, (str, Path)) else id(image)
 
 
-def read_question(
-    question: str, words: Callable[[str], tuple[list[int], list[str]]]
-) -> tuple[list[int], tuple[str, ...]]:
+def read_question(trained: Trained, question: str) -> tuple[list[int], tuple[str, ...]]:
     """Vocabulary indices of the words, and the words that the model never saw, each once.
 
-    words: as in ``ask``. Raises HacoreError for a question without words, and for more than ``MOST_WORDS``.
+    Raises HacoreError for a question without words, and for more than ``MOST_WORDS``.
     """
     if not isinstance(question, str):
         raise HacoreError(f"a question is a text, found {type(question).__name__}")
@@ -154,7 +181,7 @@ def read_question(
         raise HacoreError('the question is empty; ask one as in "what color is the ball?"')
     if (rough := len(question.split())) > MOST_WORDS:
         raise HacoreError(f"the question has {rough:,} words; at most {MOST_WORDS:,} are read, shorten it")
-    ids, unknown = words(question)
+    ids, unknown = _words(trained, question)
     if not ids:
         raise HacoreError(f"the question {question.strip()!r} has no words")
     if len(ids) > MOST_WORDS:
@@ -162,14 +189,23 @@ def read_question(
     return ids, tuple(dict.fromkeys(unknown))
 
 
-def _read_questions(
-    questions: Sequence[str], words: Callable[[str], tuple[list[int], list[str]]]
-) -> list[tuple[list[int], tuple[str, ...]]]:
+def _words(trained: Trained, question: str) -> tuple[list[int], list[str]]:
+    """Vocabulary indices of a question's words, and the words that the model never saw."""
+    cls, question = trained.dataset_class, composed(question)
+    if cls.tokenize is Dataset.tokenize:
+        words = cls.split_words(question)
+        ids = trained.summary.number(words)
+        return ids, [word for word, number in zip(words, ids, strict=True) if number == UNKNOWN]
+    tokenize = trained.dataset.tokenize
+    return tokenize(question), [word for word in question.split() if UNKNOWN in tokenize(word)]
+
+
+def _read_questions(trained: Trained, questions: Sequence[str]) -> list[tuple[list[int], tuple[str, ...]]]:
     """Every question as ``read_question`` gives it. Raises HacoreError with the problems of all."""
     read, problems = [], []
     for number, question in enumerate(questions, start=1):
         try:
-            read.append(read_question(question, words))
+            read.append(read_question(trained, question))
         except HacoreError as error:
             problems.append(str(error) if len(questions) == 1 else f"question {number}: {error}")
     if problems:

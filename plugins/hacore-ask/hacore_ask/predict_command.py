@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
-from hacore.cli.changes import change_option, changed, read_changes, split_changes
-from hacore.cli.tables import device_option
+from hacore.cli.changes import change_option, changed, read_changes
+from hacore.cli.completion import key_values
+from hacore.cli.tables import device_option, json_option, print_json
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
+from hacore_ask.words import split_changes
 
 _WRITTEN = (".csv", ".jsonl")
 
@@ -19,7 +21,7 @@ _WRITTEN = (".csv", ".jsonl")
 @click.command(no_args_is_help=True)
 @click.argument("run", type=click.Path())
 @click.argument("questions", type=click.Path())
-@click.argument("words", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("words", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=key_values)
 @click.option(
     "--output", metavar="FILE", help="The file, ending in .csv or .jsonl; default: CSV on standard output."
 )
@@ -29,6 +31,7 @@ _WRITTEN = (".csv", ".jsonl")
 )
 @change_option
 @device_option
+@json_option
 def predict(
     run: str,
     questions: str,
@@ -38,8 +41,9 @@ def predict(
     batch: int,
     overrides: tuple[str, ...],
     device: str,
+    as_json: bool,
 ) -> None:
-    """Answer a whole file with the trained model of RUN, a run folder.
+    """Answer a whole file with the trained model of RUN, a run folder or a folder of runs.
 
     QUESTIONS is a CSV, JSONL or JSON file with the columns image, a path beside it, and question; an id is
     taken over, else it is the question's line. Each row gets the likeliest answer, its probability and the
@@ -49,9 +53,9 @@ def predict(
 
     \b
     Examples:
-      hacore predict runs/mine/20260101-120000-abc123 new/questions.csv --output answers.csv
-      hacore predict runs/mine/20260101-120000-abc123 new.jsonl --images photos --output answers.jsonl
-      hacore predict runs/mine/20260101-120000-abc123 new.csv selector.k=4 > answers.csv
+      hacore predict runs/mine new/questions.csv --output answers.csv
+      hacore predict runs/mine new.jsonl --images photos --output answers.jsonl
+      hacore predict runs/mine new.csv selector.k=4 > answers.csv
     """
     changing, others = split_changes(words)
     if others:
@@ -60,11 +64,8 @@ def predict(
         raise HacoreError(f"--output {output}: must end in {' or '.join(_WRITTEN)}")
     changes = read_changes((*overrides, *changing))
     show_log(console := Console())
-    from hacore.runs.asking import needs_pillow
-
-    needs_pillow()
     from hacore.runs.trained import load
-    from hacore_folder import predict as predicting
+    from hacore_ask import predicting
 
     table = Path(questions)
     with closing(console):
@@ -75,6 +76,9 @@ def predict(
     text = predicting.as_jsonl(predictions) if lines else predicting.as_csv(predictions)
     if output:
         write_whole(Path(output), text.encode(), option="--output")
+    if as_json:
+        print_json({"run": run, "output": output, "answers": [predicting.record(one) for one in predictions]})
+    elif output:
         click.echo(f"wrote {output}: {len(predictions):,} answers")
     else:
         click.echo(text, nl=False)

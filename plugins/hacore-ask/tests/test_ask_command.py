@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hacore_ask import ask_command as command
 
 import hacore
-from hacore.cli import ask as command
 from hacore.spec import load_spec
 
 Image = pytest.importorskip("PIL.Image")

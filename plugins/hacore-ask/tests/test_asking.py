@@ -9,7 +9,6 @@ import hacore
 from hacore.data import Dataset, make_batch
 from hacore.errors import DataError, HacoreError, RunError
 from hacore.measure.reading import question_text
-from hacore.runs import asking
 from hacore.spec import load_spec
 
 Image = pytest.importorskip("PIL.Image")
@@ -205,13 +204,6 @@ def test_an_image_of_one_pixel_and_a_thread_of_pixels(han):
     for size in ((1, 1), (3000, 1), (1, 3000)):
         drawn = trained.ask(Image.new("RGB", size), "is it red?").draw(200)
         assert max(drawn.size) < 400
-
-
-def test_without_pillow_the_way_out_is_named(han, monkeypatch):
-    trained = hacore.load(han, device="cpu")
-    monkeypatch.setattr(asking.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(HacoreError, match=r"Pillow.*'pip install pillow'"):
-        trained.ask(np.zeros((75, 75, 3), np.uint8), "is it red?")
 
 
 def test_words_are_joined_as_one_writes():

@@ -5,8 +5,8 @@ import io
 import json
 
 import pytest
-from hacore_folder import predict as predicting
-from hacore_folder.predict import predict
+from hacore_ask import predicting
+from hacore_ask.predicting import predict
 
 import hacore
 from hacore.data_tools import Silent

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hacore.cli.changes import change_option, changed, read_changes, split_changes
+from hacore.cli.changes import change_option, changed, read_changes
 from hacore.cli.streams import can_show
 from hacore.cli.tables import device_option, percent, print_json
+from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
 from hacore.machine.names import file_name_part, short_digest
 from hacore.machine.texts import TextError, decode_text
 from hacore.spec import spec_table
+from hacore_ask.words import split_changes
 
 if TYPE_CHECKING:
-    from hacore.runs.asking import Reply
     from hacore.runs.trained import Trained
+    from hacore_ask.asking import Reply
 
 
 @click.command(no_args_is_help=True)
@@ -48,27 +50,26 @@ def ask(
     device: str,
     as_json: bool,
 ) -> None:
-    """Ask the trained model of RUN, a run folder, about any image.
+    """Ask the trained model of RUN, a run folder or a folder of runs, about any image.
 
     Shows the likeliest answers, and writes a picture FOLDER/IMAGE-QUESTION-DIGEST.png with the kept cells
     bright and the rest darkened; the digest differs for another run, image, question or option. Without a
     QUESTION, it prompts for one after another, or reads them from standard input, one a line. KEY=VALUE
     changes the selector or the place of the data, as for 'hacore eval'; the data that the model was trained
-    on are not needed. Needs Pillow.
+    on are not needed.
 
     \b
     Examples:
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png "is the red object on the left?"
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png --json < questions.txt
-      hacore ask runs/han_rn/20260101-120000-abc123 scene.png "how many?" selector.k=4
+      hacore ask runs/han_rn scene.png "is the red object on the left?"
+      hacore ask runs/han_rn scene.png
+      hacore ask runs/han_rn scene.png --json < questions.txt
+      hacore ask runs/han_rn scene.png "how many?" selector.k=4
     """
     words, questions = split_changes(questions)
     changes = read_changes((*overrides, *words))
-    from hacore.runs.asking import needs_pillow
     from hacore.runs.trained import load
 
-    needs_pillow()
+    show_log(Console())
     trained = changed(load(run, device=device), changes)
     folder = Path(output) if picture else None
     if not questions and sys.stdin.isatty() and not as_json:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from hacore_folder.findings import Findings
+from hacore_folder.pictures import Pictures
+from hacore_folder.questions import Question, read_questions
 
 from hacore.data_tools import Tell
 from hacore.errors import DataError, HacoreError
 from hacore.pictures import open_picture
-from hacore.runs.asking import Reply, read_question
 from hacore.runs.trained import Trained
-from hacore_folder.findings import Findings
-from hacore_folder.pictures import Pictures
-from hacore_folder.questions import Question, read_questions
+from hacore_ask.asking import Reply, ask_many, read_question
 
 COLUMNS = ("id", "image", "question", "answer", "probability", "kept")
 
@@ -53,7 +53,7 @@ def predict(trained: Trained, table: Path, images: Path, tell: Tell, *, batch: i
         tell.message(f"warning: {note}")
     for question in questions:
         try:
-            read_question(question.question, trained.words)
+            read_question(trained, question.question)
         except HacoreError as error:
             findings.note(question.line, str(error), question.item)
     _raise(findings)
@@ -62,7 +62,7 @@ def predict(trained: Trained, table: Path, images: Path, tell: Tell, *, batch: i
         opened = _open(group, pictures, findings)
         if not len(findings):  # else only the other pictures are looked at
             pairs = [(opened[question.image], question.question) for question in group]
-            replies = trained.ask_many(pairs, top=1, batch=batch)
+            replies = ask_many(trained, pairs, top=1, batch=batch)
             for question, reply in zip(group, replies, strict=True):
                 predictions[question] = _prediction(question, reply)
             tell.progress("answering", len(predictions), len(questions))
@@ -83,10 +83,11 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
 
 def as_jsonl(predictions: Sequence[Prediction]) -> str:
     """A JSON object a line, with the grid and the weights of the kept cells too."""
-    return "".join(json.dumps(_record(one), ensure_ascii=False) + "\n" for one in predictions)
+    return "".join(json.dumps(record(one), ensure_ascii=False) + "\n" for one in predictions)
 
 
-def _record(prediction: Prediction) -> dict[str, Any]:
+def record(prediction: Prediction) -> dict[str, Any]:
+    """As JSON holds it."""
     kept = [{"row": row, "column": column, "weight": weight} for row, column, weight in prediction.kept]
     return {**attrs.asdict(prediction), "kept": kept}
 
