@@ -60,7 +60,7 @@ def test_a_page(table, cli, write_run):
     assert "<p>Mean ± sample standard deviation of 2 runs.</p>" in page
     assert "prefers-color-scheme: dark" in page
     assert not re.search(r'(src|href)="(?!#)', page)  # it fetches nothing
-    out = cli("table", write_run("name=<b>"), "--rows", "name", "--format", "html").out
+    out = cli("table", write_run("data.root=<b>"), "--rows", "data.root", "--format", "html").out
     assert "&lt;b&gt;" in out
     assert '<th scope="row"><b>' not in out
 
@@ -143,5 +143,5 @@ def test_several_values_have_columns_of_their_own_and_fitting_digits(write_run):
 
 
 def test_an_unknown_format_is_refused(table):
-    with pytest.raises(HacoreError, match=r"'html'.*text, markdown, csv, latex, json"):
-        write_table(table, "html")
+    with pytest.raises(HacoreError, match=r"'rst'.*text, markdown, csv, latex, html, json"):
+        write_table(table, "rst")
