@@ -28,6 +28,7 @@ PAGES := $(notdir $(wildcard plugins/hacore-report plugins/hacore-serve plugins/
 # The plugins that are in .venv already.
 PRESENT := $(foreach plugin,$(PLUGINS),$(if \
   $(wildcard $(VENV)/lib/python*/site-packages/$(subst -,_,$(notdir $(plugin)))-*.dist-info),$(plugin)))
+MOSTLY := mostly PyTorch with CUDA: 3.1 GB to download, then some minutes. For a smaller one see docs/install.md.
 # The tests of the web page need a few more libraries.
 EDITABLE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
 # These need arguments, finished runs or weights, or a GPU.
@@ -60,14 +61,14 @@ $(TOOLS):
 
 $(ALL): $(PROJECTS)
 	@echo "make: installing everything into $(VENV): the core, $(words $(PLUGINS)) plugins, and what tests and documentation need."
-	@echo "make: XX packages, XX GB, about XX minutes and a download of XX GB the first time. $(SMALLER)"
+	@echo "make: new, that is about 230 packages and 6.6 GB, $(MOSTLY)"
 	@$(MAKE) --no-print-directory $(TOOLS)
 	$(PIP) -e '.[dev]' $(EDITABLE:%=-e %)
 	@touch $@ $(PART)
 
 $(PART): $(PROJECTS)
 	@echo "make: installing the core and what $(firstword $(SPEC)) needs $(WITH:%=and %) into $(VENV)."
-	@echo "make: about XX packages, XX GB, about XX minutes and a download of XX GB the first time. $(SMALLER)"
+	@echo "make: new, that is about @N@ packages and @S@ GB, $(MOSTLY)"
 	@$(MAKE) --no-print-directory $(TOOLS)
 	$(PIP) -e . $(PRESENT:%=-e %)
 	@touch $@
@@ -115,6 +116,7 @@ bench: $(ALL)
 	set -e; for program in $(BENCHMARKS); do $(BIN)/python $$program; done
 
 wheels: $(TOOLS)
+	@echo "make: building $(words $(PROJECTS)) wheels in dist/."
 	rm -f dist/hacore*.whl
 	$(BIN)/python -m pip wheel --no-build-isolation --no-deps --wheel-dir dist . $(PLUGINS:%=./%)
 

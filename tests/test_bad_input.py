@@ -5,10 +5,13 @@ import os
 import re
 import resource
 import shutil
+from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 @pytest.fixture
@@ -102,7 +105,7 @@ def test_an_unknown_component(check_error, names):
 
 def test_a_component_that_is_not_installed(check_error, names, uninstall):
     uninstall("hacore-rn")
-    names(check_error(), "spec.toml:", "aggregator.use", "'rn'", "pip install -e plugins/hacore-rn")
+    names(check_error(), "spec.toml:", "aggregator.use", "'rn'", f"pip install -e {PLUGINS / 'hacore-rn'}")
 
 
 def test_several_components_that_are_not_installed_have_one_command(cli, spec, uninstall):
@@ -117,7 +120,7 @@ def test_several_components_that_are_not_installed_have_one_command(cli, spec, u
         "aggregator",
     ]
     words = ("packing", "sort-of-clevr", "lstm", "rn")
-    command = " ".join(["pip install", *(f"-e plugins/hacore-{word}" for word in words)])
+    command = " ".join(["pip install", *(f"-e {PLUGINS}/hacore-{word}" for word in words)])
     assert way_out.startswith("hacore: install what is missing")
     assert way_out.endswith(f": {command}")
 
