@@ -16,65 +16,42 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hacore.errors import HacoreError
-    from hacore.measure.evaluation import evaluate
-    from hacore.model.compose import compose
-    from hacore.model.opening import open_dataset
-    from hacore.runs import Result, RunFolder
-    from hacore.runs.trained import Trained, load
-    from hacore.spec import Spec, load_spec, load_sweep, resolve
-    from hacore.workflow import check, evaluate_run, run
+    from hacore.errors import HacoreError as HacoreError
+    from hacore.measure.evaluation import evaluate as evaluate
+    from hacore.model.compose import compose as compose
+    from hacore.model.opening import open_dataset as open_dataset
+    from hacore.runs import Result as Result
+    from hacore.runs import RunFolder as RunFolder
+    from hacore.runs.trained import Trained as Trained
+    from hacore.runs.trained import load as load
+    from hacore.spec import Spec as Spec
+    from hacore.spec import load_spec as load_spec
+    from hacore.spec import load_sweep as load_sweep
+    from hacore.spec import resolve as resolve
+    from hacore.workflow import check as check
+    from hacore.workflow import eval as eval
+    from hacore.workflow import evaluate_run as evaluate_run
+    from hacore.workflow import run as run
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "HacoreError": "hacore.errors",
-    "Result": "hacore.runs",
-    "RunFolder": "hacore.runs",
-    "Spec": "hacore.spec",
-    "Trained": "hacore.runs.trained",
-    "check": "hacore.workflow",
-    "compose": "hacore.model.compose",
-    "evaluate": "hacore.measure.evaluation",
-    "evaluate_run": "hacore.workflow",
-    "load": "hacore.runs.trained",
-    "load_spec": "hacore.spec",
-    "load_sweep": "hacore.spec",
-    "open_dataset": "hacore.model.opening",
-    "resolve": "hacore.spec",
-    "run": "hacore.workflow",
-    # Of packages of their own:
-    "compare": "hacore_report",
-    "export": "hacore_export",
-    "make_features": "hacore_features",
-    "mark_best": "hacore_report",
-    "plot": "hacore_report",
-    "read_runs": "hacore_report",
-    "run_sweep": "hacore_sweep",
-    "tabulate": "hacore_report",
-    "write_comparison": "hacore_report",
-    "write_report": "hacore_report",
-    "write_table": "hacore_report",
+_NAMES = {
+    "hacore.errors": "HacoreError",
+    "hacore.measure.evaluation": "evaluate",
+    "hacore.model.compose": "compose",
+    "hacore.model.opening": "open_dataset",
+    "hacore.runs": "Result RunFolder",
+    "hacore.runs.trained": "Trained load",
+    "hacore.spec": "Spec load_spec load_sweep resolve",
+    "hacore.workflow": "check eval evaluate_run run",
+    # Packages of their own:
+    "hacore_export": "export",
+    "hacore_features": "make_features",
+    "hacore_folder": "in_memory",
+    "hacore_report": "compare mark_best plot read_runs tabulate write_comparison write_report write_table",
+    "hacore_sweep": "run_sweep",
 }
-
-__all__ = [
-    "HacoreError",
-    "Result",
-    "RunFolder",
-    "Spec",
-    "Trained",
-    "__version__",
-    "check",
-    "compose",
-    "evaluate",
-    "evaluate_run",
-    "load",
-    "load_spec",
-    "load_sweep",
-    "open_dataset",
-    "resolve",
-    "run",
-]
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from hacore.errors import HacoreError
 from hacore.measure.predict import evaluating, predict
 from hacore.measure.reading import Answer, KeptCell, Seen, read_output
 from hacore.model.network import VQAModel
+from hacore.notebooks import html_of
 from hacore.runs.data_summary import DataSummary
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Reply:
     unknown: tuple[str, ...]
     seen: Seen
     picture: Image = attrs.field(repr=False)
+    _repr_html_ = html_of
 
     @property
     def answers(self) -> tuple[Answer, ...]:

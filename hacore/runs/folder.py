@@ -20,12 +20,15 @@ from typing import Any
 from hacore.errors import RunError
 from hacore.machine.commands import pasteable
 from hacore.machine.files import read_json, write_json, write_whole
+from hacore.notebooks import html_of
 from hacore.runs.result import Result
 from hacore.spec import Spec, dump_spec, load_spec, spec_table
 
 
 class RunFolder:
     """An existing run folder and the names of what is in it."""
+
+    _repr_html_ = html_of
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

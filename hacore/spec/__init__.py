@@ -1,10 +1,12 @@
 """Specs: one TOML file is the whole experiment. Nothing here imports torch."""
 
-from hacore.spec._load import load_spec, needs, read_toml, resolve, set_values
+from hacore.spec._load import SpecLike, load_spec, needs, read_toml, resolve, set_values
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import (
+    Overrides,
     describe_type,
     inline,
+    override_words,
     shown,
     structure_config,
     structure_table,
@@ -19,7 +21,9 @@ __all__ = [
     "EvalConfig",
     "FeaturesConfig",
     "HeadConfig",
+    "Overrides",
     "Spec",
+    "SpecLike",
     "Sweep",
     "TrainConfig",
     "Use",
@@ -30,6 +34,7 @@ __all__ = [
     "load_spec",
     "load_sweep",
     "needs",
+    "override_words",
     "read_toml",
     "resolve",
     "set_values",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import distributions
 from itertools import accumulate
 from pathlib import Path
@@ -18,7 +19,8 @@ from hacore.machine.texts import TextError, decode_text
 from hacore.registry import catalogue, registry, required_library
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
-from hacore.spec._structure import pairs, shown, structure_table, toml_value
+from hacore.spec._structure import Overrides, override_words, pairs, shown, structure_table, toml_value
+from hacore.spec._write import spec_table
 
 _TABLES: dict[str, type[Any]] = {
     "features": FeaturesConfig,
@@ -42,13 +44,26 @@ _HEADER = re.compile(r"\s*(\[?)\[\s*([A-Za-z0-9_.\- ]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\-\"]+)\s*=")
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
-    """Read, override and resolve a spec file.
+SpecLike = Spec | str | Path | Mapping[str, Any]
+"""A resolved spec, the path of a file, or a table as a file holds it."""
 
-    overrides: ``key.path=value`` as ``--set`` takes them. Raises HacoreError; SpecError holds every
-    problem at once, each with its place.
+
+def load_spec(spec: SpecLike | None, overrides: Overrides = ()) -> Spec:
+    """Read, override and resolve a spec; one that is resolved comes back as it is.
+
+    overrides: ``key.path=value`` as ``--set`` takes them, one or several, or a table of values. Raises
+    HacoreError; SpecError holds every problem at once, each with its place.
     """
-    source = Source(path, overrides)
+    words = override_words(overrides)
+    if isinstance(spec, (Spec, Mapping)):
+        if isinstance(spec, Spec) and not words:
+            return spec
+        table = spec_table(spec) if isinstance(spec, Spec) else copy.deepcopy({**spec})
+        set_values(table, words, "selector.k=8")
+        return resolve(table)
+    if not isinstance(spec, (str, Path)):
+        raise HacoreError(f"spec: found {type(spec).__name__}; give the path of a file, a table or a Spec")
+    source = Source(spec, words)
     try:
         return resolve(source.table)
     except SpecError as error:
@@ -61,7 +76,7 @@ class Source:
     table: the whole spec. text: the same as TOML, without overrides; as written where it extends nothing.
     """
 
-    def __init__(self, path: str | Path, overrides: Sequence[str], heirs: tuple[Path, ...] = ()) -> None:
+    def __init__(self, path: str | Path, overrides: Overrides, heirs: tuple[Path, ...] = ()) -> None:
         """heirs: the files that extend this one, the first one first."""
         self.path = Path(path)
         self.text, self.table = read_toml(self.path)
@@ -72,7 +87,7 @@ class Source:
         self._overridden: list[tuple[str, str]] = []
         if "extends" in self.table:
             self._inherit((*heirs, self.path))
-        self._overridden = set_values(self.table, overrides)
+        self._overridden = set_values(self.table, override_words(overrides))
 
     def _inherit(self, heirs: tuple[Path, ...]) -> None:
         """Put the table on top of that of the file it extends, but for the keys of ``without``."""
@@ -311,7 +326,7 @@ def _use(table: dict[str, Any], section: str, kind: str, problems: list[Problem]
     return None if options is None else Use(use=name, options=options)
 
 
-def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bool]]:
+def needs(path: str | Path, overrides: Overrides = ()) -> list[tuple[str, bool]]:
     """(distribution, installed) of every package a spec needs, the core first.
 
     Works when none of them is installed: published components are looked up in the catalogue.

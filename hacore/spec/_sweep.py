@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hacore.machine.names import file_name_part, short_digest
 from hacore.spec._combinations import Choice, choices, same
 from hacore.spec._load import SWEPT, Source, resolve
 from hacore.spec._schema import Spec
-from hacore.spec._structure import inline, shown
+from hacore.spec._structure import Overrides, inline, override_words, shown
 from hacore.spec._write import dump_spec
 
 _LONGEST_NAME = 120  # bytes
@@ -65,12 +65,12 @@ class Sweep:
         return [one for one in self.combinations if not seeds or one.seed in seeds]
 
 
-def is_sweep(path: str | Path, overrides: Sequence[str] = ()) -> bool:
+def is_sweep(path: str | Path, overrides: Overrides = ()) -> bool:
     """Whether a spec file has a ``[sweep]``, overrides applied."""
     return "sweep" in Source(path, overrides).table
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(path: str | Path, overrides: Overrides = ()) -> Sweep:
     """Read a spec with a ``[sweep]`` and resolve every combination.
 
     overrides: as ``--set`` takes them, ``sweep.selector.k=[4, 8]`` too. Raises HacoreError; SpecError
@@ -88,7 +88,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     return Sweep(
         name=source.table["name"],
         text=source.text,
-        overrides=tuple(overrides),
+        overrides=tuple(override_words(overrides)),
         combinations=tuple(_combinations(chosen, specs)),
     )
 

@@ -16,7 +16,7 @@ from hacore.measure.predictions import Prediction, read_predictions
 from hacore.measure.scores import Baseline
 from hacore.runs import Result, RunFolder
 from hacore.runs.metrics import read_metrics
-from hacore.runs.result import Training
+from hacore.runs.result import Measured, Training
 from hacore_report._predictions import Compared, by_type, confusion
 from hacore_report._runs import Run, label, precision_notes, precision_remark, read_runs
 from hacore_report._table import experiment_names
@@ -52,17 +52,17 @@ def write_report(
     metrics = read_metrics(folder.metrics_file, damaged=damaged.append)
     for line in damaged[:_MOST_DAMAGED]:
         log.warning(line)
-    page = _render(
+    page = render(
         "run.html.jinja",
         title=result.name,
         result=result,
         spec=folder.text(),
-        cost=_cost(result, cells),
+        cost=run_cost(result, cells),
         curves=_figures.curves(metrics),
         damaged=damaged[:_MOST_DAMAGED],
         rows=rows,
         cells=cells,
-        baselines=_baselines(result),
+        baselines=baselines_of(result),
         baseline_of=_baseline_of,
         kept=_figures.kept_cells(predictions, cells),
         confusion=confusion(predictions),
@@ -109,7 +109,7 @@ def write_comparison(
         )
     ]
     gallery, problem = _gallery(folders, [None] * len(folders), tables, split, device)
-    page = _render(
+    page = render(
         "comparison.html.jinja",
         title="Comparison of " + ", ".join(row.name for row in compared),
         split=split,
@@ -118,9 +118,9 @@ def write_comparison(
         legend=legend,
         compared=compared,
         precisions=precision_notes(finished.runs),
-        baselines=_baselines(first),
+        baselines=baselines_of(first),
         baseline_of=_baseline_of,
-        figure=_figures.against_cost(compared),
+        figure=_figures.againstrun_cost(compared),
         gallery=gallery,
         problem=problem,
     )
@@ -211,8 +211,8 @@ def _with_features(trained: Trained) -> Trained:
         return trained
 
 
-def _cost(result: Result, cells: int) -> list[tuple[str, str]]:
-    """What the run cost, in words."""
+def run_cost(result: Result, cells: int) -> list[tuple[str, str]]:
+    """What the run cost, in words. cells: of the grid, 0 where it is not known."""
     training = result.training or Training(seconds=math.nan)
     rows = [
         ("cells kept", f"{result.kept:.1%} of {cells}" if cells else f"{result.kept:.1%}"),
@@ -246,7 +246,7 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _baselines(result: Result) -> list[tuple[str, Baseline]]:
+def baselines_of(result: Measured) -> list[tuple[str, Baseline]]:
     """The baselines with their names in words."""
     return [(BASELINES.get(name, name), baseline) for name, baseline in result.baselines.items()]
 
@@ -256,7 +256,8 @@ def _baseline_of(baseline: Baseline, name: str) -> float | None:
     return baseline.accuracy if name == "all" else baseline.by_type.get(name)
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """A template of this package with these values, escaped."""
     import jinja2
 
     environment = jinja2.Environment(

@@ -92,20 +92,25 @@ def compare(
 
 def _print(comparison: Comparison) -> None:
     title = f"accuracy (%) on {comparison.split} of {comparison.data['dataset']}"
-    columns = ["questions", "number", "images", *comparison.names, "difference", "95% interval", "p"]
     parts = {"all": comparison.whole, **comparison.by_group, **comparison.by_type}
-    print_table(title, columns, [_row(name, part) for name, part in parts.items()])
+    print_table(title, columns_of(comparison), [part_row(name, part) for name, part in parts.items()])
     click.echo("\nDifferences in points; p of types, and of groups, corrected for their number (Holm).")
-    click.echo(_sentence(comparison))
+    click.echo(sentence(comparison))
 
 
-def _row(name: str, part: Part) -> list[str]:
+def columns_of(comparison: Comparison) -> list[str]:
+    """What ``part_row`` has, in words."""
+    return ["questions", "number", "images", *comparison.names, "difference", "95% interval", "p"]
+
+
+def part_row(name: str, part: Part) -> list[str]:
+    """A part of a comparison as people read it."""
     gain = part.difference
     numbers = [f"{gain.questions:,}", f"{gain.images:,}", *map(percent, part.accuracies)]
     return [name, *numbers, f"{100 * gain.value:+.2f}", _range(gain.interval), _p(part.p_holm)]
 
 
-def _sentence(comparison: Comparison) -> str:
+def sentence(comparison: Comparison) -> str:
     """What came out, in a line."""
     gain, p = comparison.whole.difference, _p(comparison.whole.p)
     p = f"p < {p[1:]}" if p.startswith("<") else f"p = {p}"
@@ -156,7 +161,7 @@ def _json(comparison: Comparison) -> dict[str, Any]:
         **_part(comparison.whole),
         "margin": comparison.margin,
         "verdict": comparison.verdict,
-        "words": _sentence(comparison),
+        "words": sentence(comparison),
         "by_type": {name: _part(part) for name, part in comparison.by_type.items()},
         "by_group": {name: _part(part) for name, part in comparison.by_group.items()},
         "seeds": list(comparison.pairs),
