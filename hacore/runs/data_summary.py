@@ -56,7 +56,8 @@ class DataSummary(Record):
             word_vectors=0 if vectors is None else vectors.shape[1],
             fingerprint=dataset.fingerprint,
             stored_dtype=dataset.store.dtype if dataset.store else "",
-            own_words=type(dataset).split_words is not Dataset.split_words,
+            own_words=type(dataset).split_words is not Dataset.split_words
+            or type(dataset).tokenize is not Dataset.tokenize,
         )
 
     @classmethod
