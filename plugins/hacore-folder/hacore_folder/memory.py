@@ -57,8 +57,8 @@ class InMemory(Folder):
 
     def __init__(self, config: Any) -> None:
         raise DataError(
-            "dataset 'in-memory' is an object of the program that made the run; give it again from Python: "
-            "hacore.run(..., dataset=DATA), hacore.eval(RUN, dataset=DATA), hacore.load(RUN).with_dataset(DATA)"
+            "dataset 'in-memory' is an object of the program that made it; give it again from Python: "
+            "hacore.run(..., dataset=D), hacore.eval(RUN, dataset=D) or hacore.load(RUN).with_dataset(D)"
         )
 
     @classmethod
@@ -81,10 +81,10 @@ def in_memory(
 ) -> InMemory:
     """A dataset of examples in memory, for ``hacore.run(spec, dataset=...)``.
 
-    examples: (picture, question, answer), or such lists by split, ``{"train": ..., "val": ..., "test": ...}``.
-    A picture is a path, a Pillow image, an array or a tensor; one that occurs in several examples counts once,
-    and all questions about it are in one split. An answer is a text or a number, or a list of several that
-    are right. size: height and width to which pictures are resized. shares, split_seed, answers: as the options
+    examples: (picture, question, answer) of each, or such lists by split, ``{"train": ..., "test": ...}``.
+    A picture is a path, a Pillow image, an array or a tensor; one that occurs several times is kept once, and
+    the questions about it are in one split. An answer is a text or a number, or a list of several that are
+    right. size: height and width to which pictures are resized. shares, split_seed, answers: as the options
     of the dataset ``folder``. name: what the run's record calls it.
     Raises DataError that lists every example that is wrong.
     """
