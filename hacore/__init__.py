@@ -1,8 +1,7 @@
 """hacore: a workbench for hard attention in visual question answering.
 
     import hacore
-    spec = hacore.load_spec("experiments/han_rn.toml", ["train.epochs=1"])
-    folder, result = hacore.run(spec)
+    folder, result = hacore.run("experiments/han_rn.toml", "train.epochs=1")
     trained = hacore.load(folder)
     print(trained.ask("scene.png", "what is the shape of the red object ?").answer)
 
@@ -44,7 +43,6 @@ _NAMES = {
     "hacore.runs.trained": "Trained load",
     "hacore.spec": "Spec load_spec load_sweep resolve",
     "hacore.workflow": "check eval evaluate_run run",
-    # Packages of their own:
     "hacore_export": "export",
     "hacore_features": "make_features",
     "hacore_folder": "in_memory",

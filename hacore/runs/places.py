@@ -9,26 +9,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from hacore.errors import DataError, HacoreError, RunError, one_line
 from hacore.plugin import place_options
 from hacore.runs.folder import RunFolder
-from hacore.spec import (
-    Overrides,
-    Spec,
-    dump_spec,
-    inline,
-    override_words,
-    set_values,
-    shown,
-    unstructure_config,
-)
-
-if TYPE_CHECKING:
-    from hacore.runs.trained import Trained
+from hacore.spec import Overrides, Spec, dump_spec, inline, set_values, shown, unstructure_config
 
 Changes = dict[str, dict[str, Any]]
 """{table: {option: value}}; None for a default."""
@@ -123,9 +111,8 @@ def _beside(value: str | None, folder: RunFolder) -> str | None:
 def read_changes(overrides: Overrides) -> Changes:
     """The values of KEY=VALUE. Raises HacoreError for what cannot be changed without training."""
     tables: Changes = {}
-    for words in override_words(overrides):
-        values: dict[str, Any] = {name: {} for name in CHANGED}
-        ((key, _),) = set_values(values, [words])
+    values: dict[str, Any] = {name: {} for name in CHANGED}
+    for key, words in set_values(values, overrides):
         table, _, option = key.partition(".")
         option = option.partition(".")[0]
         if table not in CHANGED or not option or (table == "features" and option != "root"):
@@ -134,8 +121,8 @@ def read_changes(overrides: Overrides) -> Changes:
     return tables
 
 
-def changed(trained: Trained, changes: Changes) -> Trained:
-    """The model with other values; errors as of ``Trained.with_data`` and ``Trained.with_selector``."""
+def changed(trained: Any, changes: Changes) -> Any:
+    """The ``Trained`` with other values; errors as of its ``with_data`` and ``with_selector``."""
     if "data" in changes:
         trained = trained.with_data(**changes["data"])
     if "features" in changes:

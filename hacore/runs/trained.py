@@ -26,7 +26,7 @@ from hacore.runs.asking import Reply, ask
 from hacore.runs.data_summary import DataSummary
 from hacore.runs.places import placed, says_where
 from hacore.runs.renaming import renamed, require_size, same_names, unknown_names
-from hacore.spec import Spec, Use, load_spec, resolve, spec_table
+from hacore.spec import Spec, Use, load_spec
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -114,11 +114,10 @@ class Trained:
 
     def _with_table(self, section: str, use: str | None, options: Mapping[str, Any]) -> Spec:
         """The spec with other options of a section, or another component in it."""
-        table = spec_table(self.spec)
-        own = use in (None, self.spec.section(section).use)
-        chosen = {**table[section], **options} if own else {"use": use, **options}
-        table[section] = {key: value for key, value in chosen.items() if value is not None}
-        return resolve(table)
+        if use in (None, self.spec.section(section).use):
+            return load_spec(self.spec, {section: options})
+        given = {key: value for key, value in options.items() if value is not None}
+        return load_spec(self.spec, {section: {"use": use, **given}})
 
     def with_selector(self, /, use: str | None = None, **options: Any) -> Trained:
         """This model with another selector, or its own with other options; what it was stays as it is.

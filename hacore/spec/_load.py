@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import distributions
 from itertools import accumulate
 from pathlib import Path
@@ -54,16 +54,15 @@ def load_spec(spec: SpecLike | None, overrides: Overrides = ()) -> Spec:
     overrides: ``key.path=value`` as ``--set`` takes them, one or several, or a table of values. Raises
     HacoreError; SpecError holds every problem at once, each with its place.
     """
-    words = override_words(overrides)
     if isinstance(spec, (Spec, Mapping)):
-        if isinstance(spec, Spec) and not words:
+        if isinstance(spec, Spec) and not overrides:
             return spec
         table = spec_table(spec) if isinstance(spec, Spec) else copy.deepcopy({**spec})
-        set_values(table, words, "selector.k=8")
+        set_values(table, overrides, "selector.k=8")
         return resolve(table)
     if not isinstance(spec, (str, Path)):
         raise HacoreError(f"spec: found {type(spec).__name__}; give the path of a file, a table or a Spec")
-    source = Source(spec, words)
+    source = Source(spec, overrides)
     try:
         return resolve(source.table)
     except SpecError as error:
@@ -87,7 +86,7 @@ class Source:
         self._overridden: list[tuple[str, str]] = []
         if "extends" in self.table:
             self._inherit((*heirs, self.path))
-        self._overridden = set_values(self.table, override_words(overrides))
+        self._overridden = set_values(self.table, overrides)
 
     def _inherit(self, heirs: tuple[Path, ...]) -> None:
         """Put the table on top of that of the file it extends, but for the keys of ``without``."""
@@ -203,7 +202,7 @@ def _merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_values(
-    table: dict[str, Any], overrides: Sequence[str], example: str = "--set selector.k=8"
+    table: dict[str, Any], overrides: Overrides, example: str = "--set selector.k=8"
 ) -> list[tuple[str, str]]:
     """Apply ``key.path=value`` in place; values are TOML, a bare word is a string, none removes a key.
 
@@ -211,7 +210,7 @@ def set_values(
     """
     flag = example.rpartition(" ")[0]
     applied = []
-    for words in overrides:
+    for words in override_words(overrides):
         if words.encode(errors="replace").decode() != words:
             raise HacoreError(f"{flag} {words!a}: must be UTF-8".lstrip())
         place = f"{flag} {words}".lstrip()

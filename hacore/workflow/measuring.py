@@ -62,10 +62,9 @@ def evaluate_run(
     """Measure a run's best model on a split (default: the spec's final one).
 
     Writes the predictions, and what is returned beside them, with the suffix ``.json``. run: its folder, or a
-    model that is loaded, which is measured on the device it is on. overrides: as of ``hacore eval``, such as
-    "selector.k=10". dataset: an object to measure it on.
+    model that is loaded, on its own device. overrides: as of ``hacore eval``. dataset: to measure it on.
     """
-    trained = run if isinstance(run, Trained) else load(run, device=device)
+    trained: Trained = run if isinstance(run, Trained) else load(run, device=device)
     trained = changed(trained if dataset is None else trained.with_dataset(dataset), read_changes(overrides))
     split = split or trained.spec.eval.final_split
     if split not in trained.dataset.splits:

@@ -121,7 +121,7 @@ def test_a_class_with_words_of_its_own_is_needed_for_questions(ran, mine, exampl
     folder.inputs_file.write_text(json.dumps({**inputs, "own_words": True}))
     try:
         trained = hacore.load(folder)
-        with pytest.raises(DataError, match="in-memory"):
+        with pytest.raises(HacoreError, match="in-memory"):
             trained.ask(examples[0][0], "what colour is it?")
         mine_too = Spelled.__new__(Spelled)
         mine_too.__dict__.update(vars(mine))
