@@ -163,8 +163,7 @@ def _prepare_folder(request: _Request) -> RunFolder:
     """
     spec = request.spec
     if request.dataset is not None:
-        way_out = "set it to 1, or start your program by torchrun"
-        raise RunError(f"train.processes = {request.processes}: others have no object of this one; {way_out}")
+        raise RunError(f"train.processes = {request.processes}: a dataset object needs 1, or torchrun")
     with _says_where(request):
         model, dataset = set_up(spec, open_checked(spec))
     _start(request, model, DataSummary.of(dataset))
