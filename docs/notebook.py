@@ -1,9 +1,9 @@
-"""Execute docs/notebook.ipynb again, on trained runs, and keep its outputs.
+"""Execute docs/notebook.ipynb again and keep its outputs.
 
-    python docs/notebook.py RUN [RUN...]
+    python docs/notebook.py [RUN...]
 
-The first run is asked, all are compared. The notebook keeps a digest of the code that made its outputs, so
-that a test notices code that was changed and not executed.
+The first run is asked, all are compared; without a run the notebook trains its own. It keeps a digest of the
+code that made its outputs, so that a test notices code that was changed and not executed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,6 @@ def execute(notebook: nbformat.NotebookNode, runs: list[str], folder: str) -> No
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
     notebook = nbformat.read(NOTEBOOK, 4)
     with tempfile.TemporaryDirectory() as empty:
         execute(notebook, [str(Path(run).resolve()) for run in sys.argv[1:]], empty)

@@ -1,8 +1,7 @@
 """hacore: a workbench for hard attention in visual question answering.
 
     import hacore
-    spec = hacore.load_spec("experiments/han_rn.toml", ["train.epochs=1"])
-    folder, result = hacore.run(spec)
+    folder, result = hacore.run("experiments/han_rn.toml", "train.epochs=1")
     trained = hacore.load(folder)
     print(trained.ask("scene.png", "what is the shape of the red object ?").answer)
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from hacore.spec import load_sweep as load_sweep
     from hacore.spec import resolve as resolve
     from hacore.workflow import check as check
+    from hacore.workflow import eval as eval
     from hacore.workflow import evaluate_run as evaluate_run
     from hacore.workflow import run as run
 
@@ -42,11 +42,12 @@ _NAMES = {
     "hacore.runs": "Result RunFolder",
     "hacore.runs.trained": "Trained load",
     "hacore.spec": "Spec load_spec load_sweep resolve",
-    "hacore.workflow": "check evaluate_run run",
+    "hacore.workflow": "check eval evaluate_run run",
     # Of packages of their own:
     "hacore_ask": "ask ask_many",
     "hacore_export": "export",
     "hacore_features": "make_features",
+    "hacore_folder": "in_memory",
     "hacore_report": "compare mark_best plot read_runs tabulate write_comparison write_report write_table",
     "hacore_sweep": "run_sweep",
 }

@@ -1,20 +1,23 @@
-"""What the user reads while work goes on: bars on a terminal, plain lines elsewhere."""
+"""What the user reads while work goes on: bars on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import datetime
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import rich.console
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from hacore.notebooks import notebook_part
+
 
 class Console:
-    """Messages and progress, on standard error.
+    """Messages and progress, on standard error; in a notebook in one place below its cell.
 
     write: takes each line instead, as a logger's ``info`` does; then there are no bars. seconds: at least
     between two lines about one piece of work. screen: where to print instead of standard error.
@@ -31,6 +34,9 @@ class Console:
         screen: rich.console.Console | None = None,
     ) -> None:
         self._screen = screen or rich.console.Console(stderr=True)
+        cell = notebook_part("Cell") if write is None and self._screen.is_jupyter else None
+        self._cell = cell and cell()
+        write = self._cell.line if self._cell else write
         self._write = write or partial(
             self._screen.print, markup=False, emoji=False, highlight=False, soft_wrap=True
         )
@@ -53,6 +59,9 @@ class Console:
         if self.live:
             self._show(name, done, total, count, state)
             return
+        if self._cell:
+            self._cell.progress(name, done / max(total, 1), f"{count}  {state}")
+            return
         now = time.monotonic()
         if done >= total or now - self._written.setdefault(name, now) >= self._seconds:
             self._written[name] = now
@@ -61,6 +70,8 @@ class Console:
     def remove(self, name: str) -> None:
         """End a piece of work before its total is reached; its bar disappears."""
         self._written.pop(name, None)
+        if self._cell:
+            self._cell.work.pop(name, None)
         if self._bars and name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))
 
@@ -91,11 +102,8 @@ class Console:
 class Silent(Console):
     """Says nothing."""
 
-    def __init__(self) -> None: ...
-    def message(self, text: str) -> None: ...
-    def progress(self, name: str, done: float, total: float, state: str = "") -> None: ...
-    def remove(self, name: str) -> None: ...
-    def close(self) -> None: ...
+    def __init__(self) -> None:
+        super().__init__(lambda text: None)
 
 
 class _TimeLeft(TimeRemainingColumn):
@@ -108,6 +116,20 @@ class _TimeLeft(TimeRemainingColumn):
 def time_left(seconds: float) -> str:
     """As ``0:01:02 left``."""
     return f"{datetime.timedelta(seconds=round(seconds))} left"
+
+
+@contextmanager
+def log_shown(console: Console) -> Iterator[None]:
+    """As ``show_log``, for a time; a program that handles messages of libraries itself is left alone."""
+    logger = logging.getLogger("hacore")
+    before = logger.handlers, logger.level, logger.propagate
+    if not isinstance(console, Silent) and not logger.hasHandlers():
+        show_log(console)
+    try:
+        yield
+    finally:
+        logger.handlers, level, logger.propagate = before
+        logger.setLevel(level)
 
 
 def show_log(console: Console) -> None:

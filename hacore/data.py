@@ -174,6 +174,7 @@ class Dataset(ABC, Generic[ConfigT]):
     expression of Python's; ``empty`` stands for none. Set it together with ``split_words``; without it
     exported models do not say how to split.
     store: what has features of its images, see ``reading``; None: a model takes the images themselves.
+    name: what the record of a run calls a dataset that a program gives.
     """
 
     vocabulary: tuple[str, ...]
@@ -188,6 +189,7 @@ class Dataset(ABC, Generic[ConfigT]):
     fingerprint: str
     word_rule: Mapping[str, Any] = {"normalize": "NFC", "replace": {}, "pattern": _WORD, "empty": []}
     store: Store | None = None
+    name: str = ""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config

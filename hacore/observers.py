@@ -12,22 +12,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
 from hacore.errors import HacoreError
-from hacore.registry import Installed, registry
+from hacore.registry import registry
 from hacore.spec import Spec, dump_spec, spec_table, structure_config
 
 if TYPE_CHECKING:
     from hacore.measure.look import Look
     from hacore.runs import Result
     from hacore.runs.trained import Trained
-
-Named = Collection[str] | Mapping[str, Mapping[str, Any]]
-"""Names of observers, or their options by name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,17 +81,17 @@ class RunObserver:
         """The last call in any case; without an end or a failure before it, the run was interrupted."""
 
 
+Named = Collection[str | type[RunObserver]] | Mapping[str, Mapping[str, Any]]
+"""Names of observers, or their options by name. Or classes of one's own, whose config is None."""
+
+
 @attrs.frozen(kw_only=True)
 class Chosen:
-    """An observer that a run is to have, with its config."""
+    """An observer that a run is to have, with its config. load: imports and returns its class."""
 
-    installed: Installed
+    name: str
+    load: Callable[[], type[RunObserver]]
     config: Any
-
-    @property
-    def name(self) -> str:
-        """As in ``--log``."""
-        return self.installed.name
 
 
 def choose_observers(named: Named, without: Collection[str] = ()) -> list[Chosen]:
@@ -107,10 +105,13 @@ def choose_observers(named: Named, without: Collection[str] = ()) -> list[Chosen
     for name in dict.fromkeys([*_names(named), *usual]):
         if name in without:
             continue
+        if not isinstance(name, str):
+            chosen.append(Chosen(name=name.__name__, load=partial(cast, Any, name), config=None))
+            continue
         try:
             installed = registry().find("observer", name)
             config = structure_config(installed.declared.config, dict(options.get(name, {})), name)
-            chosen.append(Chosen(installed=installed, config=config))
+            chosen.append(Chosen(name=name, load=installed.load, config=config))
         except HacoreError as error:
             problems.append(str(error))
     if problems:
@@ -123,6 +124,8 @@ def observer_flags(named: Named, without: Collection[str] = ()) -> list[str]:
     options = named if isinstance(named, Mapping) else {}
     flags = []
     for name in dict.fromkeys(_names(named)):
+        if not isinstance(name, str):
+            raise HacoreError(f"log: other processes have no {name.__name__}; declare it in a plugin")
         flags += ["--log", name]
         for key, value in options.get(name, {}).items():
             # JSON's numbers, texts, lists, true and false are TOML's.
@@ -130,7 +133,7 @@ def observer_flags(named: Named, without: Collection[str] = ()) -> list[str]:
     return [*flags, *(word for name in without for word in ("--without", name))]
 
 
-def _names(named: Named) -> list[str]:
+def _names(named: Named) -> list[str | type[RunObserver]]:
     return [named] if isinstance(named, str) else [*named]
 
 

@@ -14,6 +14,7 @@ import cattrs
 from hacore.errors import RunError
 from hacore.machine.strict import strict_converter
 from hacore.machine.texts import TextError, decode_text
+from hacore.notebooks import html_of
 
 FORMAT = 1
 """Of result.json and the lines of metrics.jsonl and of predictions; files that name none are older."""
@@ -31,6 +32,8 @@ class Record(Mapping[str, Any]):
 
     Keys whose fields ``optional`` made are left out of the file where they are None.
     """
+
+    _repr_html_ = html_of
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds it."""

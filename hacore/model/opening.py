@@ -7,7 +7,7 @@ from typing import Any
 from hacore.data import Dataset
 from hacore.errors import HacoreError
 from hacore.registry import registry
-from hacore.spec import Spec, Use
+from hacore.spec import Overrides, Spec, Use, override_words
 
 
 def dataset_class(use: Use) -> type[Dataset[Any]]:
@@ -24,9 +24,19 @@ def open_dataset(use: Use) -> Dataset[Any]:
         raise HacoreError(f"dataset '{use.use}': {error}") from error
 
 
-def open_checked(spec: Spec) -> Dataset[Any]:
-    """The dataset, which has the splits that the spec names."""
-    dataset = open_dataset(spec.data)
+def with_given(overrides: Overrides, given: Any) -> list[str]:
+    """The overrides of a spec whose data are an object that a program gives, unless it is None."""
+    if given is None:
+        return override_words(overrides)
+    if missing := [name for name in Dataset.__annotations__ if not hasattr(given, name)]:
+        what = f"dataset: found {type(given).__name__} without {', '.join(missing)}"
+        raise HacoreError(f"{what}; derive it from hacore.data.Dataset, or see hacore.in_memory")
+    return [*override_words(overrides), 'data={use="in-memory"}']
+
+
+def open_checked(spec: Spec, given: Dataset[Any] | None = None) -> Dataset[Any]:
+    """The dataset, which has the splits that the spec names. given: an object to use as it is."""
+    dataset = open_dataset(spec.data) if given is None else given
     for key, split in (
         ("train", "train"),
         ("eval.split", spec.eval.split),

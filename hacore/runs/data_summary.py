@@ -30,6 +30,7 @@ class DataSummary(Record):
 
     word_vectors: channels of the vectors that the embedding started with, 0 without such.
     stored_dtype: of the stored features that the model was trained on, as "float16"; "" for images.
+    own_words: whether the dataset's class splits questions in its own way.
     """
 
     vocabulary: tuple[str, ...]
@@ -40,6 +41,7 @@ class DataSummary(Record):
     word_vectors: Count
     fingerprint: str
     stored_dtype: str = ""
+    own_words: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset[Any]) -> DataSummary:
@@ -54,6 +56,8 @@ class DataSummary(Record):
             word_vectors=0 if vectors is None else vectors.shape[1],
             fingerprint=dataset.fingerprint,
             stored_dtype=dataset.store.dtype if dataset.store else "",
+            own_words=type(dataset).split_words is not Dataset.split_words
+            or type(dataset).tokenize is not Dataset.tokenize,
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from typing import Any
 from hacore.errors import RunError
 from hacore.machine.commands import pasteable
 from hacore.machine.files import read_json, write_json, write_whole
+from hacore.notebooks import html_of
 from hacore.registry import registry
 from hacore.runs.result import Result
 from hacore.spec import Spec, dump_spec, load_spec, spec_table
@@ -27,6 +28,8 @@ from hacore.spec import Spec, dump_spec, load_spec, spec_table
 
 class RunFolder:
     """An existing run folder and the names of what is in it; ``files``: where an installed model has them."""
+
+    _repr_html_ = html_of
 
     def __init__(self, path: str | Path, files: Path | None = None) -> None:
         self.path, files = Path(path), files or Path(path)

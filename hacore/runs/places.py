@@ -1,4 +1,7 @@
-"""Where a run's data are now: files move, and a run is looked at from other folders than it began in."""
+"""Where a run's data are now, and what else of it may be changed. Imports no torch.
+
+Files move, and a run is looked at from other folders than it began in.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,18 @@ from typing import Any
 
 import attrs
 
-from hacore.errors import DataError, RunError
+from hacore.errors import DataError, HacoreError, RunError, one_line
 from hacore.plugin import place_options
 from hacore.runs.folder import RunFolder
-from hacore.spec import Spec, dump_spec, inline, shown, unstructure_config
+from hacore.spec import Overrides, Spec, dump_spec, inline, set_values, shown, unstructure_config
+
+Changes = dict[str, dict[str, Any]]
+"""{table: {option: value}}; None for a default."""
+CHANGED = ("selector", "data", "features")
+_ALLOWED = (
+    "of a trained model only selector.use, options of the selector, data.KEY (where its data are, or others "
+    "to measure it on) and features.root can be changed, as in selector.k=4"
+)
 
 
 def placed(spec: Spec, folder: RunFolder) -> Spec:
@@ -95,3 +106,25 @@ def _beside(value: str | None, folder: RunFolder) -> str | None:
         return value
     above = [os.path.join(parent, path) for parent in Path(folder.path).resolve().parents]
     return next(filter(os.path.exists, above), value)
+
+
+def read_changes(overrides: Overrides) -> Changes:
+    """The values of KEY=VALUE. Raises HacoreError for what cannot be changed without training."""
+    tables: Changes = {}
+    values: dict[str, Any] = {name: {} for name in CHANGED}
+    for key, words in set_values(values, overrides):
+        table, _, option = key.partition(".")
+        option = option.partition(".")[0]
+        if table not in CHANGED or not option or (table == "features" and option != "root"):
+            raise HacoreError(one_line(f"--set {words}: {_ALLOWED}"))
+        tables.setdefault(table, {})[option] = values[table].get(option)
+    return tables
+
+
+def changed(trained: Any, changes: Changes) -> Any:
+    """The ``Trained`` with other values; errors as of its ``with_data`` and ``with_selector``."""
+    if "data" in changes:
+        trained = trained.with_data(**changes["data"])
+    if "features" in changes:
+        trained = trained.with_features(changes["features"]["root"])
+    return trained.with_selector(**changes["selector"]) if "selector" in changes else trained

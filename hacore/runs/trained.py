@@ -18,7 +18,7 @@ from hacore.machine.files import load_tensors
 from hacore.measure.predict import saved_precision
 from hacore.model.compose import compose, exchange_selector, label
 from hacore.model.network import VQAModel
-from hacore.model.opening import dataset_class, open_dataset
+from hacore.model.opening import dataset_class, open_dataset, with_given
 from hacore.model.weights import load_model
 from hacore.plugin import live_options
 from hacore.runs import RunFolder
@@ -26,7 +26,7 @@ from hacore.runs.choosing import finished_run
 from hacore.runs.data_summary import DataSummary
 from hacore.runs.places import placed, says_where
 from hacore.runs.renaming import renamed, require_size, same_names, unknown_names
-from hacore.spec import Spec, Use, resolve, spec_table
+from hacore.spec import Spec, Use, load_spec
 
 if TYPE_CHECKING:
     from hacore_ask import Reply
@@ -56,14 +56,14 @@ class Trained:
         """The dataset of the spec, opened when it is first asked for, which may prepare or generate it.
 
         Its words and answers have the model's numbers. Raises RunError where they are not those of the
-        training, unless ``with_data`` chose other data: these are matched by name, see
+        training, unless ``with_data`` or ``with_dataset`` chose other data: these are matched by name, see
         ``hacore.runs.renaming``.
         """
         dataset = self._source
         require_size(dataset, self.summary)
         if same_names(dataset, self.summary):
             return dataset
-        if self.spec.data == self.trained_on:
+        if self.spec.data == self.trained_on and self.opened is None:
             raise RunError(
                 f"{self.folder.path}: the words or answers of dataset '{self.spec.data.use}' are not those "
                 "of the training; give back the data it was trained on, or say where they are with --set "
@@ -90,7 +90,8 @@ class Trained:
     @property
     def dataset_class(self) -> type[Dataset[Any]]:
         """The class of the dataset of its training, which is not opened."""
-        return dataset_class(self.trained_on)
+        given = self.opened if self.spec.data == self.trained_on else None
+        return dataset_class(self.trained_on) if given is None else type(given)
 
     def with_data(self, /, use: str | None = None, **options: Any) -> Trained:
         """This model to be measured on data that are elsewhere, or on others.
@@ -100,6 +101,10 @@ class Trained:
         for what no spec may say.
         """
         return attrs.evolve(self, spec=self._with_table("data", use, options), opened=None)
+
+    def with_dataset(self, dataset: Dataset[Any]) -> Trained:
+        """This model to be measured on a dataset object, whose words and answers are matched by name."""
+        return attrs.evolve(self, spec=load_spec(self.spec, with_given((), dataset)), opened=dataset)
 
     def with_features(self, root: str | None) -> Trained:
         """This model to be measured on the feature store in a folder; None: it encodes images itself."""
@@ -112,11 +117,10 @@ class Trained:
 
     def _with_table(self, section: str, use: str | None, options: Mapping[str, Any]) -> Spec:
         """The spec with other options of a section, or another component in it."""
-        table = spec_table(self.spec)
-        own = use in (None, self.spec.section(section).use)
-        chosen = {**table[section], **options} if own else {"use": use, **options}
-        table[section] = {key: value for key, value in chosen.items() if value is not None}
-        return resolve(table)
+        if use in (None, self.spec.section(section).use):
+            return load_spec(self.spec, {section: options})
+        given = {key: value for key, value in options.items() if value is not None}
+        return load_spec(self.spec, {section: {"use": use, **given}})
 
     def with_selector(self, /, use: str | None = None, **options: Any) -> Trained:
         """This model with another selector, or its own with other options; what it was stays as it is.

@@ -1,5 +1,6 @@
 """Specs: one TOML file is the whole experiment. Nothing here imports torch."""
 
+from hacore.spec._load import SpecLike as SpecLike
 from hacore.spec._load import load_spec as load_spec
 from hacore.spec._load import needs as needs
 from hacore.spec._load import read_toml as read_toml
@@ -13,8 +14,10 @@ from hacore.spec._schema import HeadConfig as HeadConfig
 from hacore.spec._schema import Spec as Spec
 from hacore.spec._schema import TrainConfig as TrainConfig
 from hacore.spec._schema import Use as Use
+from hacore.spec._structure import Overrides as Overrides
 from hacore.spec._structure import describe_type as describe_type
 from hacore.spec._structure import inline as inline
+from hacore.spec._structure import override_words as override_words
 from hacore.spec._structure import shown as shown
 from hacore.spec._structure import structure_config as structure_config
 from hacore.spec._structure import structure_table as structure_table

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import distributions
 from itertools import accumulate
 from pathlib import Path
@@ -20,7 +21,8 @@ from hacore.machine.texts import TextError, decode_text
 from hacore.registry import catalogue, registry, required_library
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
-from hacore.spec._structure import pairs, shown, structure_table, toml_value
+from hacore.spec._structure import Overrides, override_words, pairs, shown, structure_table, toml_value
+from hacore.spec._write import spec_table
 
 _TABLES: dict[str, type[Any]] = {
     "features": FeaturesConfig,
@@ -44,13 +46,25 @@ _HEADER = re.compile(r"\s*(\[?)\[\s*([A-Za-z0-9_.\- ]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\-\"]+)\s*=")
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
-    """Read, override and resolve a spec file.
+SpecLike = Spec | str | Path | Mapping[str, Any]
+"""A resolved spec, the path of a file, or a table as a file holds it."""
 
-    overrides: ``key.path=value`` as ``--set`` takes them. Raises HacoreError; SpecError holds every
-    problem at once, each with its place.
+
+def load_spec(spec: SpecLike | None, overrides: Overrides = ()) -> Spec:
+    """Read, override and resolve a spec; one that is resolved comes back as it is.
+
+    overrides: ``key.path=value`` as ``--set`` takes them, one or several, or a table of values. Raises
+    HacoreError; SpecError holds every problem at once, each with its place.
     """
-    source = Source(path, overrides)
+    if isinstance(spec, (Spec, Mapping)):
+        if isinstance(spec, Spec) and not overrides:
+            return spec
+        table = spec_table(spec) if isinstance(spec, Spec) else copy.deepcopy({**spec})
+        set_values(table, overrides, "selector.k=8")
+        return resolve(table)
+    if not isinstance(spec, (str, Path)):
+        raise HacoreError(f"spec: found {type(spec).__name__}; give the path of a file, a table or a Spec")
+    source = Source(spec, overrides)
     try:
         return resolve(source.table)
     except SpecError as error:
@@ -63,7 +77,7 @@ class Source:
     table: the whole spec. text: the same as TOML, without overrides; as written where it extends nothing.
     """
 
-    def __init__(self, path: str | Path, overrides: Sequence[str], heirs: tuple[Path, ...] = ()) -> None:
+    def __init__(self, path: str | Path, overrides: Overrides, heirs: tuple[Path, ...] = ()) -> None:
         """heirs: the files that extend this one, the first one first."""
         self.path = Path(path)
         self.text, self.table = read_toml(self.path)
@@ -193,7 +207,7 @@ def _merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_values(
-    table: dict[str, Any], overrides: Sequence[str], example: str = "--set selector.k=8"
+    table: dict[str, Any], overrides: Overrides, example: str = "--set selector.k=8"
 ) -> list[tuple[str, str]]:
     """Apply ``key.path=value`` in place; values are TOML, a bare word is a string, none removes a key.
 
@@ -201,7 +215,7 @@ def set_values(
     """
     flag = example.rpartition(" ")[0]
     applied = []
-    for words in overrides:
+    for words in override_words(overrides):
         if words.encode(errors="replace").decode() != words:
             raise HacoreError(f"{flag} {words!a}: must be UTF-8".lstrip())
         place = f"{flag} {words}".lstrip()
@@ -344,7 +358,7 @@ def _use(table: dict[str, Any], section: str, kind: str, problems: list[Problem]
     return None if options is None else Use(use=name, options=options)
 
 
-def needs(path: str | Path, overrides: Sequence[str] = ()) -> list[tuple[str, bool]]:
+def needs(path: str | Path, overrides: Overrides = ()) -> list[tuple[str, bool]]:
     """(distribution, installed) of every package a spec needs, the core first.
 
     Works when none of them is installed: published components are looked up in the catalogue.

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import attrs
 
+from hacore.notebooks import html_of
 from hacore.plugin import SECTIONS, option
 
 __all__ = ["SECTIONS", "EvalConfig", "FeaturesConfig", "HeadConfig", "Spec", "TrainConfig", "Use"]
@@ -158,6 +159,7 @@ class Spec:
     head: HeadConfig
     train: TrainConfig
     eval: EvalConfig
+    _repr_html_ = html_of
 
     def section(self, name: str) -> Use:
         """The chosen component of a section."""

@@ -7,13 +7,17 @@ import re
 import tomllib
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 import cattrs
 
-from hacore.errors import Problem, SpecError, did_you_mean
+from hacore.errors import HacoreError, Problem, SpecError, did_you_mean
 from hacore.machine.strict import is_union, strict_converter
+
+Overrides = str | Sequence[str] | Mapping[str, Any]
+"""``"selector.k=8"``, several such texts, or ``{"selector.k": 8}``; see ``override_words``."""
 
 _converter = strict_converter(forbid_extra_keys=True)
 _WORDS: dict[Any, tuple[str, str]] = {
@@ -130,6 +134,27 @@ def pairs(table: dict[str, Any]) -> list[str]:
     """``key = value`` for each key of a table, as TOML."""
     names = [key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else inline(key) for key in table]
     return [f"{name} = {inline(value)}" for name, value in zip(names, table.values(), strict=True)]
+
+
+def override_words(overrides: Overrides, above: str = "") -> list[str]:
+    """``key=value`` of each override.
+
+    A table within a table changes the keys that it has; one with ``use`` takes the other's place, and None
+    removes a key. Raises HacoreError for what is no override.
+    """
+    if isinstance(overrides, str):
+        return [overrides]
+    if not isinstance(overrides, Mapping):
+        if wrong := [words for words in overrides if not isinstance(words, str)]:
+            raise HacoreError(f"overrides: found {wrong[0]!r}; give key=value, as in 'selector.k=8'")
+        return [*overrides]
+    words = []
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and "use" not in value:
+            words += override_words(value, f"{above}{key}.")
+        else:
+            words.append(f"{above}{key}={'none' if value is None else inline(value)}")
+    return words
 
 
 def structure_config(cls: type[Any], table: dict[str, Any], path: str = "") -> Any:

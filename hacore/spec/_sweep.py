@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from hacore.machine.names import file_name_part, short_digest
 from hacore.spec._combinations import Choice, choices, same
 from hacore.spec._load import SWEPT, Source, resolve
 from hacore.spec._schema import Spec
-from hacore.spec._structure import inline, shown
+from hacore.spec._structure import Overrides, inline, override_words, shown
 from hacore.spec._write import dump_spec
 
 _LONGEST_NAME = 120  # bytes
@@ -55,12 +54,12 @@ class Sweep:
     combinations: tuple[Combination, ...]
 
 
-def is_sweep(path: str | Path, overrides: Sequence[str] = ()) -> bool:
+def is_sweep(path: str | Path, overrides: Overrides = ()) -> bool:
     """Whether a spec file has a ``[sweep]``, overrides applied."""
     return "sweep" in Source(path, overrides).table
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(path: str | Path, overrides: Overrides = ()) -> Sweep:
     """Read a spec with a ``[sweep]`` and resolve every combination.
 
     overrides: as ``--set`` takes them, ``sweep.selector.k=[4, 8]`` too. Raises HacoreError; SpecError
@@ -78,7 +77,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     return Sweep(
         name=source.table["name"],
         text=source.text,
-        overrides=tuple(overrides),
+        overrides=tuple(override_words(overrides)),
         combinations=tuple(_combinations(chosen, specs)),
     )
 

@@ -33,7 +33,7 @@ class Observers:
 
     def __init__(self, chosen: Sequence[Chosen], device: torch.device) -> None:
         """Their modules are imported here. Raises PluginError where that fails."""
-        self._waiting = [(observer, observer.installed.load()) for observer in chosen]
+        self._waiting = [(observer, observer.load()) for observer in chosen]
         self._open: dict[str, RunObserver] = {}
         self._device = device
 

@@ -2,6 +2,7 @@
 
 from hacore.workflow.checking import Check, check
 from hacore.workflow.measuring import evaluate_run
+from hacore.workflow.measuring import evaluate_run as eval
 from hacore.workflow.running import run
 
-__all__ = ["Check", "check", "evaluate_run", "run"]
+__all__ = ["Check", "check", "eval", "evaluate_run", "run"]

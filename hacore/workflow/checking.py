@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 
+from hacore.data import Dataset
 from hacore.machine.device import choose_device
 from hacore.measure.cost import StageCost, stage_costs
 from hacore.measure.predict import precision_name, precision_of
-from hacore.model.opening import open_checked
-from hacore.spec import Spec
+from hacore.model.opening import open_checked, with_given
+from hacore.notebooks import html_of
+from hacore.spec import Overrides, SpecLike, load_spec
 from hacore.train.sampler import make_sampler, total_steps
 from hacore.workflow.setup import set_up
 
@@ -30,11 +34,16 @@ class Check:
     questions: dict[str, int]
     precision: str
     features: str | None
+    _repr_html_ = html_of
 
 
-def check(spec: Spec) -> Check:
-    """Compose the model of a spec on its data and say what it costs. Raises when it does not fit."""
-    model, dataset = set_up(spec, open_checked(spec))
+def check(spec: SpecLike, overrides: Overrides = (), *, dataset: Dataset[Any] | None = None) -> Check:
+    """Compose the model of a spec on its data and say what it costs. Raises when it does not fit.
+
+    spec, overrides: as ``load_spec`` takes them. dataset: an object to use as the data.
+    """
+    spec = load_spec(spec, with_given(overrides, dataset))
+    model, dataset = set_up(spec, open_checked(spec, dataset))
     questions = {split: dataset.questions(split) for split in dataset.splits}
     words = max(1, round(float(np.diff(questions["train"].offsets).mean())))
     sampler = make_sampler(spec, questions["train"])

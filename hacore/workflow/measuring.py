@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,10 +19,10 @@ from hacore.measure.scores import Baseline
 from hacore.model.compose import compose_question_only
 from hacore.model.weights import load_model
 from hacore.runs import Result, RunFolder
-from hacore.runs.places import says_where
+from hacore.runs.places import changed, read_changes, says_where
 from hacore.runs.result import DataRecord, Evaluated, Training
 from hacore.runs.trained import Trained, load
-from hacore.spec import Spec, spec_table
+from hacore.spec import Overrides, Spec, spec_table
 from hacore.workflow.setup import require_objects
 
 
@@ -50,13 +51,21 @@ def measure(trained: Trained, training: Training) -> Result:
     )
 
 
-def evaluate_run(run: RunFolder | Trained, *, split: str | None = None, device: str = "auto") -> Evaluated:
+def evaluate_run(
+    run: RunFolder | Trained | str | Path,
+    overrides: Overrides = (),
+    *,
+    dataset: Dataset[Any] | None = None,
+    split: str | None = None,
+    device: str = "auto",
+) -> Evaluated:
     """Measure a run's best model on a split (default: the spec's final one).
 
-    Writes the predictions, and what is returned beside them, with the suffix ``.json``. run: also a model
-    that is loaded, as ``load(folder).with_selector(k=10)``; it is measured on the device it is on.
+    Writes the predictions, and what is returned beside them, with the suffix ``.json``. run: its folder, or a
+    model that is loaded, on its own device. overrides: as of ``hacore eval``. dataset: to measure it on.
     """
-    trained = run if isinstance(run, Trained) else load(run, device=device)
+    trained: Trained = run if isinstance(run, Trained) else load(run, device=device)
+    trained = changed(trained if dataset is None else trained.with_dataset(dataset), read_changes(overrides))
     split = split or trained.spec.eval.final_split
     if split not in trained.dataset.splits:
         raise RunError(

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import torch
 
-from hacore.console import Silent
+from hacore.console import Console, Silent, log_shown
 from hacore.data import Dataset
 from hacore.errors import RunError, describe_error
 from hacore.machine.commands import pasteable
@@ -18,14 +18,14 @@ from hacore.machine.device import choose_device, device_name, use_device
 from hacore.machine.files import write_json, write_whole
 from hacore.machine.processes import World, barrier, broadcast_text, launched, leading, world
 from hacore.model.network import VQAModel
-from hacore.model.opening import open_checked
+from hacore.model.opening import open_checked, with_given
 from hacore.observers import Named, choose_observers, observer_flags
 from hacore.runs import Result, RunFolder
 from hacore.runs.data_summary import DataSummary
 from hacore.runs.environment import describe_environment
-from hacore.runs.places import moved_flags, same_experiment, says_where
+from hacore.runs.places import moved_flags, placed, same_experiment, says_where
 from hacore.runs.trained import Trained
-from hacore.spec import Spec
+from hacore.spec import Overrides, Spec, SpecLike, load_spec
 from hacore.train.observing import Observers
 from hacore.train.reporting import ConsoleReporter, Reporter
 from hacore.train.start import start_from
@@ -36,28 +36,39 @@ from hacore.workflow.setup import set_up
 
 
 def run(
-    spec: Spec,
+    spec: SpecLike | None = None,
+    overrides: Overrides = (),
     *,
+    dataset: Dataset[Any] | None = None,
     runs: str | Path = "runs",
-    resume: RunFolder | None = None,
+    resume: RunFolder | str | Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
+    quiet: bool = False,
     log: Named = (),
     without: Collection[str] = (),
     report: bool = True,
-    created: Callable[[RunFolder], None] = lambda folder: None,
+    created: Callable[[RunFolder], None] | None = None,
 ) -> tuple[RunFolder, Result | None]:
     """Train and measure a spec; returns the run folder and the content of its result.json.
 
-    runs: folder that holds run folders. resume: continue this run. log: observers besides those of every run,
-    by name or with options, as ``{"tensorboard": {"pictures": 4}}``. without: names of observers
+    spec, overrides: as ``load_spec`` takes them; with ``resume`` the spec may be left out. dataset: an object
+    to use instead of what the spec says; the run's spec has ``data = { use = "in-memory" }``. runs: folder
+    that holds run folders. resume: continue this run. quiet: show no progress; otherwise bars on a terminal
+    and in a notebook, lines elsewhere. reporter: is told instead. log: observers besides those of every run,
+    by name, with options, as ``{"tensorboard": {"pictures": 4}}``, or as classes. without: names of observers
     that are left out; ``report = False`` stands for ``["report"]``. created: called once with the folder
     before training.
     The result is None when the training was interrupted; resuming a finished run returns its result as it
     is. In a process started by torchrun this joins the others; only rank 0 reports, has observers and
     returns a result.
     """
-    reporter = reporter or ConsoleReporter(Silent())
+    console = Silent() if quiet or reporter else Console(seconds=30.0)
+    reporter = reporter or ConsoleReporter(console)
+    overrides = with_given(overrides, dataset)
+    resume = RunFolder.open(resume) if isinstance(resume, (str, Path)) else resume
+    spec = load_spec(spec or (resume and resume.spec_file), overrides)
+    spec = placed(spec, resume) if resume else spec
     without = [*without, *([] if report else ["report"])]
     chosen, place = choose_observers(log, without), choose_device(device)
     if resume is not None and resume.result_file.is_file():
@@ -68,22 +79,25 @@ def run(
         return resume, resume.result()
     if resume is not None:
         same_experiment(resume, spec)
-    request = _Request(spec=spec, runs=runs, resume=resume, device=place, reporter=reporter, created=created)
-    if request.processes > 1 and not launched():
-        folder = _prepare_folder(request)
-        flags = [*moved_flags(folder, spec), *observer_flags(log, without)]
-        run_processes(folder, request.processes, device, flags)
-        return folder, folder.result() if folder.result_file.is_file() else None
-    use_device(place)
-    with Observers(chosen if leading() else [], place) as observers:
-        return _run_here(request, observers)
+    created = created or (lambda folder: reporter.message(f"run folder: {folder.path}"))
+    request = _Request(*(spec, dataset, runs, resume), device=place, reporter=reporter, created=created)
+    with log_shown(console):
+        if request.processes > 1 and not launched():
+            flags = observer_flags(log, without)
+            folder = _prepare_folder(request)
+            run_processes(folder, request.processes, device, [*moved_flags(folder, spec), *flags])
+            return folder, folder.result() if folder.result_file.is_file() else None
+        use_device(place)
+        with Observers(chosen if leading() else [], place) as observers:
+            return _run_here(request, observers)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class _Request:
     """What ``run`` was asked for."""
 
     spec: Spec
+    dataset: Dataset[Any] | None
     runs: str | Path
     resume: RunFolder | None
     device: torch.device
@@ -105,7 +119,7 @@ def _run_here(request: _Request, observers: Observers) -> tuple[RunFolder, Resul
         if request.resume is not None and here.leads:
             request.resume.tidy()
         with _says_where(request):
-            model, dataset = set_up(spec, _open_together(spec, here))
+            model, dataset = set_up(spec, _open_together(request, here))
         summary = DataSummary.of(dataset)
         if request.resume is not None:
             _require_same_data(request.resume, summary)
@@ -154,6 +168,8 @@ def _prepare_folder(request: _Request) -> RunFolder:
     Data and components that do not fit are reported here, once, before there is a folder.
     """
     spec = request.spec
+    if request.dataset is not None:
+        raise RunError(f"train.processes = {request.processes}: a dataset object needs 1, or torchrun")
     with _says_where(request):
         model, dataset = set_up(spec, open_checked(spec))
     _start(request, model, DataSummary.of(dataset))
@@ -168,11 +184,11 @@ def _says_where(request: _Request) -> AbstractContextManager[None]:
     return nullcontext() if request.resume is None else says_where(request.resume, request.spec)
 
 
-def _open_together(spec: Spec, here: World) -> Dataset[Any]:
+def _open_together(request: _Request, here: World) -> Dataset[Any]:
     """The leading process prepares the data before the others look for it."""
     if not here.leads:
         barrier()
-    dataset = open_checked(spec)
+    dataset = open_checked(request.spec, request.dataset)
     if here.leads:
         barrier()
     return dataset
@@ -205,6 +221,9 @@ def _folder(request: _Request, summary: DataSummary, here: World) -> RunFolder:
         path = ""
         if here.leads:
             environment = describe_environment(request.spec, request.device, here.processes)
+            if (given := request.dataset) is not None:
+                questions = {split: len(given.questions(split)) for split in given.splits}
+                environment["dataset"] = {"name": given.name, **questions, "fingerprint": given.fingerprint}
             path = str(RunFolder.create(request.spec, request.runs, environment).path)
         folder = RunFolder(broadcast_text(path))
         if here.leads:

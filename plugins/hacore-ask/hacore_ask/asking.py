@@ -17,6 +17,7 @@ from hacore.errors import HacoreError
 from hacore.machine.texts import composed
 from hacore.measure.predict import evaluating, predict
 from hacore.measure.reading import Answer, KeptCell, Seen, read_output
+from hacore.notebooks import html_of
 from hacore.pictures import draw_kept, fit, open_picture, with_caption
 from hacore.runs.trained import Trained
 
@@ -36,6 +37,7 @@ class Reply:
     unknown: tuple[str, ...]
     seen: Seen
     picture: Image = attrs.field(repr=False)
+    _repr_html_ = html_of
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -192,6 +194,8 @@ def read_question(trained: Trained, question: str) -> tuple[list[int], tuple[str
 def _words(trained: Trained, question: str) -> tuple[list[int], list[str]]:
     """Vocabulary indices of a question's words, and the words that the model never saw."""
     cls, question = trained.dataset_class, composed(question)
+    if trained.summary.own_words and cls.split_words is Dataset.split_words:  # an object's, to give again
+        cls = type(trained.dataset)
     if cls.tokenize is Dataset.tokenize:
         words = cls.split_words(question)
         ids = trained.summary.number(words)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import attrs
 
 from hacore.plugin import Component, hookimpl, option
+
+if TYPE_CHECKING:
+    from hacore_folder.memory import in_memory as in_memory
 
 hacore_contract = 2
 
@@ -56,6 +61,12 @@ def hacore_declare() -> list[Component]:
             summary="your own pictures, with questions and answers in a CSV, JSONL or JSON file",
         ),
         Component(
+            kind="dataset",
+            name="in-memory",
+            target="hacore_folder.memory:InMemory",
+            summary="an object that a program gives, as hacore.run(SPEC, dataset=...)",
+        ),
+        Component(
             kind="prepare",
             name="folder",
             target="hacore_folder.prepare:prepare",
@@ -64,3 +75,11 @@ def hacore_declare() -> list[Component]:
             summary="check a folder of pictures and questions and pack it for training",
         ),
     ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "in_memory":
+        from hacore_folder.memory import in_memory
+
+        return in_memory
+    raise AttributeError(f"module 'hacore_folder' has no attribute {name!r}")

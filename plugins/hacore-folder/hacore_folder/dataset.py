@@ -19,7 +19,7 @@ from hacore.data import UNKNOWN, Batch, Dataset, Questions
 from hacore.errors import DataError
 from hacore_folder import Config, PrepareConfig
 from hacore_folder.answers import accepted_answers, choose_answers
-from hacore_folder.pack import FORMAT, Pack, Stored
+from hacore_folder.pack import FORMAT, Content, Pack, Stored
 from hacore_folder.prepare import default_folder, is_current, picture_files, prepare
 from hacore_folder.question_types import question_types
 from hacore_folder.questions import ANSWERED, SPLITS, TABLE, find_table
@@ -44,8 +44,11 @@ class Folder(Dataset[Config]):
     """
 
     def __init__(self, config: Config) -> None:
+        self.read(config, _open(config))
+
+    def read(self, config: Config, pack: Content) -> None:
+        """Take the questions and pictures of a pack, or of what is like one."""
         super().__init__(config)
-        pack = _open(config)
         stored = self._stored = pack.stored()
         self._split_Q = _splits(pack, stored, config)
         self.splits = tuple(name for number, name in enumerate(SPLITS) if (self._split_Q == number).any())
@@ -140,7 +143,7 @@ class Folder(Dataset[Config]):
         return slice(first, last + 1) if last - first + 1 == len(rows) else slice(0, len(self._images))
 
 
-def _splits(pack: Pack, stored: Stored, config: Config) -> npt.NDArray[np.int8]:
+def _splits(pack: Content, stored: Stored, config: Config) -> npt.NDArray[np.int8]:
     try:
         split_Q = split_questions(stored.split, stored.image, pack.pictures, config.shares, config.split_seed)
     except DataError as error:

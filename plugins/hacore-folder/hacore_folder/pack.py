@@ -10,7 +10,7 @@ Splits are drawn when the data are opened, so that one pack serves all of them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -50,6 +50,27 @@ class Stored:
     split: npt.NDArray[np.int8]
     total: npt.NDArray[np.int64]
     squares: npt.NDArray[np.int64]
+
+
+class Content(Protocol):
+    """What the dataset reads of a pack, or of examples in memory; see ``Pack``."""
+
+    @property
+    def table(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def pictures(self) -> tuple[str, ...]: ...
+    @property
+    def words(self) -> tuple[str, ...]: ...
+    @property
+    def answers(self) -> tuple[str, ...]: ...
+    @property
+    def types(self) -> tuple[str, ...]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def images(self) -> npt.NDArray[np.uint8]: ...
+    def stored(self) -> Stored: ...
 
 
 @attrs.frozen(kw_only=True)

@@ -32,27 +32,8 @@ def publish(
     names: of the pictures, by row. A pack that is there already is replaced. DataError if something else is
     there.
     """
-    words, answers, types = Numbering(), Numbering(), Numbering()
-    rows = {name: row for row, name in enumerate(names)}
-    column = WordColumn(words)
-    given = np.full((len(questions), max(len(question.answers) for question in questions)), -1, np.int32)
-    for row, question in enumerate(questions):
-        column.add(question.words)
-        given[row, : len(question.answers)] = [answers[text] for text in question.answers]
-    numbers, offsets = column.columns()
     pixels = open_images(unfinished(folder) / images_file(PICTURES), (len(names), 3, *size))
-    total, squares = _sums(pixels)
-    stored = Stored(
-        words=numbers,
-        offsets=offsets,
-        image=np.array([rows[question.image] for question in questions], np.int64),
-        ids=id_column([question.id for question in questions]),
-        answers=given,
-        type=np.array([types[question.type] if question.type else -1 for question in questions], np.int32),
-        split=np.array([SPLITS.index(each.split) if each.split else -1 for each in questions], np.int8),
-        total=total,
-        squares=squares,
-    )
+    stored, texts = columns_of(names, questions, *_sums(pixels))
     maker = PackMaker(folder)
     maker.add_images(PICTURES, images)
     maker.add_questions(ALL, stored)
@@ -67,14 +48,43 @@ def publish(
             "table": str(table),
             "questions": len(questions),
             "pictures": list(names),
-            "words": list(words),
-            "answers": list(answers),
-            "types": list(types),
+            **{name: list(each) for name, each in texts.items()},
             "files": maker.files,
             "source": source,
         }
     )
     return FORMAT.open(folder)
+
+
+def columns_of(
+    names: Sequence[str],
+    questions: Sequence[Question],
+    total: npt.NDArray[np.int64],
+    squares: npt.NDArray[np.int64],
+) -> tuple[Stored, dict[str, tuple[str, ...]]]:
+    """The columns of some questions about the pictures ``names``, and the texts that their numbers stand for:
+    words, answers and types. total, squares: as in ``Stored``.
+    """
+    words, answers, types = Numbering(), Numbering(), Numbering()
+    rows = {name: row for row, name in enumerate(names)}
+    column = WordColumn(words)
+    given = np.full((len(questions), max(len(question.answers) for question in questions)), -1, np.int32)
+    for row, question in enumerate(questions):
+        column.add(question.words)
+        given[row, : len(question.answers)] = [answers[text] for text in question.answers]
+    numbers, offsets = column.columns()
+    stored = Stored(
+        words=numbers,
+        offsets=offsets,
+        image=np.array([rows[question.image] for question in questions], np.int64),
+        ids=id_column([question.id for question in questions]),
+        answers=given,
+        type=np.array([types[question.type] if question.type else -1 for question in questions], np.int32),
+        split=np.array([SPLITS.index(each.split) if each.split else -1 for each in questions], np.int8),
+        total=total,
+        squares=squares,
+    )
+    return stored, {"words": tuple(words), "answers": tuple(answers), "types": tuple(types)}
 
 
 def _sums(images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hacore_folder.pack import Pack, Stored
+from hacore_folder.pack import Content, Stored
 
 OTHER = "other"
 """The type of the questions that have no other."""
@@ -14,7 +14,7 @@ MOST = 12
 
 
 def question_types(
-    pack: Pack, stored: Stored, train_Q: npt.NDArray[np.bool_]
+    pack: Content, stored: Stored, train_Q: npt.NDArray[np.bool_]
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     """The names of the types, and (Q,) the type of each question.
 

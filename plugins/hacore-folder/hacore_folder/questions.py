@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from hacore_packing.ids import ALLOWED, whole_number
@@ -13,7 +13,6 @@ from hacore.data import Dataset
 from hacore.errors import DataError, did_you_mean
 from hacore.machine.texts import composed
 from hacore_folder.findings import Findings
-from hacore_folder.pictures import Pictures
 from hacore_folder.table import SUFFIXES, Record, Table, read_table
 
 SPLITS = ("train", "val", "test")
@@ -63,8 +62,14 @@ def find_table(root: Path) -> Path:
     return root / present[0]
 
 
+class Names(Protocol):
+    """Gives the name of a picture as ``hacore_folder.pictures.Pictures`` does."""
+
+    def name(self, given: str) -> str: ...
+
+
 def read_questions(
-    findings: Findings, pictures: Pictures, *, answered: bool = True
+    findings: Findings, pictures: Names, *, answered: bool = True
 ) -> tuple[list[Question], list[str]]:
     """The questions of ``findings.path`` in order, and notes on what is unusual but not wrong.
 
@@ -75,8 +80,7 @@ def read_questions(
     table = read_table(findings, needed)
     if not {*needed} <= {*table.columns}:
         return [], []
-    reader = _Reader(findings, pictures, table, answered)
-    questions = [question for record in table.records if (question := reader.read(record))]
+    questions = read_table_records(findings, pictures, table, answered)
     known = {*ANSWERED, *OPTIONAL}
     ignored = [name for name in table.columns if name and name not in known]
     notes = [
@@ -85,10 +89,16 @@ def read_questions(
     return questions, notes
 
 
+def read_table_records(findings: Findings, pictures: Names, table: Table, answered: bool) -> list[Question]:
+    """The questions of the records that are right."""
+    reader = _Reader(findings, pictures, table, answered)
+    return [question for record in table.records if (question := reader.read(record))]
+
+
 class _Reader:
     """Checks one record after another."""
 
-    def __init__(self, findings: Findings, pictures: Pictures, table: Table, answered: bool) -> None:
+    def __init__(self, findings: Findings, pictures: Names, table: Table, answered: bool) -> None:
         self._findings, self._pictures, self._answered = findings, pictures, answered
         self._separated = findings.path.suffix.lower() == ".csv"
         self._has_splits = answered and any(_given(record, "split") for record in table.records)

@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 
 from hacore.errors import HacoreError
+from hacore.notebooks import html_of
 from hacore_report._runs import Run, label, precision_notes, precision_remark, read_runs
 from hacore_report._scores import Scores, image_sums, read_scores
 from hacore_report._statistics import FEW_IMAGES, RESAMPLES, Difference, Interval, difference, holm, p_value
@@ -50,6 +51,7 @@ class Comparison:
     resamples: int
     seed: int
     notes: tuple[str, ...]
+    _repr_html_ = html_of
 
     @property
     def pairs(self) -> tuple[int, ...]:

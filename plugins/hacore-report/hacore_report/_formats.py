@@ -31,14 +31,14 @@ def write_table(table: Table, form: str, *, digits: int | None = None) -> str:
         return _csv(table)
     if form == "json":
         return json.dumps(as_json(table), indent=2, ensure_ascii=False) + "\n"
-    sheet = _sheet(table, digits)
+    sheet = sheet_of(table, digits)
     if form == "html":
         return _html(sheet, table.notes)
     return {"markdown": _markdown, "latex": _latex, "text": _aligned}[form](sheet)
 
 
 @attrs.frozen(kw_only=True)
-class _Sheet:
+class Sheet:
     """A table as people read it. keys: how many columns name the row. marked: (row, column) of cells."""
 
     title: str
@@ -49,7 +49,8 @@ class _Sheet:
     legend: str
 
 
-def _sheet(table: Table, digits: int | None) -> _Sheet:
+def sheet_of(table: Table, digits: int | None) -> Sheet:
+    """The table as people read it; digits: as in ``write_table``."""
     keys = len(table.row_keys)
     pairs = [(column, value) for column in table.columns for value in table.values]
     counts = {len(cell.seeds) for cell in table.cells.values()}
@@ -65,7 +66,7 @@ def _sheet(table: Table, digits: int | None) -> _Sheet:
     rows = [_row_labels(table, row) for row in table.rows]
     rows = [[*row, *cells] for row, cells in zip(rows, zip(*bodies, strict=True), strict=True)]
     rows += [line for line in extra.values() if any(line[keys:])]
-    return _Sheet(
+    return Sheet(
         title=_title(table, counts),
         head=[*table.row_keys, *(_head(table, *pair) for pair in pairs)],
         rows=rows,
@@ -158,7 +159,7 @@ def _shown(value: Value, cell: Cell | None, digits: int, counted: bool = False) 
     return f"{text} ({len(cell.seeds)})" if counted else text
 
 
-def _aligned(sheet: _Sheet) -> str:
+def _aligned(sheet: Sheet) -> str:
     starred = {column for _, column in sheet.marked}  # in these all cells have a place for the star
     head = [name + " " * (column in starred) for column, name in enumerate(sheet.head)]
     rows = [
@@ -179,7 +180,7 @@ def _aligned(sheet: _Sheet) -> str:
     return "\n".join([sheet.title, *lines, *([f"* {sheet.legend}"] if sheet.legend else [])]) + "\n"
 
 
-def _markdown(sheet: _Sheet) -> str:
+def _markdown(sheet: Sheet) -> str:
     rule = ["---" if index < sheet.keys else "---:" for index in range(len(sheet.head))]
     rows = [
         [f"**{cell}**" if (place, column) in sheet.marked else cell for column, cell in enumerate(row)]
@@ -221,7 +222,7 @@ _ESCAPES = {
 }
 
 
-def _latex(sheet: _Sheet) -> str:
+def _latex(sheet: Sheet) -> str:
     def line(cells: list[str], place: int | None = None) -> str:
         escaped = [
             rf"\textbf{{{_escaped(cell)}}}" if (place, column) in sheet.marked else _escaped(cell)

@@ -16,6 +16,8 @@ from hacore.measure.predictions import Prediction
 from hacore_report._figures import heat
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from hacore.measure.reading import Seen
     from hacore.runs import RunFolder
     from hacore.runs.trained import Trained
@@ -231,14 +233,19 @@ def _picture(output: Seen, recorded: Prediction) -> Shown:
 
 
 def _encoded(image_3HW: np.ndarray[Any, Any]) -> tuple[str, int, int]:
-    """The smaller of PNG and JPEG: drawn scenes and photographs."""
+    """A picture of at most 256 pixels, and its own width and height."""
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(image_3HW.transpose(1, 2, 0)))
     size = picture.size
     picture.thumbnail((_LARGEST, _LARGEST))
+    return data_uri(picture), *size
+
+
+def data_uri(picture: Image) -> str:
+    """The picture in the smaller of PNG and JPEG: drawn scenes and photographs."""
     pixels = np.asarray(picture)
-    return min(_uri(pixels, "PNG"), _uri(pixels, "JPEG"), key=len), *size
+    return min(_uri(pixels, "PNG"), _uri(pixels, "JPEG"), key=len)
 
 
 def _uri(pixels: np.ndarray[Any, Any], kind: str) -> str:

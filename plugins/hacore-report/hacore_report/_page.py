@@ -97,7 +97,7 @@ def _written(
         date=_date(folder),
         stages=_stages(spec, result),
         spec=spec,
-        cost=_cost(result, cells),
+        cost=run_cost(result, cells),
         curves=curves,
         damaged=damaged,
         rows=rows,
@@ -154,8 +154,8 @@ def _date(folder: RunFolder) -> str:
     return f"{begun:%Y-%m-%d %H:%M}"
 
 
-def _cost(result: Result, cells: int) -> list[tuple[str, str]]:
-    """What the run cost, in words."""
+def run_cost(result: Result, cells: int) -> list[tuple[str, str]]:
+    """What the run cost, in words. cells: of the grid, 0 where it is not known."""
     training = result.training or Training(seconds=math.nan)
     rows = [
         ("cells kept", f"{result.kept:.1%} of {cells}" if cells else f"{result.kept:.1%}"),

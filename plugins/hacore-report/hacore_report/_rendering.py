@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hacore.measure.scores import Baseline
-from hacore.runs import Result
+from hacore.runs.result import Measured
 from hacore_report._values import BASELINES
 
 
@@ -30,6 +30,6 @@ def number(value: float | None) -> str | None:
     return None if value is None else f"{value:,.0f}"
 
 
-def named_baselines(result: Result) -> list[tuple[str, Baseline]]:
+def named_baselines(result: Measured) -> list[tuple[str, Baseline]]:
     """The baselines with their names in words."""
     return [(BASELINES.get(name, name), baseline) for name, baseline in result.baselines.items()]

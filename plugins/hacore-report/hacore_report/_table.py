@@ -10,6 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from hacore.errors import HacoreError
+from hacore.notebooks import html_of
 from hacore_report._runs import (
     PRECISION,
     REMARKS,
@@ -52,6 +53,7 @@ class Table:
     remarks: Mapping[Labels, tuple[str, ...]]
     marks: Mapping[tuple[Labels, Labels, str], Mark] = attrs.field(factory=dict)
     legend: str = ""
+    _repr_html_ = html_of
 
 
 def tabulate(

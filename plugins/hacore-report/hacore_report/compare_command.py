@@ -101,19 +101,19 @@ _CORRECTED = "Differences in points; p of types, and of groups, corrected for th
 
 
 def _print(comparison: Comparison) -> None:
-    print_table(*_table(comparison))
+    print_table(*table_of(comparison))
     click.echo(f"\n{_CORRECTED}")
-    click.echo(_sentence(comparison))
+    click.echo(sentence(comparison))
 
 
 def _write_page(comparison: Comparison, file: str) -> None:
     from hacore_report._rendering import render
 
-    title, head, rows = _table(comparison)
+    title, head, rows = table_of(comparison)
     page = render(
         "table.html.jinja",
         title=" against ".join(comparison.names),
-        lead=[_sentence(comparison)[:-1], title[:1].upper() + title[1:]],
+        lead=[sentence(comparison)[:-1], title[:1].upper() + title[1:]],
         sections={},
         head=head,
         rows=rows,
@@ -124,21 +124,22 @@ def _write_page(comparison: Comparison, file: str) -> None:
     write_whole(Path(file), page.encode(), option="--page")
 
 
-def _table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
+def table_of(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
     """Its title, the heads of its columns and its rows."""
     title = f"accuracy (%) on {comparison.split} of {comparison.data['dataset']}"
-    columns = ["questions", "number", "images", *comparison.names, "difference", "95% interval", "p"]
     parts = {"all": comparison.whole, **comparison.by_group, **comparison.by_type}
+    columns = ["questions", "number", "images", *comparison.names, "difference", "95% interval", "p"]
     return title, columns, [_row(name, part) for name, part in parts.items()]
 
 
 def _row(name: str, part: Part) -> list[str]:
+    """A part of a comparison as people read it."""
     gain = part.difference
     numbers = [f"{gain.questions:,}", f"{gain.images:,}", *map(percent, part.accuracies)]
     return [name, *numbers, f"{100 * gain.value:+.2f}", _range(gain.interval), _p(part.p_holm)]
 
 
-def _sentence(comparison: Comparison) -> str:
+def sentence(comparison: Comparison) -> str:
     """What came out, in a line."""
     gain, p = comparison.whole.difference, _p(comparison.whole.p)
     p = f"p < {p[1:]}" if p.startswith("<") else f"p = {p}"
@@ -189,7 +190,7 @@ def _json(comparison: Comparison) -> dict[str, Any]:
         **_part(comparison.whole),
         "margin": comparison.margin,
         "verdict": comparison.verdict,
-        "words": _sentence(comparison),
+        "words": sentence(comparison),
         "by_type": {name: _part(part) for name, part in comparison.by_type.items()},
         "by_group": {name: _part(part) for name, part in comparison.by_group.items()},
         "seeds": list(comparison.pairs),
