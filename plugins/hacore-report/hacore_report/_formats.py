@@ -194,7 +194,7 @@ def _markdown(sheet: Sheet) -> str:
     return "\n".join([f"{sheet.title[:1].upper()}{sheet.title[1:]}.{bold}", "", *lines]) + "\n"
 
 
-def _html(sheet: _Sheet, notes: Sequence[str]) -> str:
+def _html(sheet: Sheet, notes: Sequence[str]) -> str:
     from hacore_report._rendering import render
 
     title, *lead = (words[:1].upper() + words[1:] for words in sheet.title.split("; "))
