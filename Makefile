@@ -61,14 +61,14 @@ $(TOOLS):
 
 $(ALL): $(PROJECTS)
 	@echo "make: installing everything into $(VENV): the core, $(words $(PLUGINS)) plugins, and what tests and documentation need."
-	@echo "make: new, that is about 230 packages and 6.6 GB, $(MOSTLY)"
+	@echo "make: new, that is about 210 packages and 6.6 GB, $(MOSTLY)"
 	@$(MAKE) --no-print-directory $(TOOLS)
 	$(PIP) -e '.[dev]' $(EDITABLE:%=-e %)
 	@touch $@ $(PART)
 
 $(PART): $(PROJECTS)
-	@echo "make: installing the core and what $(firstword $(SPEC)) needs $(WITH:%=and %) into $(VENV)."
-	@echo "make: new, that is about @N@ packages and @S@ GB, $(MOSTLY)"
+	@echo "make: installing the core and what $(firstword $(SPEC)) needs$(WITH:%= and %) into $(VENV)."
+	@echo "make: new, that is about 80 packages and 5.6 GB, $(MOSTLY)"
 	@$(MAKE) --no-print-directory $(TOOLS)
 	$(PIP) -e . $(PRESENT:%=-e %)
 	@touch $@
@@ -83,7 +83,7 @@ needed: $(PART)
 	  case " $(notdir $(PRESENT)) " in *" $$name "*) continue;; esac; \
 	  if [ -d "plugins/$$name" ]; then absent="$$absent -e plugins/$$name"; fi; \
 	done; \
-	[ -z "$$absent" ] || { echo $(PIP) $$absent; $(PIP) $$absent; }
+	[ -z "$$absent" ] || { echo "make: installing what $(firstword $(SPEC)) needs:$$absent"; $(PIP) $$absent; }
 endif
 
 run: WITH := $(PAGES)

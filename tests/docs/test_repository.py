@@ -65,6 +65,42 @@ def test_make_installs_once_and_again_when_a_project_changes(fresh):
     assert "pip install" in planned(fresh, "run")
 
 
+def test_make_run_installs_what_its_spec_needs_and_says_so_first(fresh):
+    plan = planned(fresh, "run", "SPEC=mine.toml")
+    steps = [
+        "make: installing the core and what mine.toml needs",
+        "-m venv",
+        "-e .",
+        "hacore needs mine.toml",
+    ]
+    steps += ["hacore-report hacore-serve", "hacore run mine.toml"]
+    places = [plan.index(step) for step in steps]
+    assert places == sorted(places)
+    for other in ("hacore-ray", "hacore-lstm", "[dev]"):
+        assert other not in plan
+    assert "hacore-report" not in planned(fresh, "install", "SPEC=mine.toml")
+    assert "[dev]" in planned(fresh, "install")
+
+
+def test_make_test_completes_what_make_run_began(fresh):
+    (fresh / ".venv").mkdir()
+    for name in (".tools", ".core"):
+        (fresh / ".venv" / name).touch()
+    plan = planned(fresh, "run")
+    assert "-m venv" not in plan
+    assert "hacore needs" in plan
+    plan = planned(fresh, "test")
+    assert "-m venv" not in plan
+    assert "-e '.[dev]'" in plan
+
+
+def test_make_wheels_needs_no_torch(fresh):
+    plan = planned(fresh, "wheels")
+    assert "-e ." not in plan
+    for project in fresh.glob("plugins/*/pyproject.toml"):
+        assert f" ./{project.parent.relative_to(fresh)}" in plan
+
+
 def test_ci_runs_make_test_and_fails_with_it(tmp_path):
     make = tmp_path / "make"
     make.write_text('#!/bin/sh\necho "$PWD $*"\nexit 3\n')
