@@ -58,7 +58,7 @@ class Cell:
 
     def progress(self, name: str, share: float, text: str) -> None:
         """The piece of work ``name`` is so far; shown four times a second, and at the end."""
-        self.work[name] = f"{'█' * round(20 * min(share, 1)):░<20} {name}: {text}".rstrip()
+        self.work[name] = f"{'█' * round(12 * min(share, 1)):░<12} {name}: {text}".rstrip()
         if share >= 1 or time.monotonic() - self._shown > 0.25:
             self._show()
 
