@@ -129,4 +129,6 @@ def changed(trained: Model, changes: Changes) -> Model:
         trained = trained.with_data(**changes["data"])
     if "features" in changes:
         trained = trained.with_features(changes["features"]["root"])
-    return trained.with_selector(**changes["selector"]) if "selector" in changes else trained
+    if "selector" in changes:
+        trained = trained.with_selector(**changes["selector"])
+    return trained
