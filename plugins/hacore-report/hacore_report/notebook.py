@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections import deque
 from functools import partial
@@ -63,8 +64,7 @@ class Cell:
             self._show()
 
     def _show(self) -> None:
-        from IPython.display import display
-
+        display = importlib.import_module("IPython.display").display  # notebooks come with it
         show = self._output.update if self._output else partial(display, display_id=True)
         text = "\n".join([*self._lines, *self.work.values()])
         self._output = show({"text/plain": text}, raw=True) or self._output
