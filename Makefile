@@ -67,7 +67,7 @@ $(ALL): $(PROJECTS)
 	@touch $@ $(PART)
 
 $(PART): $(PROJECTS)
-	@echo "make: installing the core and what $(firstword $(SPEC)) needs$(WITH:%= and %) into $(VENV)."
+	@echo "make: $(strip installing the core and what $(firstword $(SPEC)) needs $(WITH:%=and %)) into $(VENV)."
 	@echo "make: new, that is about 80 packages and 5.6 GB, $(MOSTLY)"
 	@$(MAKE) --no-print-directory $(TOOLS)
 	$(PIP) -e . $(PRESENT:%=-e %)

@@ -7,8 +7,7 @@ import tomllib
 from importlib.resources import files
 from typing import Any
 
-CORE = "hacore"
-"""The distribution of the core, which declares its components as any plugin does."""
+CORE = "hacore"  # the distribution of the core, which declares its components as any plugin does
 
 
 def catalogue() -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -18,6 +18,8 @@ from hacore.plugin import place_options
 from hacore.runs.folder import RunFolder
 from hacore.spec import Overrides, Spec, dump_spec, inline, set_values, shown, unstructure_config
 
+Model = TypeVar("Model", bound=Any)
+"""Of ``Trained``, which imports torch."""
 Changes = dict[str, dict[str, Any]]
 """{table: {option: value}}; None for a default."""
 CHANGED = ("selector", "data", "features")
@@ -121,10 +123,12 @@ def read_changes(overrides: Overrides) -> Changes:
     return tables
 
 
-def changed(trained: Any, changes: Changes) -> Any:
+def changed(trained: Model, changes: Changes) -> Model:
     """The ``Trained`` with other values; errors as of its ``with_data`` and ``with_selector``."""
     if "data" in changes:
         trained = trained.with_data(**changes["data"])
     if "features" in changes:
         trained = trained.with_features(changes["features"]["root"])
-    return trained.with_selector(**changes["selector"]) if "selector" in changes else trained
+    if "selector" in changes:
+        trained = trained.with_selector(**changes["selector"])
+    return trained

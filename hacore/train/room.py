@@ -10,8 +10,7 @@ from hacore.data import Batch
 from hacore.errors import RunError
 from hacore.measure.predict import predict
 
-FEW = 100
-"""Questions that are tried; a step of no more is not looked at."""
+FEW = 100  # questions that are tried; a step of no more is not looked at
 
 
 def require_room(
@@ -29,12 +28,11 @@ def require_room(
 
     model.eval()  # no random numbers are drawn, and no statistics change
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        output = predict(model, few, precision)
+        _output = predict(model, few, precision)  # holds what is kept
     model.train()
     for weight in model.parameters():
         kept.pop(weight.untyped_storage().data_ptr(), None)
     wanted = sum(kept.values()) * times
-    del output  # what was kept is freed
     if wanted > free:
         raise RunError(
             f"a training step takes at least {wanted / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; "

@@ -67,7 +67,7 @@ def run(
     reporter = reporter or ConsoleReporter(console)
     overrides = with_given(overrides, dataset)
     resume = RunFolder.open(resume) if isinstance(resume, (str, Path)) else resume
-    spec = load_spec(spec or (resume and resume.spec_file), overrides)
+    spec = load_spec(spec or (resume.spec_file if resume else None), overrides)
     spec = placed(spec, resume) if resume else spec
     without = [*without, *([] if report else ["report"])]
     chosen, place = choose_observers(log, without), choose_device(device)

@@ -256,7 +256,7 @@ def test_did_you_mean():
 
 
 def test_the_catalogue_has_every_kind():
-    assert set(catalogue()) == {*SECTIONS.values(), "command", "executor", "observer", "score"}
+    assert set(catalogue()) == {*SECTIONS.values(), "command", "executor", "model", "observer", "score"}
     assert set(catalogue()) < set(KINDS)
 
 

@@ -141,7 +141,7 @@ def test_options_that_contradict_each_other(problems, names):
         (
             '[image_encoder]\nuse = "it"',
             '[image_encoder]\nuse = "small-cnn"',
-            ["spec.toml:8: image_encoder.use", "'small-cnn'", "pip install -e plugins/hacore-small-cnn"],
+            ["spec.toml:8: image_encoder.use", "'small-cnn'", "pip install -e", "plugins/hacore-small-cnn"],
         ),
         (
             '[image_encoder]\nuse = "it"',

@@ -123,7 +123,7 @@ def test_a_notebook_shows_progress_in_one_place(outputs):
     console.close()
     (text,) = outputs
     lines = text.splitlines()
-    assert lines[-1].startswith("█" * 20)
+    assert lines[-1].startswith("█" * 12)
     assert lines[-1].endswith("steps: 100 of 100  loss 0.5")
     assert lines[:-1] == [f"epoch {number}" for number in range(11)]
     console.remove("steps")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hacore.cli.changes import TABLES
+from hacore.runs.places import CHANGED
 
-_KEY_VALUE = re.compile(rf"({'|'.join(TABLES)})\.[\w.-]+\s*=")
+_KEY_VALUE = re.compile(rf"({'|'.join(CHANGED)})\.[\w.-]+\s*=")
 
 
 def split_changes(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -4,12 +4,14 @@ import json
 import warnings
 
 import pytest
-from hacore_clevr import VerifyConfig
+from hacore_clevr import PrepareConfig, VerifyConfig
 from hacore_clevr.objects import Scenes
+from hacore_clevr.prepare import prepare
 from hacore_clevr.verify import verify
 
 from hacore.cli import main
 from hacore.data_tools import Silent
+from hacore.errors import DataError
 
 
 def problems(root, **options):
@@ -42,6 +44,14 @@ def test_nothing_is_found_in_a_right_folder(official):
         "questions": 8,
         "answers computed again": 0,
     }
+
+
+def test_prepared_data_are_refused_with_the_way_to_data_that_can_be_verified(official, tmp_path, names):
+    packed = tmp_path / "packed"
+    prepare(PrepareConfig(root=str(official), size=(8, 8), workers=1, output=str(packed)), Silent())
+    with pytest.raises(DataError) as caught:
+        problems(packed)
+    names(str(caught.value), f"{packed}:", "prepared data", "without --packed")
 
 
 def test_changed_answers_are_found_in_both_formats(official, names):

@@ -101,14 +101,18 @@ def features(
         tables = [_as_json(store) for store in stores]
         print_json(tables if whole_sweep else tables[0])
     elif not any(store.missing for store in stores):
-        # With all that was set, as a store of other features would not fit.
-        changes = [
-            words for words in overrides if words.partition("=")[0].strip() != "features.root" or whole_sweep
-        ]
-        changes += [] if whole_sweep else [f"features.root={wanted[0][0]}"]
-        flags = [word for words in changes for word in ("--set", words)]
-        use = pasteable("hacore", "sweep" if whole_sweep else "run", Path(spec), *flags)
-        click.echo(f"train on them: {use}")
+        click.echo(f"train on them: {_use_of(spec, overrides, None if whole_sweep else wanted[0][0])}")
+
+
+def _use_of(spec: str, overrides: tuple[str, ...], root: str | None) -> str:
+    """The command that trains on the features, with all that was set, as others would not fit; root: of the
+    store, None for those of a sweep."""
+    changes = list(overrides)
+    if root is not None:
+        changes = [words for words in overrides if words.partition("=")[0].strip() != "features.root"]
+        changes.append(f"features.root={root}")
+    flags = [word for words in changes for word in ("--set", words)]
+    return pasteable("hacore", "sweep" if root is None else "run", Path(spec), *flags)
 
 
 def _console() -> Console:

@@ -78,10 +78,7 @@ def tabulate(
     if both:
         raise HacoreError(f"'{both[0]}' is given for both rows and columns")
     if rows is None:
-        whole = not columns and not over
-        rows = (
-            ("name",) if whole and _named_apart(runs.runs) else distinguishing(runs.runs, (*columns, *over))
-        )
+        rows = _usual_rows(runs.runs, (*columns, *over))
     shown = [value_named(name, runs.runs) for name in values]
     cells: dict[tuple[Labels, Labels], list[Run]] = defaultdict(list)
     by_row: dict[Labels, list[Run]] = defaultdict(list)
@@ -125,6 +122,11 @@ def tabulate(
 def shared_remarks(runs: Sequence[Run]) -> tuple[str, ...]:
     """The remarks that hold for all of some runs."""
     return tuple(remark for remark in REMARKS if all(remark in run.remarks for run in runs))
+
+
+def _usual_rows(runs: Sequence[Run], others: Sequence[str]) -> Sequence[str]:
+    """The keys of rows where none are given; others: those of columns, and those averaged over."""
+    return ("name",) if not others and _named_apart(runs) else distinguishing(runs, tuple(others))
 
 
 def _named_apart(runs: Sequence[Run]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections import deque
 from functools import partial
@@ -58,13 +59,12 @@ class Cell:
 
     def progress(self, name: str, share: float, text: str) -> None:
         """The piece of work ``name`` is so far; shown four times a second, and at the end."""
-        self.work[name] = f"{'█' * round(20 * min(share, 1)):░<20} {name}: {text}".rstrip()
+        self.work[name] = f"{'█' * round(12 * min(share, 1)):░<12} {name}: {text}".rstrip()
         if share >= 1 or time.monotonic() - self._shown > 0.25:
             self._show()
 
     def _show(self) -> None:
-        from IPython.display import display
-
+        display = importlib.import_module("IPython.display").display  # notebooks come with it
         show = self._output.update if self._output else partial(display, display_id=True)
         text = "\n".join([*self._lines, *self.work.values()])
         self._output = show({"text/plain": text}, raw=True) or self._output

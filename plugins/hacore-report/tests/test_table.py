@@ -194,8 +194,11 @@ def test_folders_that_hold_runs_and_sweeps(write_run, tmp_path):
     runs = read_runs([sweep])
     assert [run.get("selector.k") for run in runs.runs] == [5]
     assert runs.notes == (f"{sweep}: 1 of 2 runs have not begun, the first b",)
-    with pytest.raises(RunError, match=r"none: .*neither a run folder.*spec\.toml.*nor a sweep"):
-        read_runs([tmp_path.parent / "none"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match=r"empty: .*neither a run folder.*spec\.toml.*nor a sweep"):
+        read_runs([tmp_path / "empty"])
+    with pytest.raises(RunError, match=r"none: no such folder.*'hacore runs'"):
+        read_runs([tmp_path / "none"])
 
 
 def test_names_that_no_run_has(write_run, names):

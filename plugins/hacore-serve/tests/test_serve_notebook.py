@@ -9,7 +9,7 @@ import pytest
 
 from hacore.errors import HacoreError
 
-httpx = pytest.importorskip("httpx", reason="needs httpx: pip install hacore-serve[test]")
+httpx = pytest.importorskip("httpx", reason="needs httpx, of the extra 'test'")
 
 
 @pytest.fixture

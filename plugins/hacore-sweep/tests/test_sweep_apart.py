@@ -33,7 +33,9 @@ def test_a_single_run_needs_no_sweep(write, cli, without):
 
 def test_the_missing_command_names_its_package(write, cli, names, without):
     without()
-    names(cli("sweep", write(SWEPT)).error, "'sweep'", "not installed", "pip install -e plugins/hacore-sweep")
+    names(
+        cli("sweep", write(SWEPT)).error, "'sweep'", "not installed", "pip install -e", "plugins/hacore-sweep"
+    )
 
 
 def test_a_sweep_folder_is_tabulated(sweep, cli, without):

@@ -159,7 +159,7 @@ def test_mistakes_are_told_with_the_way_out(write, cli, names, elsewhere):
 def test_an_executor_that_is_not_installed_names_its_package(sweep, uninstall):
     plan = sweep("[sweep]\nseeds = [0]")
     uninstall("hacore-ray")
-    with pytest.raises(PluginError, match=r"executor 'ray'.*pip install -e plugins/hacore-ray"):
+    with pytest.raises(PluginError, match=r"executor 'ray'.*pip install -e .*plugins/hacore-ray"):
         run_sweep(plan, on="ray")
     with pytest.raises(HacoreError, match=r"executor 'slurm'.*installed: local"):
         run_sweep(plan, on="slurm")
