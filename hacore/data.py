@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
 import numpy as np
@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hacore.errors import DataError
+from hacore.features.mapped import MappedFeatures
+from hacore.features.store import FeatureStore
 from hacore.interfaces import Sizes
 from hacore.machine.texts import composed
 from hacore.objects import Objects, relevant_cells
@@ -120,37 +122,6 @@ class Batch:
         return attrs.evolve(self, **moved)
 
 
-class StoredFeatures(Protocol):
-    """Features of images, (I, N, C), read as they are used; as ``hacore.features.mapped.MappedFeatures``.
-
-    Indexed by a slice or by row numbers, in any order; what comes out is a copy.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all rows."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice | npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]: ...
-
-
-class Store(Protocol):
-    """Features of a dataset's images, as ``hacore.features.store.FeatureStore``."""
-
-    fingerprint: str
-
-    @property
-    def dtype(self) -> str:
-        """Of the features, as ``float16``."""
-
-    def images(self, split: str) -> StoredFeatures:
-        """(I, N, C)."""
-
-
 def word_index(vocabulary: Sequence[str]) -> dict[str, int]:
     """The number of each word, also by its composed form, as earlier data may hold accents apart."""
     exact = {word: number for number, word in enumerate(vocabulary)}
@@ -188,19 +159,19 @@ class Dataset(ABC, Generic[ConfigT]):
     image_std: tuple[float, ...]
     fingerprint: str
     word_rule: Mapping[str, Any] = {"normalize": "NFC", "replace": {}, "pattern": _WORD, "empty": []}
-    store: Store | None = None
+    store: FeatureStore | None = None
     name: str = ""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
-    def reading(self, store: Store | None) -> Self:
+    def reading(self, store: FeatureStore | None) -> Self:
         """This dataset with a model's inputs from a store of features; all else is the same."""
         view = copy.copy(self)
         view.store = store
         return view
 
-    def inputs(self, split: str) -> npt.NDArray[np.uint8] | StoredFeatures:
+    def inputs(self, split: str) -> npt.NDArray[np.uint8] | MappedFeatures:
         """What a model takes of the images of a split: (I, 3, H, W) pixels, or (I, N, C) stored features."""
         return self.images(split) if self.store is None else self.store.images(split)
 
@@ -286,10 +257,10 @@ class Dataset(ABC, Generic[ConfigT]):
         )
 
 
-Images = npt.NDArray[np.uint8] | StoredFeatures | Tensor
+Images = npt.NDArray[np.uint8] | MappedFeatures | Tensor
 
 
-def resident(images: npt.NDArray[np.uint8] | StoredFeatures, device: torch.device) -> Images:
+def resident(images: npt.NDArray[np.uint8] | MappedFeatures, device: torch.device) -> Images:
     """The images, or their features, in the GPU's memory if they take at most half of what is free.
 
     Else as they are.

@@ -20,7 +20,7 @@ import attrs
 
 from hacore.errors import HacoreError
 from hacore.registry import registry
-from hacore.spec import Spec, dump_spec, spec_table, structure_config
+from hacore.spec import Spec, dump_spec, flat, spec_table, structure_config
 
 if TYPE_CHECKING:
     from hacore.measure.look import Look
@@ -49,7 +49,8 @@ class Observed:
     @property
     def settings(self) -> dict[str, bool | int | float | str]:
         """Every option of the spec by its dotted key, as ``selector.k``; lists as text, without name."""
-        return {key: value for key, value in _flat(spec_table(self.spec)).items() if key != "name"}
+        values = {key: value for key, value in flat(spec_table(self.spec)).items() if key != "name"}
+        return {key: json.dumps(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 class RunObserver:
@@ -99,10 +100,10 @@ def choose_observers(named: Named, without: Collection[str] = ()) -> list[Chosen
 
     without: names that are left out. Raises HacoreError with every problem of names and options.
     """
-    options = named if isinstance(named, Mapping) else {}
+    options = _options(named)
     usual = [observer.name for observer in registry().of("observer") if observer.declared.default]
     chosen, problems = [], []
-    for name in dict.fromkeys([*_names(named), *usual]):
+    for name in dict.fromkeys([*options, *usual]):
         if name in without:
             continue
         if not isinstance(name, str):
@@ -121,27 +122,18 @@ def choose_observers(named: Named, without: Collection[str] = ()) -> list[Chosen
 
 def observer_flags(named: Named, without: Collection[str] = ()) -> list[str]:
     """The same choice for the command line of ``hacore run``."""
-    options = named if isinstance(named, Mapping) else {}
     flags = []
-    for name in dict.fromkeys(_names(named)):
+    for name, options in _options(named).items():
         if not isinstance(name, str):
             raise HacoreError(f"log: other processes have no {name.__name__}; declare it in a plugin")
         flags += ["--log", name]
-        for key, value in options.get(name, {}).items():
+        for key, value in options.items():
             # JSON's numbers, texts, lists, true and false are TOML's.
             flags += ["--log-with", f"{name}.{key}={json.dumps(value)}"]
     return [*flags, *(word for name in without for word in ("--without", name))]
 
 
-def _names(named: Named) -> list[str | type[RunObserver]]:
-    return [named] if isinstance(named, str) else [*named]
-
-
-def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, bool | int | float | str]:
-    flat: dict[str, bool | int | float | str] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{above}{key}.")
-        else:
-            flat[above + key] = json.dumps(value) if isinstance(value, list) else value
-    return flat
+def _options(named: Named) -> dict[str | type[RunObserver], Mapping[str, Any]]:
+    if isinstance(named, Mapping):
+        return {**named}
+    return {name: {} for name in ([named] if isinstance(named, str) else named)}

@@ -181,20 +181,11 @@ def _show(component: Installed, as_json: bool) -> None:
     if not options:
         click.echo(f"{title}\nno options")
         return
-    print_table(
-        title,
-        ["option", "type", "default", "live", "help"],
-        [
-            [
-                entry["option"],
-                entry["type"],
-                "none" if entry["default"] is None else shown(entry["default"]),
-                "yes" if entry["live"] else "",
-                entry["help"],
-            ]
-            for entry in options
-        ],
-    )
+    rows = [
+        [name, kind, "none" if default is None else shown(default), "yes" if live else "", text]
+        for name, kind, default, live, text in (entry.values() for entry in options)
+    ]
+    print_table(title, [*options[0]], rows)
 
 
 @click.command(no_args_is_help=True)

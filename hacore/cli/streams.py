@@ -26,9 +26,9 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if os.name == "posix":
         if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
-            sys.stdout = _over(_Output, sys.stdout)
+            sys.stdout = _over(sys.stdout, lossy=False)
         if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
-            sys.stderr = _over(_Lossy, sys.stderr)
+            sys.stderr = _over(sys.stderr, lossy=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             utf8 = stream.encoding.lower().replace("-", "") == "utf8"
@@ -57,32 +57,29 @@ def drop_output() -> None:
 
 
 class _Output(io.FileIO):
-    """Remembers that it failed, as what was written is gone from the buffers above it."""
+    """A terminal that may be gone, or a file that may be full.
 
-    failed = False
+    Remembers that it failed, as what was written is gone from the buffers above it. lossy: without an error.
+    """
+
+    failed = lossy = False
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError:
             self.failed = True
-            raise
-
-
-class _Lossy(io.FileIO):
-    """A terminal that may be gone, or a file that may be full."""
-
-    def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except OSError:
+            if not self.lossy:
+                raise
             return memoryview(data).nbytes
 
 
-def _over(kind: type[io.FileIO], stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """A stream as the given one, which writes by a file of this kind."""
+def _over(stream: io.TextIOWrapper, *, lossy: bool) -> io.TextIOWrapper:
+    """A stream as the given one, which writes by an ``_Output``."""
+    file = _Output(stream.fileno(), "w", closefd=False)
+    file.lossy = lossy
     return io.TextIOWrapper(
-        io.BufferedWriter(kind(stream.fileno(), "w", closefd=False)),
+        io.BufferedWriter(file),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,

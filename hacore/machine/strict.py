@@ -7,6 +7,7 @@ import reprlib
 import sys
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
@@ -54,11 +55,11 @@ def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
         attrs.has,
         lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=forbid_extra_keys),
     )
-    converter.register_structure_hook_func(_is_literal, _structure_literal)
+    converter.register_structure_hook_func(_made_of(Literal), _structure_literal)
     converter.register_structure_hook_func(is_union, structure_union)
-    converter.register_structure_hook_func(_is_tuple, structure_tuple)
-    converter.register_structure_hook_func(_is_list, structure_list)
-    converter.register_unstructure_hook_func(_is_tuple, list)
+    converter.register_structure_hook_func(_made_of(tuple), structure_tuple)
+    converter.register_structure_hook_func(_made_of(list), structure_list)
+    converter.register_unstructure_hook_func(_made_of(tuple), list)
     return converter
 
 
@@ -67,16 +68,9 @@ def is_union(wanted: Any) -> bool:
     return typing.get_origin(wanted) in (types.UnionType, typing.Union)
 
 
-def _is_literal(wanted: Any) -> bool:
-    return typing.get_origin(wanted) is Literal
-
-
-def _is_list(wanted: Any) -> bool:
-    return typing.get_origin(wanted) is list
-
-
-def _is_tuple(wanted: Any) -> bool:
-    return typing.get_origin(wanted) is tuple
+def _made_of(kind: Any) -> Callable[[Any], bool]:
+    """Whether a type is of this kind, as ``tuple[int, ...]`` is of tuple."""
+    return lambda wanted: typing.get_origin(wanted) is kind
 
 
 def _structure_plain(value: Any, wanted: type) -> Any:

@@ -55,20 +55,17 @@ def stage_costs(model: VQAModel, spec: Spec, sizes: Sizes, words: int) -> list[S
     finally:
         for hook in hooks:
             hook.remove()
-    rows = []
-    for stage in (*STAGES, "head"):
-        module = getattr(model, stage)
-        rows.append(
-            StageCost(
-                stage=stage,
-                use=spec.section(stage).use if stage in STAGES else "mlp",
-                output=shapes[stage],
-                parameters=sum(p.numel() for p in module.parameters()),
-                trainable=sum(p.numel() for p in module.parameters() if p.requires_grad),
-                multiply_adds=counts[stage],
-            )
+    return [
+        StageCost(
+            stage=stage,
+            use=spec.section(stage).use if stage in STAGES else "mlp",
+            output=shapes[stage],
+            parameters=sum(p.numel() for p in getattr(model, stage).parameters()),
+            trainable=sum(p.numel() for p in getattr(model, stage).parameters() if p.requires_grad),
+            multiply_adds=counts[stage],
         )
-    return rows
+        for stage in (*STAGES, "head")
+    ]
 
 
 def mean_multiply_adds(

@@ -122,15 +122,10 @@ def kept_cells(selection: Selection) -> list[tuple[list[int], list[float] | None
             for used_N, order_N, count in zip(used_QN, order_QN, counts_Q, strict=True)
         ]
     index_QK = selection.index_QK.cpu().numpy()
-    valid_QK = np.ones(index_QK.shape, np.bool_)
-    if selection.valid_QK is not None:
-        valid_QK = selection.valid_QK.cpu().numpy()
-    if selection.weight_QK is None:
-        return [
-            (index_K[valid_K].tolist(), None) for index_K, valid_K in zip(index_QK, valid_QK, strict=True)
-        ]
-    weight_QK = selection.weight_QK.detach().float().cpu().numpy()
-    return [
-        (index_K[valid_K].tolist(), weight_K[valid_K].tolist())
-        for index_K, valid_K, weight_K in zip(index_QK, valid_QK, weight_QK, strict=True)
-    ]
+    valid, weight = selection.valid_QK, selection.weight_QK
+    valid_QK = np.ones(index_QK.shape, np.bool_) if valid is None else valid.cpu().numpy()
+    cells = [index_K[valid_K].tolist() for index_K, valid_K in zip(index_QK, valid_QK, strict=True)]
+    if weight is None:
+        return [(cells_k, None) for cells_k in cells]
+    weight_QK = weight.detach().float().cpu().numpy()
+    return [(cells[row], weight_QK[row, valid_K].tolist()) for row, valid_K in enumerate(valid_QK)]

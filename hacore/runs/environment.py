@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +22,16 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "attrs", "cattrs", "pluggy", "saf
 
 def describe_environment(spec: Spec, device: torch.device, processes: int) -> dict[str, Any]:
     """Versions, plugins with their distributions, device, precision and git revision."""
-
-    def installed(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
     chosen = {section: registry().find(kind, spec.section(section).use) for section, kind in SECTIONS.items()}
     return {
         "hacore": version("hacore"),
         "contract": CONTRACT,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "libraries": {name: number for name in _LIBRARIES if (number := installed(name))},
+        "libraries": {name: version(name) for name in _LIBRARIES if any(distributions(name=name))},
         "components": {
-            section: {
-                "name": installed_component.name,
-                "distribution": installed_component.distribution,
-                "version": installed_component.version,
-            }
-            for section, installed_component in chosen.items()
+            section: {key: getattr(component, key) for key in ("name", "distribution", "version")}
+            for section, component in chosen.items()
         },
         "device": str(device),
         "device_name": device_name(device),

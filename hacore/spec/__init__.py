@@ -16,6 +16,7 @@ from hacore.spec._schema import TrainConfig as TrainConfig
 from hacore.spec._schema import Use as Use
 from hacore.spec._structure import Overrides as Overrides
 from hacore.spec._structure import describe_type as describe_type
+from hacore.spec._structure import flat as flat
 from hacore.spec._structure import inline as inline
 from hacore.spec._structure import override_words as override_words
 from hacore.spec._structure import shown as shown

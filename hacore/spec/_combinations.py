@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from hacore.errors import Problem, did_you_mean
-from hacore.spec._structure import listed, shown
+from hacore.spec._structure import flat, listed, shown
 
 MODES = ("grid", "zip")
 _EXAMPLE = "as in selector.k = [4, 8]"
@@ -83,7 +83,7 @@ def _block(
     if mode not in MODES:
         problems.append(Problem(f"{place}.mode", f"found {shown(mode)}; must be 'grid' or 'zip'"))
     seeds = _seeds(place, block["seeds"], problems) if "seeds" in block else None
-    lists = _flat({key: value for key, value in block.items() if key not in ("mode", "seeds")})
+    lists = flat({key: value for key, value in block.items() if key not in ("mode", "seeds")})
     for key, values in lists.items():
         wrong = _wrong_key(key, lists, sections) or _not_a_list(key, values)
         usable = usable and not wrong
@@ -118,17 +118,6 @@ def _seeds(place: str, seeds: Any, problems: list[Problem]) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         problems.append(Problem(f"{place}.seeds", f"found {shown(seeds)}; give each seed once"))
     return tuple(seeds)
-
-
-def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Dotted keys of what is not a table."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict) and value:
-            flat.update(_flat(value, f"{above}{key}."))
-        else:
-            flat[f"{above}{key}"] = value
-    return flat
 
 
 def _wrong_key(key: str, lists: dict[str, Any], sections: Sequence[str]) -> str | None:

@@ -266,15 +266,12 @@ def resolve(table: dict[str, Any]) -> Spec:
     return Spec(**values)
 
 
-def spec_keys(path: str | Path) -> dict[str, Any]:
+def spec_keys(spec: str | Path | dict[str, Any]) -> dict[str, Any]:
     """{dotted key: type} of all that a spec may say, options of the components that this one chooses too.
 
-    For ``SECTION.use`` the kind of component in place of a type.
+    spec: the path of a file, or its table. For ``SECTION.use`` the kind of component in place of a type.
     """
-    return _spec_keys(Source(path, ()).table)
-
-
-def _spec_keys(table: dict[str, Any]) -> dict[str, Any]:
+    table = spec if isinstance(spec, dict) else Source(spec, ()).table
     keys: dict[str, Any] = {"name": str, "seed": int}
     configs = dict(_TABLES)
     for section, kind in SECTIONS.items():
@@ -290,7 +287,7 @@ def _spec_keys(table: dict[str, Any]) -> dict[str, Any]:
 
 def _qualified(key: str, table: dict[str, Any]) -> str:
     """``; did you mean 'train.lr'?`` of a key that lacks its table, or nothing."""
-    dotted = [full for full in _spec_keys(table) if full.rpartition(".")[2] == key and key != "use"]
+    dotted = [full for full in spec_keys(table) if full.rpartition(".")[2] == key and key != "use"]
     return f"; did you mean {' or '.join(map(repr, dotted))}?" if dotted else ""
 
 

@@ -157,6 +157,15 @@ def override_words(overrides: Overrides, above: str = "") -> list[str]:
     return words
 
 
+def flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """{dotted key: value} of what is not a table, or an empty one."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        inner = isinstance(value, dict) and value
+        values |= flat(value, f"{above}{key}.") if inner else {f"{above}{key}": value}
+    return values
+
+
 def structure_config(cls: type[Any], table: dict[str, Any], path: str = "") -> Any:
     """An instance of a config class from a TOML table. Raises SpecError with every problem."""
     problems: list[Problem] = []

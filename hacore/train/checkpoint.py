@@ -88,9 +88,8 @@ def load_checkpoint(
         raise RunError(f"{path}: belongs to another spec or other data; resume the run it is from")
     if f"process.{world.processes - 1}.cpu" not in tensors or f"process.{world.processes}.cpu" in tensors:
         count = sum(name.startswith("process.") and name.endswith(".cpu") for name in tensors)
-        raise RunError(
-            f"{path}: was written by {_processes(count)}, not {world.processes}; resume with as many"
-        )
+        writers = f"{count} process{'es' if count > 1 else ''}"
+        raise RunError(f"{path}: was written by {writers}, not {world.processes}; resume with as many")
     load_model(path, tensors, model)
     if average is not None:
         average.load_state_dict(named(tensors, "average."))
@@ -113,10 +112,6 @@ def load_checkpoint(
         torch.mps.set_rng_state(tensors[own + "mps"])
     sums.copy_(tensors[own + "sums"].view(sums.dtype).view_as(sums))
     return position
-
-
-def _processes(count: int) -> str:
-    return f"{count} process{'es' if count > 1 else ''}"
 
 
 def _random_states(sums: Tensor) -> dict[str, Tensor]:

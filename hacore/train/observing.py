@@ -90,7 +90,8 @@ class Observers:
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
         """An observer that raises is named once, in a warning, and dropped."""
-        with self._undisturbed():
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
             try:
                 yield
             except Exception as error:
@@ -102,12 +103,6 @@ class Observers:
                         observer.close()
                 except Exception:
                     log.debug("", exc_info=True)  # the warning has named it
-
-    @contextmanager
-    def _undisturbed(self) -> Iterator[None]:
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            yield
 
 
 def _values(line: TrainLine | EvalLine) -> dict[str, Any]:

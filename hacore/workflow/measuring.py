@@ -10,13 +10,13 @@ import torch
 
 from hacore.data import Dataset
 from hacore.errors import RunError
-from hacore.features.describe import with_features
 from hacore.machine.files import load_tensors, write_json
 from hacore.measure.baselines import majority_baseline, question_only_baseline
 from hacore.measure.cost import mean_multiply_adds
 from hacore.measure.evaluation import evaluate
 from hacore.measure.scores import Baseline
 from hacore.model.compose import compose_question_only
+from hacore.model.stored import with_features
 from hacore.model.weights import load_model
 from hacore.runs import Result, RunFolder
 from hacore.runs.places import changed, read_changes, says_where

@@ -8,9 +8,9 @@ import torch
 
 from hacore.data import Dataset
 from hacore.errors import HacoreError
-from hacore.features.describe import with_features
 from hacore.model.compose import compose, label
 from hacore.model.network import VQAModel
+from hacore.model.stored import with_features
 from hacore.spec import Spec
 
 

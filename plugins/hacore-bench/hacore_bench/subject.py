@@ -14,11 +14,11 @@ import torch
 from hacore.cli.changes import changed, read_changes
 from hacore.data import Batch, Dataset, make_batch
 from hacore.errors import HacoreError
-from hacore.features.describe import with_features
 from hacore.machine.device import choose_device
 from hacore.measure.predict import precision_of
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_checked
+from hacore.model.stored import with_features
 from hacore.runs.places import says_where
 from hacore.runs.trained import load
 from hacore.spec import Spec, load_spec, resolve, set_values, spec_table

@@ -21,14 +21,6 @@ from torch import Tensor
 from hacore.console import time_left
 from hacore.data import Dataset
 from hacore.errors import DataError, HacoreError
-from hacore.features.describe import (
-    describe_store,
-    differences,
-    fewer_images,
-    other_images,
-    raise_differences,
-    require_frozen,
-)
 from hacore.features.store import (
     Description,
     FeatureStore,
@@ -41,6 +33,14 @@ from hacore.machine.device import choose_device
 from hacore.model.compose import compose
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_dataset
+from hacore.model.stored import (
+    describe_store,
+    differences,
+    fewer_images,
+    other_images,
+    raise_differences,
+    require_frozen,
+)
 from hacore.spec import Spec
 from hacore_features.shards import finish_shard, finished, publish, save_table, shard_entry, shard_writer
 

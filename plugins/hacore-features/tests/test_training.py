@@ -11,8 +11,8 @@ from hacore_features.make import make_features
 import hacore
 from hacore.data import make_batch, resident
 from hacore.errors import ComposeError, DataError, RunError, SpecError
-from hacore.features.describe import with_features
 from hacore.features.store import FeatureStore
+from hacore.model.stored import with_features
 from hacore.spec import dump_spec
 from hacore.train import trainer
 from hacore.workflow import run as run_spec

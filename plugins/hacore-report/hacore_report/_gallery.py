@@ -104,7 +104,7 @@ def open_gallery(
 
 def _with_features(trained: Trained) -> Trained:
     """The model with its data read as when it was measured: from a store of features, if any."""
-    from hacore.features.describe import with_features
+    from hacore.model.stored import with_features
 
     if trained.opened is not None and trained.opened.store is not None:
         return trained

@@ -106,11 +106,8 @@ def describe_store(
 def differences(stored: Description, wanted: Description) -> list[str]:
     """How a store differs from what is wanted, a phrase each; more images than wanted are fine."""
     problems = []
-    if stored.encoder != wanted.encoder or stored.weights != wanted.weights:
-        for key in dict.fromkeys((*stored.options, *wanted.options)):
-            theirs, ours = stored.options.get(key), wanted.options.get(key)
-            if theirs != ours and stored.encoder == wanted.encoder:
-                problems.append(_option(key, theirs, ours))
+    if stored.encoder == wanted.encoder and stored.weights != wanted.weights:
+        problems = _other_options(stored, wanted)
     for field, name in (
         ("encoder", "image_encoder"),
         ("weights", "the digest of the encoder's weights"),
@@ -188,20 +185,21 @@ def _other_features(
     apart = float((stored - cells.features).abs().max())
     if apart <= _TOLERANCE * largest:
         return []
-    options = [
-        _option(key, store.description.options.get(key), value)
-        for key, value in wanted.options.items()
-        if store.description.options.get(key) != value
-    ]
     return [
-        *options,
+        *_other_options(store.description, wanted),
         f"the features of training image 0 differ by up to {apart:.3g} from what the encoder gives now, "
         f"whose largest is {largest:.3g}",
     ]
 
 
-def _option(key: str, theirs: Any, ours: Any) -> str:
-    return f"image_encoder.{key} is {reprlib.repr(theirs)} in the store and {reprlib.repr(ours)} in the spec"
+def _other_options(stored: Description, wanted: Description) -> list[str]:
+    keys = dict.fromkeys((*stored.options, *wanted.options))
+    values = [(key, stored.options.get(key), wanted.options.get(key)) for key in keys]
+    return [
+        f"image_encoder.{key} is {reprlib.repr(theirs)} in the store and {reprlib.repr(ours)} in the spec"
+        for key, theirs, ours in values
+        if theirs != ours
+    ]
 
 
 def _weights_digest(encoder: nn.Module) -> str:
