@@ -102,6 +102,11 @@ class Batch:
             return None
         return relevant_cells(self.boxes_IO4, self.relevant_QO, self.image_index_Q, grid)
 
+    def inputs(self, grid: tuple[int, int]) -> tuple[Any, ...]:
+        """What ``VQAModel.forward`` takes, in its order; ``grid``: that of the model."""
+        tensors = self.images, self.words_QT, self.lengths_Q, self.image_index_Q, self.image_id_Q
+        return *tensors, self.relevant_QN(grid)
+
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; copies do not wait for the device."""
         if device.type == "cpu":

@@ -25,14 +25,7 @@ def predict(model: nn.Module, batch: Batch, precision: torch.dtype = torch.float
     stored features, see ``Dataset.inputs``.
     """
     with torch.autocast(batch.images.device.type, precision, enabled=precision != torch.float32):
-        output: Output = model(
-            batch.images,
-            batch.words_QT,
-            batch.lengths_Q,
-            batch.image_index_Q,
-            batch.image_id_Q,
-            batch.relevant_QN(model.grid),  # type: ignore[arg-type]
-        )
+        output: Output = model(*batch.inputs(model.grid))  # type: ignore[arg-type]
     return Output(output.logits_QA.float(), output.selection)
 
 

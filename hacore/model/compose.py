@@ -108,11 +108,9 @@ class _Composer:
             return build(cls, use.options, sizes)
         except DataError as error:  # of a file that the component reads, whatever its input
             raise ComposeError(f"{label(stage, use)}: {error}") from error
-        except ValueError as error:
-            raise ComposeError(f"{label(stage, use)} {self._input(stage, sizes)}: {error}") from error
         except Exception as error:
-            text = f"{label(stage, use)} {self._input(stage, sizes)}: {describe_error(error)}"
-            raise ComposeError(text) from error
+            problem = error if isinstance(error, ValueError) else describe_error(error)
+            raise ComposeError(f"{label(stage, use)} {self._input(stage, sizes)}: {problem}") from error
 
     def _input(self, stage: str, sizes: Sizes) -> str:
         if stage == "image_encoder":
@@ -164,14 +162,7 @@ class _Shapes:
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 example = example_batch(sizes, oracle=model.oracle).to(model.positions_N2.device)
-                model.eval()(
-                    example.images,
-                    example.words_QT,
-                    example.lengths_Q,
-                    example.image_index_Q,
-                    example.image_id_Q,
-                    example.relevant_QN(model.grid),
-                )
+                model.eval()(*example.inputs(model.grid))
         except ComposeError:
             raise
         except Exception as error:

@@ -152,13 +152,9 @@ def _twice(chosen: list[Choice], specs: list[Spec]) -> list[Problem]:
         for seed in choice.seeds or (spec.seed,):
             other = first.setdefault((dump_spec(spec), seed), choice)
             if other is not choice:
-                problems.append(
-                    Problem(
-                        choice.place,
-                        f"{_describe(choice.values)} is the same run as {_describe(other.values)} of "
-                        f"{other.place}; leave one of them out",
-                    )
-                )
+                this, that = _describe(choice.values), _describe(other.values)
+                what = f"{this} is the same run as {that} of {other.place}; leave one of them out"
+                problems.append(Problem(choice.place, what))
                 break
     return problems
 

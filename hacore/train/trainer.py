@@ -272,9 +272,8 @@ class Trainer:
         except NotFiniteError as error:
             raise self._stopped(self.position.step - 1, str(error), images=False) from error
         better = scores.accuracy > self.position.best
-        self.position.best, self.position.stale = (
-            (scores.accuracy, 0) if better else (self.position.best, self.position.stale + 1)
-        )
+        self.position.best = max(scores.accuracy, self.position.best)
+        self.position.stale = 0 if better else self.position.stale + 1
         if self._metrics:
             self._tell_evaluation(scores, better)
         if better:
@@ -308,11 +307,8 @@ class Trainer:
         """Names the step (from 0), its images if they are to blame, and the last good checkpoint."""
         named = ", ".join(map(str, self._sampler.images(step)))
         where = f"step {step + 1}" + (f" (training images {named})" if images else "")
-        good = (
-            f"last good checkpoint: {self.folder.last}"
-            if self.folder.last.is_file()
-            else "no checkpoint was written yet"
-        )
+        last = self.folder.last
+        good = f"last good checkpoint: {last}" if last.is_file() else "no checkpoint was written yet"
         hint = "lower train.lr or train.clip_norm and run again"
         if images and not step:  # no weight has changed yet
             hint = "it is the first step, so train.lr is not the cause: look at these images, and at options "
