@@ -102,8 +102,11 @@ class Console:
 class Silent(Console):
     """Says nothing."""
 
-    def __init__(self) -> None:
-        super().__init__(lambda text: None)
+    def message(self, text: str) -> None:
+        """Nothing."""
+
+    def progress(self, name: str, done: float, total: float, state: str = "") -> None:
+        """Nothing."""
 
 
 class _TimeLeft(TimeRemainingColumn):

@@ -29,7 +29,7 @@ def _newest(path: Path, *, finished: bool) -> RunFolder:
     runs = [] if (path / "spec.toml").is_file() else [RunFolder(inner) for inner in runs_inside(path, "*")]
     if not runs:
         if names := sorted({str(inner.parent) for inner in runs_inside(path, "*/*")}):
-            raise RunError(f"{path}: holds runs of {len(names)} names; give one of {', '.join(names)}")
+            raise RunError(f"{path}: no run folder, but one that holds some; give {' or '.join(names)}")
         return RunFolder.open(path)
     state = "finished" if finished else "unfinished"
     chosen = [run for run in runs if run.result_file.is_file() == finished]

@@ -16,7 +16,16 @@ import attrs
 from hacore.errors import DataError, HacoreError, RunError, one_line
 from hacore.plugin import place_options
 from hacore.runs.folder import RunFolder
-from hacore.spec import Overrides, Spec, dump_spec, inline, set_values, shown, unstructure_config
+from hacore.spec import (
+    Overrides,
+    Spec,
+    dump_spec,
+    inline,
+    override_words,
+    set_values,
+    shown,
+    unstructure_config,
+)
 
 Model = TypeVar("Model", bound=Any)
 """Of ``Trained``, which imports torch."""
@@ -113,8 +122,9 @@ def _beside(value: str | None, folder: RunFolder) -> str | None:
 def read_changes(overrides: Overrides) -> Changes:
     """The values of KEY=VALUE. Raises HacoreError for what cannot be changed without training."""
     tables: Changes = {}
-    values: dict[str, Any] = {name: {} for name in CHANGED}
-    for key, words in set_values(values, overrides):
+    for words in override_words(overrides):
+        values: dict[str, Any] = {name: {} for name in CHANGED}
+        ((key, _),) = set_values(values, [words])
         table, _, option = key.partition(".")
         option = option.partition(".")[0]
         if table not in CHANGED or not option or (table == "features" and option != "root"):

@@ -79,7 +79,7 @@ def run(
         return resume, resume.result()
     if resume is not None:
         same_experiment(resume, spec)
-    created = created or (lambda folder: reporter.message(f"run folder: {folder.path}"))
+    created = created or (lambda folder: console.message(f"run folder: {folder.path}"))
     request = _Request(*(spec, dataset, runs, resume), device=place, reporter=reporter, created=created)
     with log_shown(console):
         if request.processes > 1 and not launched():

@@ -142,7 +142,9 @@ def test_compiled_models_follow_each_other(cli, experiment, flags, monkeypatch, 
         return run
 
     monkeypatch.setattr(torch, "compile", fails)
-    names(cli("bench", experiment("han_rn"), *flags, *words).error, "train.compile", "no compiler")
+    failed = cli("bench", experiment("han_rn"), *flags, *words)
+    assert failed.status == 1
+    names(json.loads(failed.out)["problems"][0]["message"], "train.compile", "no compiler")
 
 
 def test_tables_show_both_models_and_their_ratio(capsys):

@@ -74,8 +74,7 @@ def tabulate(
     """
     for key in (*(rows or ()), *columns, *over):
         known_key(key, runs.runs)
-    both = sorted({key for key in rows or () if key in columns})
-    if both:
+    if both := sorted({key for key in rows or () if key in columns}):
         raise HacoreError(f"'{both[0]}' is given for both rows and columns")
     if rows is None:
         rows = _usual_rows(runs.runs, (*columns, *over))

@@ -120,9 +120,9 @@ def test_export_predict_and_serve_take_a_model(cli, working_folder):
     assert ran.status == 0, ran.err
     assert f",{example.answer}," in (working_folder / "answers.csv").read_text(encoding="utf-8")
     pytest.importorskip("hacore_serve")
-    from hacore_serve.command import _load
+    from hacore_serve.serving import load_runs
 
-    assert [trained.spec.name for trained in _load(("zoo/easy_vqa",), "cpu")] == ["easy_vqa_han_sum"]
+    assert [trained.spec.name for trained in load_runs(("zoo/easy_vqa",), "cpu")] == ["easy_vqa_han_sum"]
     pytest.importorskip("onnxscript")
     ran = cli("export", "zoo/easy_vqa", "--format", "torch")
     assert ran.status == 0, ran.err

@@ -41,7 +41,7 @@ def test_an_unknown_model_is_answered_with_those_there_are(cli, names):
 
 def test_without_the_package_its_name_is_said(uninstall, cli, names):
     uninstall("hacore-zoo")
-    names(cli("eval", "zoo/easy_vqa").error, "'easy-vqa'", "not installed", "pip install hacore-zoo")
+    names(cli("eval", "zoo/easy_vqa").error, "'easy-vqa'", "not installed", "plugins/hacore-zoo")
 
 
 def test_a_run_folder_of_that_name_wins(run, tmp_path, monkeypatch):
