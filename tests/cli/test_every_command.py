@@ -57,12 +57,13 @@ def spec(request):
 def test_problems_of_a_spec_are_a_list(cli, tmp_path, command, spec):
     path = tmp_path / "bad.toml"
     text = spec.read_text().replace('"l2-topk"', '"l2-topkk"')
+    text += "\n[sweep]\nseeds = [0, 1]\n" if command == "sweep" else ""
     path.write_text(text)
     ran = cli(command, path, "--json")
     assert ran.status == 1
-    told = json.loads(ran.out)
-    assert told["valid"] is False
-    problem = next(problem for problem in told["problems"] if problem["key"] == "selector.use")
+    printed = json.loads(ran.out)
+    assert printed["valid"] is False
+    problem = next(problem for problem in printed["problems"] if problem["key"] == "selector.use")
     line = text[: text.index("l2-topkk")].count("\n") + 1
     assert (problem["file"], problem["line"]) == (str(path), line)
     assert "did you mean 'l2-topk'?" in problem["message"]
