@@ -54,6 +54,27 @@ _NAMES = {
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 
+__all__ = [
+    "HacoreError",
+    "Result",
+    "RunFolder",
+    "Spec",
+    "Trained",
+    "__version__",
+    "check",
+    "compose",
+    "eval",
+    "evaluate",
+    "evaluate_run",
+    "load",
+    "load_spec",
+    "load_sweep",
+    "open_dataset",
+    "resolve",
+    "run",
+]
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'hacore' has no attribute {name!r}")

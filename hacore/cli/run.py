@@ -88,6 +88,7 @@ def run(
         reporter=ConsoleReporter(console),
         log=log,
         without=without,
+        created=lambda folder: console.message(f"run folder: {folder.path}"),
     )
     if result is None:
         _raise_stopped(folder, [*moved, *observer_flags(log, without)])

@@ -29,7 +29,8 @@ def _newest(path: Path, *, finished: bool) -> RunFolder:
     runs = [] if (path / "spec.toml").is_file() else [RunFolder(inner) for inner in runs_inside(path, "*")]
     if not runs:
         if names := sorted({str(inner.parent) for inner in runs_inside(path, "*/*")}):
-            raise RunError(f"{path}: no run folder, but one that holds some; give {' or '.join(names)}")
+            many = f"{len(names)} names" if len(names) > 1 else "one name"
+            raise RunError(f"{path}: no run folder, but one of runs of {many}; give {' or '.join(names)}")
         return RunFolder.open(path)
     state = "finished" if finished else "unfinished"
     chosen = [run for run in runs if run.result_file.is_file() == finished]

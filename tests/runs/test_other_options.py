@@ -151,4 +151,4 @@ def test_the_command_line_asks_with_other_options(cli, names, trained_as, image,
     assert "25 of 25 cells kept" in cli(*arguments, "selector.use=all-cells").out
     for words in ("train.lr=1", "selector=3", "name=x"):
         names(cli(*arguments, words).error, f"--set {words}:", "selector.use", "data.KEY", "selector.k=4")
-    names(cli(*arguments, "selector.k.b=3").error, "selector.k:", "a table", "an integer")
+    names(cli(*arguments, "selector.k.b=3").error, "selector.k.b=3", "a value", "a table")

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from hacore_serve import served
 from hacore_serve.limits import Hosts, Limits, Rates, Refused, Turns, client_name
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,9 +117,9 @@ def test_too_many_requests_of_one_client(serving):
         assert httpx.post(f"{address}/api/ask", json=ASKED, headers=claimed).status_code == 429
 
 
-def test_a_full_house_says_so_and_works_again_after(serving, models, monkeypatch):
+def test_a_full_house_says_so_and_works_again_after(serving, monkeypatch):
     entered, leave = threading.Semaphore(0), threading.Event()
-    ask = type(models["han"]).ask
+    ask = served.ask
 
     def slow(*arguments, **options):
         entered.release()
@@ -127,7 +128,7 @@ def test_a_full_house_says_so_and_works_again_after(serving, models, monkeypatch
 
     limits = Limits(rate=0, at_once=1, queue=1, wait=0.4)
     with serving(limits, names=["han"]) as address:
-        monkeypatch.setattr(type(models["han"]), "ask", slow)
+        monkeypatch.setattr(served, "ask", slow)
         answers = {}
 
         def person(name):

@@ -226,6 +226,10 @@ def test_a_busy_server_is_asked_again(page):
     with page.expect_response(lambda response: response.url.endswith("/api/ask") and response.ok):
         ask(page, "is it red?")
     kept(page, "han", 7)
+    for _ in range(200):  # the answer above may be to the first example
+        if len(tried) == 2:
+            break
+        page.wait_for_timeout(50)
     assert len(tried) == 2
 
 
