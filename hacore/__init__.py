@@ -15,22 +15,14 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hacore.errors import HacoreError as HacoreError
-    from hacore.measure.evaluation import evaluate as evaluate
-    from hacore.model.compose import compose as compose
-    from hacore.model.opening import open_dataset as open_dataset
-    from hacore.runs import Result as Result
-    from hacore.runs import RunFolder as RunFolder
-    from hacore.runs.trained import Trained as Trained
-    from hacore.runs.trained import load as load
-    from hacore.spec import Spec as Spec
-    from hacore.spec import load_spec as load_spec
-    from hacore.spec import load_sweep as load_sweep
-    from hacore.spec import resolve as resolve
-    from hacore.workflow import check as check
-    from hacore.workflow import eval as eval
-    from hacore.workflow import evaluate_run as evaluate_run
-    from hacore.workflow import run as run
+    from hacore.errors import HacoreError
+    from hacore.measure.evaluation import evaluate
+    from hacore.model.compose import compose
+    from hacore.model.opening import open_dataset
+    from hacore.runs import Result, RunFolder
+    from hacore.runs.trained import Trained, load
+    from hacore.spec import Spec, load_spec, load_sweep, resolve
+    from hacore.workflow import check, eval, evaluate_run, run
 
 __version__ = "0.1.0"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -77,7 +78,6 @@ def run(
         print_json(spec_table(resolved)) if as_json else click.echo(dump_spec(resolved), nl=False)
         return
     # From here on torch is needed.
-    from hacore.train.reporting import ConsoleReporter
     from hacore.workflow import run as run_spec
 
     folder, result = run_spec(
@@ -85,10 +85,9 @@ def run(
         runs=runs,
         resume=folder,
         device=device,
-        reporter=ConsoleReporter(console),
         log=log,
         without=without,
-        created=lambda folder: console.message(f"run folder: {folder.path}"),
+        **_shown_on(console),
     )
     if result is None:
         _raise_stopped(folder, [*moved, *observer_flags(log, without)])
@@ -100,6 +99,16 @@ def run(
         if folder.report_file.is_file():
             click.echo(f"report: {folder.report_file}")
         _say_what_next(folder)
+
+
+def _shown_on(console: Console) -> dict[str, Any]:
+    """Options of a run that show it on the console."""
+    from hacore.train.reporting import ConsoleReporter
+
+    return {
+        "reporter": ConsoleReporter(console),
+        "created": lambda folder: console.message(f"run folder: {folder.path}"),
+    }
 
 
 def _what_to_run(

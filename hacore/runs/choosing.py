@@ -30,7 +30,7 @@ def _newest(path: Path, *, finished: bool) -> RunFolder:
     if not runs:
         if names := sorted({str(inner.parent) for inner in runs_inside(path, "*/*")}):
             many = f"{len(names)} names" if len(names) > 1 else "one name"
-            raise RunError(f"{path}: no run folder, but one of runs of {many}; give {' or '.join(names)}")
+            raise RunError(f"{path}: no run folder, but one of runs of {many}; give one: {', '.join(names)}")
         return RunFolder.open(path)
     state = "finished" if finished else "unfinished"
     chosen = [run for run in runs if run.result_file.is_file() == finished]
