@@ -94,20 +94,9 @@ def read(name: str) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _kind_of(path: Path) -> str:
-    """``safetensors``, ``torch`` or ``pickle`` (torch's old format), by content; "" for anything else."""
-    with open(path, "rb") as file:
-        head = file.read(16)
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
-        return "safetensors"
-    if head.startswith(b"PK\3\4"):
-        return "torch"
-    return "pickle" if head[:1] == b"\x80" else ""
-
-
 def _load(path: Path) -> Any:
     """By the content of the file, whatever its name says."""
-    if _kind_of(path) == "safetensors":
+    if kind_of_weights(path) == "safetensors":
         return load_file(path)
     # Opened, as torch goes by the name otherwise.
     with open(path, "rb") as file, warnings.catch_warnings():
@@ -159,7 +148,7 @@ def _problem(path: Path, error: Exception) -> str:
     """Why a file cannot be loaded, without torch's advice to unpickle what may run any code."""
     if what := what_is_wrong(path):
         return what
-    kind, text = _kind_of(path), str(error)
+    kind, text = kind_of_weights(path), str(error)
     name = re.search(r"GLOBAL ([\w.]+)", text)
     if name or (isinstance(error, UnpicklingError) and kind == "pickle"):
         other = f" ({name[1]})" if name else ""
