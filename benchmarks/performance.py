@@ -3,6 +3,7 @@
     python benchmarks/performance.py                       # all parts; about a quarter of an hour
     python benchmarks/performance.py --against REVISION    # the same of an earlier revision too, taking turns
     python benchmarks/performance.py --only rn --only lstm
+    python benchmarks/performance.py --precision float32   # default: bfloat16 too where it is fast
     python benchmarks/performance.py --quick               # tiny sizes: does the program work?
 
 Parts: ``products`` (matrix products alone, the limit), ``rn`` (Relation Network, forward and backward,
@@ -60,12 +61,12 @@ def autocast(precision: str) -> Any:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def products(quick: bool, repeats: int) -> dict[str, float]:
+def products(quick: bool, repeats: int, precisions: list[str]) -> dict[str, float]:
     """GFLOP a second of single products, the output preallocated."""
     import torch
 
     rows = {}
-    for precision in PRECISIONS:
+    for precision in precisions:
         dtype = getattr(torch, precision)
         for shape in [(64, 8, 8)] if quick else [(4096, 256, 256), (4096, 64, 64), (2048, 2048, 2048)]:
             m, k, n = shape
@@ -79,7 +80,7 @@ def products(quick: bool, repeats: int) -> dict[str, float]:
     return rows
 
 
-def rn(quick: bool, repeats: int) -> dict[str, float]:
+def rn(quick: bool, repeats: int, precisions: list[str]) -> dict[str, float]:
     """Milliseconds of forward and backward."""
     import rn as program
     import torch
@@ -99,7 +100,7 @@ def rn(quick: bool, repeats: int) -> dict[str, float]:
     for setting, kept in cases:
         case = program.Case.make(setting, kept, "cpu")
         title = f"{setting.questions} questions, {kept} cells, {setting.layers}x{setting.width}"
-        for precision in PRECISIONS:
+        for precision in precisions:
             ways = {"hacore": program.hacore, "plain": program.plain}
             if compiled is not None and os.environ.get("HACORE_BENCHMARK_TREE") == "now":
                 ways["compiled"] = compiled
@@ -137,7 +138,7 @@ def layer_products(pairs: int, width: int, layers: int, precision: str) -> Calla
     return step
 
 
-def lstm(quick: bool, repeats: int) -> dict[str, float]:
+def lstm(quick: bool, repeats: int, precisions: list[str]) -> dict[str, float]:
     """Milliseconds of forward and backward; of all questions, as no two are equal."""
     import torch
     from hacore_lstm import Config
@@ -169,7 +170,7 @@ def lstm(quick: bool, repeats: int) -> dict[str, float]:
             return question.vector_QC, question.words_QTC
 
         title = f"{questions} questions of 3 to {longest} words, {embedding} to 2x{hidden}"
-        for precision in PRECISIONS:
+        for precision in precisions:
             for way, forward in {"hacore": encoded, "torch, packed": packed}.items():
 
                 def step(forward: Any = forward, model: Any = model, precision: str = precision) -> None:
@@ -182,7 +183,7 @@ def lstm(quick: bool, repeats: int) -> dict[str, float]:
     return rows
 
 
-def attention(quick: bool, repeats: int) -> dict[str, float]:
+def attention(quick: bool, repeats: int, precisions: list[str]) -> dict[str, float]:
     """Milliseconds of forward and backward of a non-local block: heads of few cells."""
     import rn as program
     import torch
@@ -200,7 +201,7 @@ def attention(quick: bool, repeats: int) -> dict[str, float]:
         )  # fmt: skip
         case = program.Case.make(setting, kept, "cpu")
         block = build(NonLocal, Config(width=64, heads=heads, zero_init=False), sizes)
-        for precision in PRECISIONS:
+        for precision in precisions:
 
             def step(block: Any = block, case: Any = case, precision: str = precision) -> None:
                 with autocast(precision):
@@ -213,7 +214,7 @@ def attention(quick: bool, repeats: int) -> dict[str, float]:
     return rows
 
 
-def steps(quick: bool, repeats: int) -> dict[str, float]:
+def steps(quick: bool, repeats: int, precisions: list[str]) -> dict[str, float]:
     """Milliseconds of a training step, from the times in metrics.jsonl; two processes: one thread each."""
     import hacore
 
@@ -222,7 +223,7 @@ def steps(quick: bool, repeats: int) -> dict[str, float]:
     ways = [("1 thread", 1, 1), ("2 threads", 2, 1), ("2 processes", 1, 2)]
     rows = {}
     for name in specs:
-        for precision in PRECISIONS:
+        for precision in precisions:
             for way, threads, processes in ways[:1] if quick else ways:
                 if name.startswith("clevr"):
                     little = [f"data.root='{clevr()}'"]
@@ -279,7 +280,7 @@ def child(options: argparse.Namespace) -> None:
     part = {"products": products, "rn": rn, "lstm": lstm, "attention": attention, "steps": steps}[
         options.child
     ]
-    print(json.dumps(part(options.quick, options.repeats)))
+    print(json.dumps(part(options.quick, options.repeats, options.precision)))
 
 
 # What the program itself does.
@@ -307,6 +308,7 @@ def run_part(part: str, name: str, tree: Path, threads: int, options: argparse.N
     waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}  # as the command line has it
     kept = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
     words = ["--child", part, "--threads", str(threads), "--repeats", str(options.repeats)]
+    words += [word for precision in options.precision for word in ("--precision", precision)]
     ran = subprocess.run(
         [sys.executable, __file__, *words, *(["--quick"] if options.quick else [])],
         env={**kept, **waiting, "PYTHONPATH": os.pathsep.join(packages), "HACORE_BENCHMARK_TREE": name},
@@ -349,6 +351,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--against", metavar="REVISION", help="an earlier revision to measure too")
     parser.add_argument("--only", action="append", choices=PARTS)
+    parser.add_argument("--precision", action="append", choices=PRECISIONS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true")
@@ -361,11 +364,13 @@ def main() -> None:
         return
     if options.quick:
         options.rounds, options.repeats = 1, 1
-    rows = measure(options)
     import torch
 
-    from hacore.machine.device import device_name
+    from hacore.machine.device import device_name, multiplies_bfloat16
 
+    if not options.precision:
+        options.precision = PRECISIONS if multiplies_bfloat16(torch.device("cpu")) else PRECISIONS[:1]
+    rows = measure(options)
     report = {
         "what": "milliseconds (products: GFLOP a second); products, lstm, rn: forward and backward",
         "device": device_name(torch.device("cpu")),
