@@ -217,6 +217,6 @@ def test_all_parts_of_performance_and_an_earlier_revision(tmp_path):
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     rows = json.loads(output.read_text())["rows"]
-    assert {row["part"] for row in rows} == {"products", "rn", "lstm", "steps"}
+    assert {row["part"] for row in rows} == {"products", "rn", "lstm", "attention", "steps"}
     own = [row for row in rows if row["row"].endswith("hacore")]
     assert all(row["before"] > 0 and row["before/now"] > 0 for row in own)

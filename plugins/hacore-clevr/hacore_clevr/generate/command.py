@@ -29,6 +29,7 @@ from hacore.errors import DataError
 from hacore.machine.threads import cores
 from hacore_clevr import GenerateConfig
 from hacore_clevr.columns import Collector
+from hacore_clevr.generate.drawing import make_pictures
 from hacore_clevr.generate.parts import (
     VERSION,
     Done,
@@ -37,7 +38,6 @@ from hacore_clevr.generate.parts import (
     Split,
     all_questions,
     all_scenes,
-    make_pictures,
     questions_part,
     scenes_part,
 )
@@ -50,6 +50,8 @@ from hacore_clevr.official import questions_file, scenes_file
 from hacore_clevr.publish import publish
 
 Record = dict[str, Any]
+Missing = list[tuple[Split, list[int]]]
+"""The blocks of each split that are to be made."""
 
 REPORT = "report.json"
 """In a generated folder: what it was made from, and what its questions are like."""
@@ -123,9 +125,8 @@ class _Generation:
             return Outcome(summary={"already generated": str(self._folder), **_counts(self._plan, done)})
         self._begin()
         writers = self._writers()
-        pictures = sum(self._draw(split, writers.get(split.name)) for split in self._plan.splits)
-        for split in self._plan.splits:
-            self._ask(split)
+        pictures = self._draw(writers)
+        self._ask()
         reports = self._publish(writers) if self._plan.packed else self._write()
         shutil.rmtree(self._folder / "parts")
         train = reports[self._plan.splits[0].name]
@@ -188,55 +189,60 @@ class _Generation:
             for split in self._plan.splits
         }
 
-    def _draw(self, split: Split, writer: PackWriter | None) -> int:
+    def _draw(self, writers: dict[str, PackWriter]) -> int:
         """Makes the missing scenes and pictures; returns how many."""
-        unwritten = {start // BLOCK for start, _ in writer.missing(BLOCK)} if writer else set()
-        missing = [
-            block
-            for block in split.blocks
-            if block in unwritten or not scenes_part(self._work, split.name, block).is_file()
-        ]
-        what, drawn = f"drawing {split.name}", 0
-        before = split.count - sum(_images(split, (block,)) for block in missing)
-        with closing(self._pictures(split, missing)) as results:
+        unwritten = {
+            (name, start // BLOCK) for name, writer in writers.items() for start, _ in writer.missing(BLOCK)
+        }
+        missing = self._missing(
+            lambda split, block: (
+                (split.name, block) not in unwritten and scenes_part(self._work, split.name, block).is_file()
+            )
+        )
+        before, drawn = self._present(missing), 0
+        with closing(self._pictures(missing)) as results:
             for done in results:
-                if writer is not None:
-                    _pack(writer, split, done, unwritten)
-                drawn += _images(split, done.blocks)
-                self._tell.progress(what, before + drawn, split.count)
+                if writers:
+                    _pack(writers[done.split.name], done, unwritten)
+                drawn += _images(done.split, done.blocks)
+                self._tell.progress("drawing", before + drawn, self._plan.images)
         return drawn
 
-    def _pictures(self, split: Split, missing: list[int]) -> Generator[Done, None, None]:
-        def job(blocks: range) -> Job:
-            return Job(
-                work=self._work,
-                plan=self._plan,
-                split=split,
-                blocks=blocks,
-                device=self._device,
-                threads=self._workers if self._device != "cpu" else 1,
-            )
-
+    def _pictures(self, missing: Missing) -> Generator[Done, None, None]:
         if self._device == "cpu":
-            jobs = [job(range(block, block + 1)) for block in missing]
-            return do_all("hacore_clevr.generate.parts:make_pictures", jobs, self._workers)
-        return (make_pictures(job(blocks)) for blocks in _runs(missing, GPU_BLOCKS))
+            return do_all("hacore_clevr.generate.drawing:make_pictures", self._jobs(missing), self._workers)
+        jobs = (self._job(split, run) for split, blocks in missing for run in _runs(blocks, GPU_BLOCKS))
+        return (make_pictures(job) for job in jobs)
 
-    def _ask(self, split: Split) -> None:
+    def _ask(self) -> None:
         """Makes the missing questions."""
-        missing = [
-            block for block in split.blocks if not questions_part(self._work, split.name, block).is_file()
-        ]
-        done = split.count - _images(split, missing)
-        jobs = [
-            Job(work=self._work, plan=self._plan, split=split, blocks=range(block, block + 1))
-            for block in missing
-        ]
+        missing = self._missing(lambda split, block: questions_part(self._work, split.name, block).is_file())
+        asked = self._present(missing)
         target = "hacore_clevr.generate.parts:make_questions"
-        with closing(do_all(target, jobs, self._workers)) as results:
-            for result in results:
-                done += _images(split, result.blocks)
-                self._tell.progress(f"asking about {split.name}", done, split.count)
+        with closing(do_all(target, self._jobs(missing), self._workers)) as results:
+            for done in results:
+                asked += _images(done.split, done.blocks)
+                self._tell.progress("asking", asked, self._plan.images)
+
+    def _missing(self, is_there: Callable[[Split, int], bool]) -> Missing:
+        return [
+            (split, [block for block in split.blocks if not is_there(split, block)])
+            for split in self._plan.splits
+        ]
+
+    def _present(self, missing: Missing) -> int:
+        """Images of the blocks that are not missing."""
+        return self._plan.images - sum(_images(split, blocks) for split, blocks in missing)
+
+    def _jobs(self, missing: Missing) -> list[Job]:
+        """One for each block: the splits share the processes, which take long to start."""
+        return [self._job(split, range(block, block + 1)) for split, blocks in missing for block in blocks]
+
+    def _job(self, split: Split, blocks: range) -> Job:
+        threads = self._workers if self._device != "cpu" else 1
+        return Job(
+            work=self._work, plan=self._plan, split=split, blocks=blocks, device=self._device, threads=threads
+        )
 
     def _write(self) -> dict[str, Any]:
         """The official files; gives the folder its name and returns the report of each split."""
@@ -294,13 +300,13 @@ def _each(records: Iterable[Record], use: Callable[[Record], None]) -> Iterator[
         yield record
 
 
-def _pack(writer: PackWriter, split: Split, done: Done, unwritten: set[int]) -> None:
+def _pack(writer: PackWriter, done: Done, unwritten: set[tuple[str, int]]) -> None:
     """Writes the pictures of blocks that are not in the pack yet."""
     assert done.pictures is not None
-    first = split.rows(done.blocks[0])[0]
+    first = done.split.rows(done.blocks[0])[0]
     for block in done.blocks:
-        if block in unwritten:
-            start, stop = split.rows(block)
+        if (done.split.name, block) in unwritten:
+            start, stop = done.split.rows(block)
             writer.write(start, done.pictures[start - first : stop - first])
 
 

@@ -4,14 +4,14 @@
     {work}/parts/{split}.{block:05d}.questions.json    list of questions, numbered within the block
     {work}/images/{split}/CLEVR_{split}_000000.png     pictures, unless they are packed
 
-A scenes file is written after its pictures, so that the block is complete once it exists.
+A scenes file is written after its pictures, so that the block is complete once it exists. Imports no torch:
+processes that ask about scenes start fast.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,11 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from hacore.errors import DataError, reason
 from hacore.machine.files import write_whole
 from hacore_clevr.generate.layout import ANY, CONDITION_A, CONDITION_B, SceneOptions
 from hacore_clevr.generate.questions import BLOCK, make_block, numbered
-from hacore_clevr.generate.scenes import make_scenes
 from hacore_clevr.generate.templates import Template, load_templates
 
 VERSION = 3
@@ -75,6 +73,10 @@ class Plan:
     templates_sha256: str
     families: tuple[str, ...]
 
+    @property
+    def images(self) -> int:
+        return sum(split.count for split in self.splits)
+
     def describe(self) -> dict[str, Any]:
         """As JSON values, equal when two plans make the same."""
         described: dict[str, Any] = json.loads(json.dumps({"version": VERSION, **attrs.asdict(self)}))
@@ -108,6 +110,7 @@ class Job:
 class Done:
     """A job that is done. pictures: (n, 3, height, width) where they are packed, else nothing."""
 
+    split: Split
     blocks: range
     pictures: Bytes | None = None
 
@@ -118,22 +121,6 @@ def scenes_part(work: Path, split: str, block: int) -> Path:
 
 def questions_part(work: Path, split: str, block: int) -> Path:
     return work / "parts" / f"{split}.{block:05d}.questions.json"
-
-
-def make_pictures(job: Job) -> Done:
-    """Makes the scenes and pictures of some blocks."""
-    start, stop = job.split.rows(job.blocks[0])[0], job.split.rows(job.blocks[-1])[1]
-    plan, name = job.plan, job.split.name
-    options = plan.scene_options(job.split)
-    scenes, pictures = make_scenes(plan.seed, name, start, stop - start, options, job.device, plan.size)
-    if not plan.packed:
-        _save(
-            [job.work / "images" / name / scene["image_filename"] for scene in scenes], pictures, job.threads
-        )
-    for block in job.blocks:
-        first, last = job.split.rows(block)
-        _write(scenes_part(job.work, name, block), scenes[first - start : last - start])
-    return Done(blocks=job.blocks, pictures=pictures if plan.packed else None)
 
 
 def make_questions(job: Job) -> Done:
@@ -148,8 +135,8 @@ def make_questions(job: Job) -> Done:
             block=block,
             templates=_templates(plan.templates, plan.families),
         )
-        _write(questions_part(job.work, name, block), questions)
-    return Done(blocks=job.blocks)
+        write_part(questions_part(job.work, name, block), questions)
+    return Done(split=job.split, blocks=job.blocks)
 
 
 def read_part(path: Path) -> list[dict[str, Any]]:
@@ -178,16 +165,6 @@ def _templates(folder: str, only: tuple[str, ...]) -> tuple[Template, ...]:
     return load_templates(Path(folder) if folder else None, only)
 
 
-def _save(paths: Sequence[Path], pictures: Bytes, threads: int) -> None:
-    """Writes PNG files."""
-
-    def save(path: Path, picture: Bytes) -> None:
-        Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(path, compress_level=6)
-
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(save, paths, pictures))
-
-
-def _write(path: Path, records: Sequence[Any]) -> None:
+def write_part(path: Path, records: Sequence[Any]) -> None:
+    """Writes the records of a part, whole or not at all."""
     write_whole(path, json.dumps(records, separators=(",", ":")).encode(), "--output")
