@@ -186,6 +186,11 @@ class Dataset(ABC, Generic[ConfigT]):
         """
         return None
 
+    @classmethod
+    def expected(cls, config: ConfigT) -> tuple[Sizes, int] | None:
+        """``sizes`` and the words of a usual question, where the options tell them without the data."""
+        return None
+
     @abstractmethod
     def questions(self, split: str) -> Questions:
         """The questions of a split."""

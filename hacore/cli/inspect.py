@@ -31,7 +31,7 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say whether SPEC is valid: every problem with its place, or the cost of every stage.
 
     Multiply-adds are those of matrix products and convolutions for one question about one image. Of a
-    spec with a [sweep], every combination is composed.
+    spec with a [sweep], every combination is composed. For some datasets it needs no data.
 
     \b
     Examples:
@@ -63,9 +63,12 @@ def check(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
         rows,
     )
     splits = ", ".join(f"{split} {count:,}" for split, count in report.questions.items())
+    data = f"without the data, as dataset '{resolved.data.use}' expects them: {report.missing}"
+    if report.missing is None:
+        data = f"questions: {splits}\ntraining: {report.steps:,} steps, {report.steps_per_epoch:,} an epoch"
+    here = " on this machine" if resolved.train.precision == "auto" else ""
     click.echo(
-        f"\nquestions: {splits}\ntraining: {report.steps:,} steps, {report.steps_per_epoch:,} an epoch\n"
-        f"precision: {report.precision}{' on this machine' if resolved.train.precision == 'auto' else ''}\n"
+        f"\n{data}\nprecision: {report.precision}{here}\n"
         f"multiply-adds: one question of {report.words} words about one image"
         + (f"\nfeatures: {report.features}" if report.features else "")
     )
@@ -102,7 +105,10 @@ def _check_sweep(path: str, sweep: Sweep, as_json: bool) -> None:
     print_table(
         f"{path} is valid: {len(sweep.combinations)} runs",
         ["combination", "seeds", "parameters", "multiply-adds", "steps"],
-        [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row.values()] for row in rows],
+        [
+            [f"{cell:,}" if isinstance(cell, int) else str(cell or "-") for cell in row.values()]
+            for row in rows
+        ],
     )
 
 

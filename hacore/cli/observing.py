@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from hacore.cli.completion import observers
+from hacore.cli.tables import F
 from hacore.errors import HacoreError
 from hacore.observers import choose_observers
 from hacore.spec import set_values
 
-F = TypeVar("F", bound=Callable[..., Any])
 _EXAMPLE = "--log-with tensorboard.pictures=4"
+
+
+_OPTIONS = (
+    (("--log", "observers"), "NAME", "Log to this observer; 'hacore plugins observer' lists them."),
+    (
+        ("--log-with", "observer_options"),
+        "NAME.KEY=VALUE",
+        "An option of an observer; 'hacore plugins observer NAME' lists them.",
+    ),
+    (("--without",), "NAME", "Leave out an observer that runs have by default, such as report."),
+)
 
 
 def with_observers(command: F) -> F:
     """Adds the options to a command, as ``observers``, ``observer_options`` and ``without``."""
-    command = click.option(
-        "--without",
-        multiple=True,
-        shell_complete=observers,
-        metavar="NAME",
-        help="Leave out an observer that runs have by default, such as report. May be repeated.",
-    )(command)
-    command = click.option(
-        "--log-with",
-        "observer_options",
-        multiple=True,
-        metavar="NAME.KEY=VALUE",
-        help="An option of an observer; 'hacore plugins observer NAME' lists them. May be repeated.",
-    )(command)
-    return click.option(
-        "--log",
-        "observers",
-        multiple=True,
-        shell_complete=observers,
-        metavar="NAME",
-        help="Log to this observer; 'hacore plugins observer' lists them. May be repeated.",
-    )(command)
+    for words, shown, text in reversed(_OPTIONS):
+        tab = observers if shown == "NAME" else None
+        text += " May be repeated."
+        command = click.option(*words, multiple=True, metavar=shown, shell_complete=tab, help=text)(command)
+    return command
 
 
 def chosen_observers(

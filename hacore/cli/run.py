@@ -8,10 +8,17 @@ from typing import Any
 
 import click
 
-from hacore.cli.changes import change_option, changed, read_changes
 from hacore.cli.completion import key_values, splits
 from hacore.cli.observing import chosen_observers, with_observers
-from hacore.cli.tables import device_option, json_option, percent, print_json, print_table, set_option
+from hacore.cli.tables import (
+    change_option,
+    device_option,
+    json_option,
+    percent,
+    print_json,
+    print_table,
+    set_option,
+)
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.machine.commands import pasteable
@@ -19,7 +26,7 @@ from hacore.observers import observer_flags
 from hacore.registry import registry
 from hacore.runs import RunFolder
 from hacore.runs.choosing import unfinished_run
-from hacore.runs.places import moved_flags, placed, same_experiment
+from hacore.runs.places import changed, moved_flags, placed, read_changes, same_experiment
 from hacore.runs.result import Measured
 from hacore.spec import Spec, dump_spec, load_spec, shown, spec_table
 

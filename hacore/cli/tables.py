@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 from hacore.cli.completion import devices, key_values
 from hacore.cli.streams import can_show
 
+F = TypeVar("F", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 device_option = click.option(
     "--device",
@@ -21,6 +22,18 @@ device_option = click.option(
     show_default=True,
     shell_complete=devices,
     help="auto, cpu, cuda, cuda:INDEX or mps.",
+)
+
+
+def _settable(text: str) -> Callable[[F], F]:
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", shell_complete=key_values, help=text
+    )
+
+
+change_option = _settable(
+    "Another option of the selector, as in --set selector.k=4, another selector, as in --set "
+    "selector.use=all-cells, or where the data are now, as in --set data.root=DIR. May be repeated."
 )
 
 
@@ -36,14 +49,9 @@ def set_option(command: Callable[..., None]) -> Callable[..., None]:
         command(overrides=(*overrides, *changes), **others)
 
     argument = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=key_values)
-    option = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        shell_complete=key_values,
-        help="Override a value of the spec, as in --set selector.k=8; also without --set after SPEC. May be "
-        "repeated.",
+    option = _settable(
+        "Override a value of the spec, as in --set selector.k=8; also without --set after SPEC. May be "
+        "repeated."
     )
     return option(argument(with_changes))
 

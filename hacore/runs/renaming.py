@@ -50,9 +50,10 @@ def renamed(dataset: Dataset[Any], summary: DataSummary) -> Dataset[Any]:
 def require_size(dataset: Dataset[Any], summary: DataSummary) -> None:
     """RunError for images of another size than the model was trained on."""
     if tuple(dataset.image_size) != summary.image_size:
+        here, there = ("x".join(map(str, size)) for size in (dataset.image_size, summary.image_size))
         raise RunError(
-            f"the images of these data have the size {_by(dataset.image_size)}, the model was trained on "
-            f"{_by(summary.image_size)}; choose data of that size, or where they have an option size, "
+            f"the images of these data have the size {here}, the model was trained on {there}; choose "
+            "data of that size, or where they have an option size, "
             f"--set data.size=[{summary.image_size[1]},{summary.image_size[2]}]"
         )
 
@@ -70,7 +71,3 @@ def unknown_names(dataset: Dataset[Any], summary: DataSummary) -> str:
 def _answers(dataset: Dataset[Any], summary: DataSummary) -> list[int]:
     numbers = {name: number for number, name in enumerate(summary.answers)}
     return [numbers.get(name, -1) for name in dataset.answers]
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))

@@ -170,8 +170,8 @@ def _combinations(chosen: list[Choice], specs: list[Spec]) -> list[Combination]:
     slugs = [_slug({key: choice.values[key] for key in keys if key in choice.values}) for choice in chosen]
     folded = [slug.casefold() for slug in slugs]  # on some file systems they are the same name
     for choice, spec, slug in zip(chosen, specs, slugs, strict=True):
-        if folded.count(slug.casefold()) > 1 or _size(spec.name) + _size(slug) > _LONGEST_NAME:
-            cut = file_name_part(slug, max(0, _LONGEST_NAME - _size(spec.name)))
+        if folded.count(slug.casefold()) > 1 or len(f"{spec.name}{slug}".encode()) > _LONGEST_NAME:
+            cut = file_name_part(slug, max(0, _LONGEST_NAME - len(spec.name.encode())))
             slug = f"{cut}-{short_digest(choice.values)}".strip("-")
         parts = [f"{key} = {_bare(choice.values[key])}" for key in keys if key in choice.values]
         for seed in choice.seeds or (spec.seed,):
@@ -186,10 +186,6 @@ def _combinations(chosen: list[Choice], specs: list[Spec]) -> list[Combination]:
                 )
             )
     return combinations
-
-
-def _size(name: str) -> int:
-    return len(name.encode())
 
 
 def _distinguishing(chosen: list[Choice]) -> list[str]:

@@ -295,3 +295,43 @@ def test_new_writes_a_plugin(cli, tmp_path):
     assert (folder / "pyproject.toml").is_file()
     assert "already" in cli("new", "selector", "brand-new", "--output", tmp_path).error
     assert cli("new", "selektor", "x").status == 2
+
+
+def test_check_tells_costs_before_the_data_are_there(cli, names, small, tmp_path):
+    missing = tmp_path / "nowhere"
+    small.write_text(
+        SMALL.replace(
+            'use = "sort-of-clevr", images = 40, held_out = 5, validation = 5',
+            f"use = \"clevr\", root = '{missing}', size = [64, 96]",
+        )
+    )
+    report = json.loads(cli("check", small, "--json").out)
+    stages = {stage["stage"]: stage for stage in report["stages"]}
+    # Stride 4 twice: a grid of 4 x 6.
+    assert stages["image_encoder"]["output"] == "24x8"
+    assert stages["image_encoder"]["multiply_adds"] == 16 * 24 * 4 * 3 * 9 + 4 * 6 * 8 * 4 * 9
+    assert stages["head"]["output"] == "28"
+    assert (report["valid"], report["steps"], report["questions"]) == (True, None, {})
+    assert str(missing) in report["missing"]
+    ran = cli("check", small)
+    assert ran.status == 0
+    (said,) = [line for line in ran.out.splitlines() if "without the data" in line]
+    names(said, "clevr", str(missing), "hacore data download clevr")
+
+    missing.mkdir()
+    ran = cli("check", small)
+    assert ran.status == 1
+    names(ran.err.strip(), str(missing))
+
+
+def test_check_needs_data_of_which_nothing_is_known(cli, names, small, tmp_path):
+    missing = tmp_path / "nowhere"
+    small.write_text(
+        SMALL.replace(
+            'use = "sort-of-clevr", images = 40, held_out = 5, validation = 5',
+            f"use = \"vqa-v2\", root = '{missing}'",
+        )
+    )
+    ran = cli("check", small)
+    assert ran.status == 1
+    names(ran.err.strip(), str(missing))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hacore.cli.changes import change_option, changed, read_changes
 from hacore.cli.streams import can_show
-from hacore.cli.tables import device_option, percent, print_json
+from hacore.cli.tables import change_option, device_option, percent, print_json
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
 from hacore.machine.names import file_name_part, short_digest
 from hacore.machine.texts import TextError, decode_text
+from hacore.runs.places import changed, read_changes
 from hacore.spec import spec_table
 from hacore_ask.words import split_changes
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from hacore.cli.changes import change_option, changed, read_changes
 from hacore.cli.completion import key_values
-from hacore.cli.tables import device_option, json_option, print_json
+from hacore.cli.tables import change_option, device_option, json_option, print_json
 from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
+from hacore.runs.places import changed, read_changes
 from hacore_ask.words import split_changes
 
 _WRITTEN = (".csv", ".jsonl")

@@ -11,7 +11,6 @@ import attrs
 import numpy as np
 import torch
 
-from hacore.cli.changes import changed, read_changes
 from hacore.data import Batch, Dataset, make_batch
 from hacore.errors import HacoreError
 from hacore.machine.device import choose_device
@@ -19,7 +18,7 @@ from hacore.measure.predict import precision_of
 from hacore.model.network import VQAModel
 from hacore.model.opening import open_checked
 from hacore.model.stored import with_features
-from hacore.runs.places import says_where
+from hacore.runs.places import changed, read_changes, says_where
 from hacore.runs.trained import load
 from hacore.spec import Spec, load_spec, resolve, set_values, spec_table
 from hacore.workflow.setup import require_objects, set_up

@@ -14,6 +14,7 @@ from hacore_packing.readers import source_folder
 
 from hacore.data import Dataset, Questions
 from hacore.errors import DataError
+from hacore.interfaces import Sizes
 from hacore.objects import Objects
 from hacore_clevr import Config, PrepareConfig
 from hacore_clevr.domain import ANSWERS, GROUPS
@@ -22,6 +23,7 @@ from hacore_clevr.pack import FORMAT, Pack, Stored
 from hacore_clevr.prepare import default_folder, is_current, prepare
 from hacore_clevr.words import WORD_RULE, split_words
 
+_WORDS, _WORDS_ASKED = 83, 19  # by the official templates: the vocabulary, and a usual question
 _COGENT = {"trainA": "train", "valA": "val", "testA": "test"}
 
 
@@ -85,6 +87,13 @@ class Clevr(Dataset[Config]):
         self._images["train"], self._images["dev"] = np.split(self._images["train"], [rest])
         if "train" in self.unanswered:
             self.unanswered = (*self.unanswered, "dev")
+
+    @classmethod
+    def expected(cls, config: Config) -> tuple[Sizes, int] | None:
+        """As if made by the official templates."""
+        if not config.root or Path(config.root).expanduser().exists():
+            return None
+        return Sizes(image=(3, *config.size), words=_WORDS, answers=len(ANSWERS)), _WORDS_ASKED
 
     def questions(self, split: str) -> Questions:
         if split not in self._questions:
