@@ -19,7 +19,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, fa
     """(..., S, E): softmax_j(factor query_i . key_j + bias_j), times value_j.
 
     query: (..., S, D). key: (..., K, D). value: (..., K, E). bias: broadcasts to (..., S, K); -inf for what
-    is absent, but not for all of a row.
+    is absent, but not for all of a row. To be exported to ONNX, (Q, heads, S, D) and the like.
 
     torch's attention in bfloat16 on a CPU takes up to thirty times as long as the formula for the few cells
     that a selector keeps. There, scores are rounded to bfloat16 and their softmax is in float32.

@@ -52,12 +52,12 @@ class FiLM(Fuser[Config]):
         first, *others = self.blocks
         halves, row_Q = first(cells.features, cells), image_index_Q
         for number, block in enumerate(others):
-            x_QNW = _modulated(*halves, row_Q, None, gains_BQW[number], shifts_BQW[number])
+            x_QNW = _modulated(halves, row_Q, None, gains_BQW[number], shifts_BQW[number])
             halves, row_Q = block(x_QNW, cells), torch.arange(row_Q.shape[0], device=row_Q.device)
 
         def fuse(questions: slice, index_QK: Tensor | None) -> Tensor:
             factors = gains_BQW[-1, questions], shifts_BQW[-1, questions]
-            return _modulated(*halves, row_Q[questions], index_QK, *factors)
+            return _modulated(halves, row_Q[questions], index_QK, *factors)
 
         return FusedCells(
             fuse=fuse,
@@ -83,7 +83,8 @@ class _Block(nn.Module):
         self.norm = nn.BatchNorm1d(config.width, affine=False) if config.norm == "batch" else None
 
     def forward(self, x_RNC: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
-        weight, bias = self.enter.weight, self.enter.bias
+        weight: Tensor = self.enter.weight
+        bias: Tensor = self.enter.bias
         if self.config.coordinates:
             # Positions are the same for all: their share is computed once.
             channels = x_RNC.shape[2]
@@ -107,15 +108,15 @@ def _batch_norm(x_RC: Tensor, norm: nn.BatchNorm1d) -> Tensor:
 
 
 def _modulated(
-    h_RNW: Tensor, y_RNW: Tensor, row_Q: Tensor, index_QK: Tensor | None, gain_QW: Tensor, shift_QW: Tensor
+    halves: tuple[Tensor, Tensor], row_Q: Tensor, index_QK: Tensor | None, gain_QW: Tensor, shift_QW: Tensor
 ) -> Tensor:
-    """(Q, K, W): h + relu(gain y + shift) of each question's row, of the indexed cells or of all."""
+    """(Q, K, W): h + relu(gain y + shift), h and y of each question's row, of the indexed cells or of all."""
     if index_QK is None:
-        h_QKW, y_QKW = (x_RNW.index_select(0, row_Q) for x_RNW in (h_RNW, y_RNW))
+        h_QKW, y_QKW = (half_RNW.index_select(0, row_Q) for half_RNW in halves)
     else:
-        place_1T = (row_Q.unsqueeze(1) * h_RNW.shape[1] + index_QK).view(1, -1)
+        place_1T = (row_Q.unsqueeze(1) * halves[0].shape[1] + index_QK).view(1, -1)
         h_QKW, y_QKW = (
-            gather_cells(x_RNW.flatten(0, 1).unsqueeze(0), place_1T).view(*index_QK.shape, -1)
-            for x_RNW in (h_RNW, y_RNW)
+            gather_cells(half_RNW.flatten(0, 1).unsqueeze(0), place_1T).view(*index_QK.shape, -1)
+            for half_RNW in halves
         )
     return h_QKW + (y_QKW * gain_QW.unsqueeze(1)).add_(shift_QW.unsqueeze(1)).relu_()

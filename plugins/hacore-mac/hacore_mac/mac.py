@@ -38,7 +38,7 @@ class MAC(Aggregator[Config]):
 
     Without it the read unit is linear in k_j before its softmax, so each step makes one vector a question and
     takes its product with every cell, rather than two layers of every cell; the result is the same. Entries
-    that are not valid are masked, and cost the little that cells cost here. Masks of dropout are drawn once
+    that are not valid are masked. Masks of dropout are drawn once
     for all steps (Gal and Ghahramani 2016, arXiv 1512.05287).
 
     Raises ValueError where the question encoder gives no states of words.
@@ -154,5 +154,7 @@ class _Cells:
 
 
 def _attended(query_QW: Tensor, key_QKW: Tensor, value_QKW: Tensor, bias_Q1K: Tensor | None) -> Tensor:
-    """(Q, W): one query a question."""
-    return attention(query_QW.to(key_QKW).unsqueeze(1), key_QKW, value_QKW, bias_Q1K).squeeze(1)
+    """(Q, W): one query a question, one head."""
+    bias_Q11K = None if bias_Q1K is None else bias_Q1K.unsqueeze(1)
+    query_Q11W = query_QW.to(key_QKW)[:, None, None]
+    return attention(query_Q11W, key_QKW.unsqueeze(1), value_QKW.unsqueeze(1), bias_Q11K)[:, 0, 0]
