@@ -38,8 +38,8 @@ class MAC(Aggregator[Config]):
 
     Without it the read unit is linear in k_j before its softmax, so each step makes one vector a question and
     takes its product with every cell, rather than two layers of every cell; the result is the same. Entries
-    that are not valid are masked. Masks of dropout are drawn once
-    for all steps (Gal and Ghahramani 2016, arXiv 1512.05287).
+    that are not valid are masked: groups of questions, step by step, cost as much as they save. Masks of
+    dropout are drawn once for all steps (Gal and Ghahramani 2016, arXiv 1512.05287).
 
     Raises ValueError where the question encoder gives no states of words.
     """
