@@ -140,7 +140,7 @@ def test_the_threshold_of_adahan_is_exact(compose, batch):
     assert len(set(selection.counts_Q.tolist())) > 1
 
 
-AGGREGATORS = {"rn": 40, "non-local": 900, "sum-pool": 900}
+AGGREGATORS = {"rn": 40, "non-local": 900, "sum-pool": 900, "transformer": 900, "mac": 900}
 """Cells of each, so that hundreds of equal numbers are added; of rn there are as many pairs."""
 
 
@@ -155,6 +155,7 @@ def test_a_sum_of_many_equal_numbers_goes_on_growing(name, weighted):
         grid=(30, 30),
         cell_channels=channels,
         question_channels=4,
+        word_channels=6,
         words=5,
         answers=3,
     )
@@ -168,12 +169,13 @@ def test_a_sum_of_many_equal_numbers_goes_on_growing(name, weighted):
         grid=(30, 30),
         weight_QK=torch.full((2, kept), 0.75) if weighted else None,
     )
-    question = Question(torch.rand(2, 4).to(BF16).float())
+    vector_QC, words_QTC = torch.rand(2, 4).to(BF16), torch.rand(2, 3, 6).to(BF16)
+    question = Question(vector_QC.float(), words_QTC.float(), torch.tensor([3, 3]))
     expected_QC = module(selection, question)
     with autocast():
         out_QC = module(
             attrs.evolve(selection, features_QKC=selection.features_QKC.to(BF16)),
-            Question(question.vector_QC.to(BF16)),
+            Question(vector_QC, words_QTC, question.lengths_Q),
         )
     scale = float(expected_QC.detach().abs().max())
     torch.testing.assert_close(out_QC.float(), expected_QC, rtol=0, atol=6 * ONE_ROUNDING * scale)

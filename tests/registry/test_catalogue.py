@@ -17,9 +17,9 @@ from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig
 PLUGINS = Path(__file__).parents[2] / "plugins"
 FOLDERS = sorted(path.parent for path in PLUGINS.glob("*/pyproject.toml"))
 
-LIBRARIES = ("hacore-packing", "hacore-testing")
+LIBRARIES = ("hacore-attention", "hacore-packing", "hacore-testing")
 """Packages that others of this project require."""
-WITHOUT_COMPONENTS = ("hacore-testing",)
+WITHOUT_COMPONENTS = ("hacore-attention", "hacore-testing")
 OTHERWISE_NAMED = {"PIL": "pillow", "mlflow": "mlflow-skinny"}
 """{module: distribution} where the names differ."""
 

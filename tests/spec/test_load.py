@@ -211,7 +211,7 @@ def test_places_in_inline_tables_dotted_keys_and_odd_line_ends(problems, names):
     names(name, "spec.toml:1: name", r'"a\u2028b"', "letters, digits, '.', '_' and '-'")
     names(k, "spec.toml:3: selector.k", "0", "at least 1")
     names(lr, "spec.toml:4: train.lr", "0.0", "above 0")
-    names(aggregator, "spec.toml: aggregator", "missing", 'aggregator = { use = "non-local" }')
+    names(aggregator, "spec.toml: aggregator", "missing", 'aggregator = { use = "mac" }')
 
 
 def test_a_byte_order_mark_is_no_error(write, kit, tmp_path):

@@ -34,6 +34,14 @@ QUICK = {
         "aggregator": {"use": "sum-pool"},
         "fuser": {"use": "add", "width": 10},
     },
+    "adahan, transformer, film": {
+        "selector": {"use": "adahan"},
+        "aggregator": {"use": "transformer", "heads": 2, "width": 6},
+        "fuser": {"use": "film", "width": 10},
+    },
+    "l2-topk, mac, multiply": {
+        "aggregator": {"use": "mac", "steps": 3, "self_attention": True, "gate": True},
+    },
     "scored-topk, sum-pool, multiply": {
         "selector": {"use": "scored-topk", "k": 6},
         "aggregator": {"use": "sum-pool"},
@@ -57,8 +65,11 @@ AGGREGATORS = (
     {"use": "rn", "reduce": "mean", "coordinate_scale": 3.0},
     {"use": "sum-pool"},
     {"use": "non-local"},
+    {"use": "transformer"},
+    {"use": "mac"},
+    {"use": "mac", "elu": True},
 )
-FUSERS = ({"use": "add"}, {"use": "concat"}, {"use": "multiply"}, {"use": "image-only"})
+FUSERS = ({"use": "add"}, {"use": "concat"}, {"use": "multiply"}, {"use": "image-only"}, {"use": "film"})
 
 
 def random_arrays(images, questions, words, seed):

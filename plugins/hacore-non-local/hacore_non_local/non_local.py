@@ -6,15 +6,12 @@ from collections.abc import Iterable
 from typing import cast
 
 import torch
-import torch.nn.functional as F
+from hacore_attention import attention, in_groups, log_weight
 from torch import Tensor, nn
 
 from hacore.interfaces import Aggregator, Question, Selection, Sizes
 
 from . import Config
-
-# Questions of similar count that are processed together on CPU.
-_GROUP = 32
 
 
 class NonLocal(Aggregator[Config]):
@@ -53,37 +50,13 @@ class NonLocal(Aggregator[Config]):
         self.blocks = nn.ModuleList(_Block(channels, width, config) for _ in range(config.blocks))
 
     def forward(self, selection: Selection, question: Question) -> Tensor:
+        return in_groups(selection, self._aggregate)
+
+    def _aggregate(self, selection: Selection) -> Tensor:
         features_QKC = selection.features_QKC
         positions_QK2 = selection.kept_positions_QK2.to(features_QKC.dtype)
         weight_QK = selection.masked_weight_QK
-        valid_QK = selection.valid_QK
-        if valid_QK is None or not valid_QK.is_cpu or torch.compiler.is_exporting():
-            return self._aggregate(features_QKC, positions_QK2, weight_QK)
-
-        assert weight_QK is not None  # as there are invalid cells
-        order_Q = selection.counts_Q.argsort()
-        groups = []
-        for questions in order_Q.split(_GROUP):
-            used = valid_QK[questions].any(0).nonzero().squeeze(1)
-            groups.append(questions.unsqueeze(1) * valid_QK.shape[1] + used)
-        # All groups are gathered at once: the gradient of each gather is as large as what it reads.
-        rows = torch.cat([group.flatten() for group in groups])
-        sizes = [group.numel() for group in groups]
-        gathered = zip(
-            groups,
-            features_QKC.flatten(0, 1).index_select(0, rows).split(sizes),
-            positions_QK2.flatten(0, 1).index_select(0, rows).split(sizes),
-            weight_QK.flatten().index_select(0, rows).split(sizes),
-            strict=True,
-        )
-        parts = [
-            self._aggregate(*(part.unflatten(0, group.shape) for part in inputs))
-            for group, *inputs in gathered
-        ]
-        return torch.cat(parts).index_select(0, order_Q.argsort())
-
-    def _aggregate(self, features_QKC: Tensor, positions_QK2: Tensor, weight_QK: Tensor | None) -> Tensor:
-        bias_Q11K = None if weight_QK is None else _log_weight(weight_QK)[:, None, None]
+        bias_Q11K = None if weight_QK is None else log_weight(weight_QK)[:, None, None]
         *first, last = cast("Iterable[_Block]", self.blocks)
         for block in first:
             attended_QKD = block(features_QKC, positions_QK2, bias_Q11K)
@@ -117,39 +90,11 @@ class _Block(nn.Module):
             projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projected in (self.theta(compared), self.phi(compared), self.g(features_QKC))
         )
-        attended = _attention(theta, phi, g, bias_Q11K, self.factor)
+        attended = attention(theta, phi, g, bias_Q11K, self.factor)
         return attended.transpose(1, 2).flatten(2)
-
-
-def _attention(theta: Tensor, phi: Tensor, g: Tensor, bias: Tensor | None, factor: float) -> Tensor:
-    """(Q, H, K, D): softmax_j(factor theta_i . phi_j + bias_j), times g_j; theta, phi, g (Q, H, K, D).
-
-    torch's attention in bfloat16 on a CPU takes up to thirty times as long as the formula for the few cells
-    that a selector keeps. There, scores are rounded to bfloat16 and their softmax is in float32.
-    """
-    if theta.dtype != torch.bfloat16 or theta.device.type != "cpu":
-        bias = None if bias is None else bias.to(theta.dtype)
-        return F.scaled_dot_product_attention(theta, phi, g, attn_mask=bias, scale=factor)
-    scores_QHKK = (theta @ phi.mT).float() * factor
-    if bias is not None:
-        scores_QHKK = scores_QHKK + bias
-    return scores_QHKK.softmax(-1).to(g.dtype) @ g
 
 
 def _weighted_sum(vectors_QKC: Tensor, weight_QK: Tensor | None) -> Tensor:
     if weight_QK is None:
         return vectors_QKC.sum(1)
     return torch.einsum("qk,qkc->qc", weight_QK.to(vectors_QKC.dtype), vectors_QKC)
-
-
-def _log_weight(weight_QK: Tensor) -> Tensor:
-    """(Q, K): log of the weights, -inf for zero; all zeros where a question's weights are all zero.
-
-    A softmax over -inf alone would be NaN; the outer sum drops such a question's cells anyway. The
-    clamp keeps the gradient of log finite where a weight is zero.
-    """
-    wide_QK = weight_QK.to(torch.promote_types(weight_QK.dtype, torch.float32))
-    log_QK = wide_QK.clamp(min=torch.finfo(wide_QK.dtype).tiny).log()
-    present_QK = wide_QK > 0
-    log_QK = torch.where(present_QK, log_QK, -torch.inf)
-    return torch.where(present_QK.any(1, keepdim=True), log_QK, 0.0)
