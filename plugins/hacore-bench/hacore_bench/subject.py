@@ -116,6 +116,7 @@ def _of_run(target: str | Path, overrides: Sequence[str], device: torch.device, 
         set_values(table, ways)
         trained = attrs.evolve(trained, spec=resolve(table))
     spec = trained.spec
+    asked = any(words.startswith("train.precision") for words in ways)
     require_objects(trained.model, trained.dataset, spec, spec.eval.split)
     with says_where(trained.folder, spec):
         dataset = with_features(trained.dataset, spec, trained.model)
@@ -129,7 +130,7 @@ def _of_run(target: str | Path, overrides: Sequence[str], device: torch.device, 
         dataset=dataset,
         models=models,
         device=device,
-        precision=trained.precision,
+        precision=precision_of(spec.train, device) if asked else trained.precision,
         step=trained.step,
         notes=notes,
     )

@@ -112,11 +112,11 @@ def test_a_run_has_its_trained_weights_and_says_what_they_keep(cli, run):
     assert own["kept"] < all_cells["kept"] == 25
     trained = hacore.load(folder, device="cpu")
     assert own["parameters"] == sum(parameter.numel() for parameter in trained.model.parameters())
-    ran = cli(
-        "bench", folder.path, "selector.threshold=1e9", "train.precision=bfloat16", "--batch", "4", *SHORT
-    )
-    assert ran.status == 0, ran.err
-    assert "bfloat16" in ran.out
+    for precision in ("bfloat16", "float32"):
+        changes = ("selector.threshold=1e9", f"train.precision={precision}")
+        ran = cli("bench", folder.path, *changes, "--batch", "4", *SHORT)
+        assert ran.status == 0, ran.err
+        assert precision in ran.out
 
 
 def test_compiled_models_follow_each_other(cli, experiment, flags, monkeypatch, names):
