@@ -51,7 +51,7 @@ def check(spec: SpecLike, overrides: Overrides = (), *, dataset: Dataset[Any] | 
     try:
         opened = open_checked(spec, dataset)
     except HacoreError as error:
-        expected = None if dataset else dataset_class(spec.data).expected(spec.data.options)
+        expected = None if dataset is not None else dataset_class(spec.data).expected(spec.data.options)
         if expected is None:
             raise
         stages = stage_costs(compose(spec, expected[0]), spec, *expected)

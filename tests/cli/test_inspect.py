@@ -26,6 +26,11 @@ def small(tmp_path):
     return path
 
 
+def of(data):
+    """The spec with other data."""
+    return SMALL.replace('use = "sort-of-clevr", images = 40, held_out = 5, validation = 5', data)
+
+
 def cells(line):
     return [word for word in line.replace(",", "").split("  ") if word.strip()]
 
@@ -299,12 +304,7 @@ def test_new_writes_a_plugin(cli, tmp_path):
 
 def test_check_tells_costs_before_the_data_are_there(cli, names, small, tmp_path):
     missing = tmp_path / "nowhere"
-    small.write_text(
-        SMALL.replace(
-            'use = "sort-of-clevr", images = 40, held_out = 5, validation = 5',
-            f"use = \"clevr\", root = '{missing}', size = [64, 96]",
-        )
-    )
+    small.write_text(of(f"use = \"clevr\", root = '{missing}', size = [64, 96]"))
     report = json.loads(cli("check", small, "--json").out)
     stages = {stage["stage"]: stage for stage in report["stages"]}
     # Stride 4 twice: a grid of 4 x 6.
@@ -315,8 +315,8 @@ def test_check_tells_costs_before_the_data_are_there(cli, names, small, tmp_path
     assert str(missing) in report["missing"]
     ran = cli("check", small)
     assert ran.status == 0
-    (said,) = [line for line in ran.out.splitlines() if "without the data" in line]
-    names(said, "clevr", str(missing), "hacore data download clevr")
+    (line,) = [text for text in ran.out.splitlines() if "without the data" in text]
+    names(line, "clevr", str(missing), "hacore data download clevr")
 
     missing.mkdir()
     ran = cli("check", small)
@@ -326,12 +326,7 @@ def test_check_tells_costs_before_the_data_are_there(cli, names, small, tmp_path
 
 def test_check_needs_data_of_which_nothing_is_known(cli, names, small, tmp_path):
     missing = tmp_path / "nowhere"
-    small.write_text(
-        SMALL.replace(
-            'use = "sort-of-clevr", images = 40, held_out = 5, validation = 5',
-            f"use = \"vqa-v2\", root = '{missing}'",
-        )
-    )
+    small.write_text(of(f"use = \"vqa-v2\", root = '{missing}'"))
     ran = cli("check", small)
     assert ran.status == 1
     names(ran.err.strip(), str(missing))
