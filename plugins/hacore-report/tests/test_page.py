@@ -356,7 +356,7 @@ def test_a_phone_has_a_short_page_without_sideways_scroll(runs, opened, tmp_path
         assert tab.evaluate("document.documentElement.scrollHeight") < 10_000
         assert tab.locator(".card:visible").count() == first
         every = tab.locator(".card").count()
-        tab.get_by_role("button", name=f"Show all {every}").click()
+        tab.get_by_role("button", name=f"Show all {every}").press("Enter")
         assert tab.locator(".card:visible").count() == every > 20
         assert not tab.evaluate(SIDEWAYS)
 
@@ -365,7 +365,7 @@ def test_a_wide_screen_has_more_examples_and_the_gallery_near_the_top(runs, open
     tab = opened(runs["han"].report_file, 1280)
     assert tab.locator(".card:visible").count() == 12
     assert tab.locator("#gallery").bounding_box()["y"] < 400
-    tab.get_by_role("button", name="Show 24 more").click()
+    tab.get_by_role("button", name="Show 24 more").press("Enter")
     assert tab.locator(".card:visible").count() == 36
 
 
