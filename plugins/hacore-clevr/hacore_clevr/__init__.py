@@ -37,6 +37,22 @@ class Config:
     )
     train_images: int | None = option(None, "train on the first N images and the questions about them", min=1)
     train_questions: int | None = option(None, "train on the first N questions", min=1)
+    train_steps: int | None = option(
+        None, "train on questions whose programs have at most N functions, filters counted one by one", min=2
+    )
+    about: Literal["scenes", "attributes"] = option(
+        "scenes",
+        "the questions of the data; or, for every object, its attributes, to train an encoder beforehand",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.about == "attributes":
+            for name in ("train_questions", "train_steps"):
+                if (value := getattr(self, name)) is not None:
+                    raise ValueError(
+                        f"{name} = {value} is of the data's own questions; with about = 'attributes' limit "
+                        "the training with train_images"
+                    )
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,8 @@ from hacore_packing.words import Numbering, WordColumn
 from hacore.machine.texts import composed
 from hacore_clevr.domain import ANSWERS, QUESTION_TYPES
 from hacore_clevr.families import family_number, last_function
-from hacore_clevr.objects import UNKNOWN, Scenes
+from hacore_clevr.objects import MALFORMED, UNKNOWN, Scenes
+from hacore_clevr.programs import ProgramError, plain_program
 from hacore_clevr.words import split_words
 
 _ANSWER = {answer: index for index, answer in enumerate(ANSWERS)}
@@ -34,7 +35,8 @@ class Columns:
     image: (Q,) int32 row of the split's images. answer: (Q,) int8 index into ``domain.ANSWERS``, -1
     unknown. family: (Q,) int16, -1 unknown. function: (Q,) int8 index into ``domain.QUESTION_TYPES`` of
     the program's last function, without a program of the family's, -1 unknown. ids: (Q,)
-    ``question_index``, see ``id_column``. relevant: (Q,) int32, the objects that a question is about, one bit
+    ``question_index``, see ``id_column``. steps: (Q,) int16, functions of the program, its composites written
+    out, 0 without a program. relevant: (Q,) int32, the objects that a question is about, one bit
     an object, -1 where that is not known.
     """
 
@@ -46,6 +48,7 @@ class Columns:
     family: npt.NDArray[np.int16]
     function: npt.NDArray[np.int8]
     ids: npt.NDArray[Any]
+    steps: npt.NDArray[np.int16]
     relevant: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
@@ -80,8 +83,8 @@ class Collector:
         self._numbers = Numbering()
         self._words, self._record = WordColumn(self._numbers, "H"), array("q")
         self._ids: list[int] = []
-        self._image, self._answer, self._family, self._function, self._relevant = (
-            array(code) for code in "ibhbi"
+        self._image, self._answer, self._family, self._function, self._steps, self._relevant = (
+            array(code) for code in "ibhbhi"
         )
 
     def add(self, record: Any) -> None:
@@ -107,6 +110,7 @@ class Collector:
         self._family.append(family)
         self._function.append(function)
         self._ids.append(identity)
+        self._steps.append(_steps(record))
         self._relevant.append(UNKNOWN if self._scenes is None else self._scenes.relevant(record))
         self._record.append(number)
 
@@ -122,6 +126,7 @@ class Collector:
             family=np.array(self._family, np.int16),
             function=np.array(self._function, np.int8),
             ids=id_column(self._ids),
+            steps=np.array(self._steps, np.int16),
             relevant=np.array(self._relevant, np.int32),
         )
         self._check_answers(columns)
@@ -213,6 +218,14 @@ def _last_function(record: dict[str, Any], family: int, wrong: list[str]) -> int
         ending = f"program ends with {_shown(name or node or program)}"
         wrong.append(f"{ending}; the last function must be one of {', '.join(QUESTION_TYPES)}")
     return index
+
+
+def _steps(record: dict[str, Any]) -> int:
+    """Functions of the program; 0 without one, or where it cannot be written out."""
+    try:
+        return len(plain_program(record.get("program") or ()))
+    except (ProgramError, *MALFORMED):
+        return 0
 
 
 def _unfit(record: dict[str, Any], field: str, allowed: str) -> str:

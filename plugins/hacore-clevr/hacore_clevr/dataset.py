@@ -12,11 +12,12 @@ from hacore_packing.packs import row_limit, select_words
 from hacore_packing.prepare import Source, open_prepared, open_root, prepare_command
 from hacore_packing.readers import source_folder
 
-from hacore.data import Dataset, Questions
+from hacore.data import Dataset, Questions, word_index
 from hacore.errors import DataError
 from hacore.interfaces import Sizes
 from hacore.objects import Objects
 from hacore_clevr import Config, PrepareConfig
+from hacore_clevr.attributes import TYPES, attribute_questions
 from hacore_clevr.domain import ANSWERS, GROUPS
 from hacore_clevr.official import find_splits, picture_files
 from hacore_clevr.pack import FORMAT, Pack, Stored
@@ -34,7 +35,11 @@ class Clevr(Dataset[Config]):
     cache. The splits are those of the folder; of CLEVR-CoGenT, trainA, valA and testA are called train,
     val and test, and valB and testB keep their names. Splits without answers can be predicted only.
     ``dev_images`` sets images of train aside as split dev, so that a checkpoint can be chosen without
-    looking at val.
+    looking at val. ``train_steps`` leaves long programs out of train, to begin with what is easy.
+
+    With ``about = "attributes"`` the questions are other ones, made of the scenes: for every object its size,
+    color, material and shape, in one word that does not say which object is meant. An oracle selector knows;
+    a training on them teaches an image encoder what an object looks like.
 
     question_types: one for each question family, named by its number and its programs' last function
     ("17 query_color"), which the number tells where there are no programs; "unknown" without either.
@@ -52,12 +57,13 @@ class Clevr(Dataset[Config]):
         pack = self._pack = _open(config)
         self._stored = _split_names(pack)
         self.splits = tuple(self._stored)
+        attributes = config.about == "attributes"
         self.unanswered = tuple(
-            split for split, name in self._stored.items() if not pack.splits[name].answered
+            split for split, name in self._stored.items() if not (attributes or pack.splits[name].answered)
         )
         self.vocabulary = pack.vocabulary
-        self.question_types = pack.types
-        self.groups = _groups(pack)
+        self.question_types, last = (TYPES, TYPES) if attributes else (pack.types, pack.functions)
+        self.groups = _groups(self.question_types, last)
         self.image_size = (3, *pack.size)
         self.image_mean, self.image_std = pack.mean, pack.std
         self._images = {split: pack.images(name) for split, name in self._stored.items()}
@@ -69,7 +75,9 @@ class Clevr(Dataset[Config]):
         ]
         self._questions: dict[str, Questions] = {}
         chosen = f"{config.train_images or 'all'}-{config.train_questions or 'all'}-{config.dev_images}"
-        self.fingerprint = f"{pack.fingerprint}-{chosen}"
+        easy = f"-{config.train_steps}-steps" if config.train_steps else ""
+        about = f"-{config.about}" if config.about != "scenes" else ""
+        self.fingerprint = f"{pack.fingerprint}-{chosen}{easy}{about}"
         self.questions("train")  # a limit that is too large is an error now, not when training starts
 
     def _take_dev(self, count: int) -> None:
@@ -97,31 +105,59 @@ class Clevr(Dataset[Config]):
 
     def questions(self, split: str) -> Questions:
         if split not in self._questions:
-            stored, rows = self._stored_rows(split)
-            self._questions[split] = _select(stored, rows, stored.image - self._first[split])
+            self._questions[split] = self._asked(split)[0]
         return self._questions[split]
 
     def objects(self, split: str) -> Objects | None:
         """By programs and scenes; None where the data have none, or were packed without them."""
-        stored, rows = self._stored_rows(split)
-        if stored.boxes is None or stored.relevant is None or not (stored.relevant >= 0).any():
+        stored = self._pack.questions(self._name(split))
+        relevant_QO = self._asked(split)[1]
+        if stored.boxes is None or relevant_QO is None:
             return None
-        first, count = self._first[split], len(self._images[split])
-        objects = np.arange(stored.boxes.shape[1])
-        known_Q1 = np.maximum(stored.relevant[rows], 0)[:, None]
+        first = self._first[split]
         return Objects(
-            boxes_IO4=stored.boxes[first : first + count],
-            relevant_QO=(known_Q1 >> objects & 1).astype(bool),
+            boxes_IO4=stored.boxes[first : first + len(self._images[split])], relevant_QO=relevant_QO
         )
 
-    def _stored_rows(self, split: str) -> tuple[Stored, npt.NDArray[np.int64]]:
-        """The questions of the pack's split, and the rows of those that the split has here."""
+    def _asked(self, split: str) -> tuple[Questions, npt.NDArray[np.bool_] | None]:
+        """The questions, and which objects each is about, if that is known."""
         stored = self._pack.questions(self._name(split))
+        if self.config.about == "attributes":
+            return self._attributes(split, stored)
+        rows = self._rows(split, stored)
+        questions = _select(stored, rows, stored.image - self._first[split])
+        if stored.boxes is None or stored.relevant is None or not (stored.relevant >= 0).any():
+            return questions, None
+        known_Q1 = np.maximum(stored.relevant[rows], 0)[:, None]
+        return questions, (known_Q1 >> np.arange(stored.boxes.shape[1]) & 1).astype(bool)
+
+    def _attributes(self, split: str, stored: Stored) -> tuple[Questions, npt.NDArray[np.bool_]]:
+        first = self._first[split]
+        if stored.attributes is None or not (stored.attributes >= 0).any():
+            raise DataError(
+                f"data.about = 'attributes': {self._pack.folder} holds no attributes of the objects of split "
+                f"{self._name(split)}; prepare or generate it again from data with scenes"
+            )
+        attributes_IOA = stored.attributes[first : first + len(self._images[split])]
+        return attribute_questions(attributes_IOA, word_index(self.vocabulary))
+
+    def _rows(self, split: str, stored: Stored) -> npt.NDArray[np.int64]:
+        """Rows of the stored questions that the split has here."""
         row = stored.image - self._first[split]
-        rows = np.flatnonzero((row >= 0) & (row < len(self._images[split])))
-        if split == "train":
-            rows = rows[: row_limit(self.config, "train_questions", rows)]
-        return stored, rows
+        chosen = (row >= 0) & (row < len(self._images[split]))
+        if split != "train":
+            return np.flatnonzero(chosen)
+        if (most := self.config.train_steps) is not None:
+            if stored.steps is None:
+                raise DataError(
+                    f"data.train_steps = {most}: {self._pack.folder} does not hold the lengths of programs; "
+                    "prepare or generate it again"
+                )
+            chosen &= (stored.steps > 0) & (stored.steps <= most)
+            if not chosen.any():
+                raise DataError(f"data.train_steps = {most}: no program is so short; raise it")
+        rows = np.flatnonzero(chosen)
+        return rows[: row_limit(self.config, "train_questions", rows)]
 
     def images(self, split: str) -> npt.NDArray[np.uint8]:
         self._name(split)
@@ -187,10 +223,10 @@ def _split_names(pack: Pack) -> dict[str, str]:
     return {_COGENT.get(name, name): name for name in pack.splits}
 
 
-def _groups(pack: Pack) -> dict[str, tuple[str, ...]]:
-    types = list(zip(pack.types, pack.functions, strict=True))
+def _groups(types: Sequence[str], last: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    named = list(zip(types, last, strict=True))
     return {
-        group: tuple(name for name, function in types if function in functions)
+        group: tuple(name for name, function in named if function in functions)
         for group, functions in GROUPS.items()
     }
 

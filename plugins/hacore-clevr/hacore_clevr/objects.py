@@ -14,8 +14,17 @@ import numpy.typing as npt
 
 from hacore.machine.texts import composed
 from hacore_clevr.camera import HEIGHT, TAN_X, TAN_Y, WIDTH
-from hacore_clevr.domain import RADIUS, SIZES
-from hacore_clevr.programs import FUNCTIONS, OBJECT, OBJECTS, ProgramError, World, function_of, steps, unfold
+from hacore_clevr.domain import ATTRIBUTES, RADIUS, SIZES
+from hacore_clevr.programs import (
+    FUNCTIONS,
+    OBJECT,
+    OBJECTS,
+    ProgramError,
+    World,
+    function_of,
+    plain_program,
+    steps,
+)
 
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What reading a scene of other fields, or of other numbers, raises."""
@@ -60,7 +69,7 @@ class Scenes:
         except (ProgramError, TypeError, AttributeError, LookupError):
             return UNKNOWN
 
-    def table(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
+    def boxes_of(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
         """(I, O, 4) boxes of pictures, in order; NaN where a picture has fewer objects."""
         names = [composed(name) for name in names]
         most = max((len(self.boxes[name]) for name in names if name in self.boxes), default=0)
@@ -68,6 +77,18 @@ class Scenes:
         for row, name in enumerate(names):
             if name in self.boxes:
                 table[row, : len(self.boxes[name])] = self.boxes[name]
+        return table
+
+    def attributes_of(self, names: Sequence[str]) -> npt.NDArray[np.int8]:
+        """(I, O, 4) which value of each of ``domain.ATTRIBUTES`` the objects of ``boxes_of`` have, -1 none."""
+        names = [composed(name) for name in names]
+        most = max((self.worlds[name].objects for name in names if name in self.worlds), default=0)
+        table = np.full((len(names), most, len(ATTRIBUTES)), UNKNOWN, np.int8)
+        for row, name in enumerate(names):
+            if name in self.worlds:
+                for place, (attribute, allowed) in enumerate(ATTRIBUTES.items()):
+                    values = self.worlds[name].values[attribute]
+                    table[row, : len(values), place] = [allowed.index(value) for value in values]
         return table
 
 
@@ -95,7 +116,7 @@ def relevant_objects(program: Sequence[Mapping[str, Any]], world: World) -> int:
     That is all that goes into a function which neither filters nor joins sets: of "is there a red thing left
     of the cube" the cube, and the red things left of it. Raises ProgramError, which names the node.
     """
-    plain = unfold(program) if any(function_of(node) not in FUNCTIONS for node in program) else program
+    plain = plain_program(program)
     outputs = steps(plain, world)
     relevant = 0
     for node in plain:

@@ -34,10 +34,11 @@ class Stored:
 
     words: (total,) uint16 numbers in the pack's vocabulary. offsets: (Q + 1,) int64. image: (Q,) int32
     rows. answer: (Q,) int8 index into ``domain.ANSWERS`` or -1. type: (Q,) int16 index into the pack's
-    question types. ids: (Q,), see
-    ``hacore_packing.ids.id_column``. relevant: (Q,) int32, the objects that a question is about, one bit an
+    question types. ids: (Q,), see ``hacore_packing.ids.id_column``. steps: (Q,) int16, the functions of the
+    question's program, 0 without one. relevant: (Q,) int32, the objects that a question is about, one bit an
     object, -1 where that is not known. boxes: (I, O, 4) float32 of the images' objects, see
-    ``hacore.objects``; O = 0 where no scenes are known. Older packs have neither.
+    ``hacore.objects``, and attributes: (I, O, 4) int8, see ``Scenes.attributes``; O = 0 where no scenes are
+    known. Older packs do not have the last four.
     """
 
     words: npt.NDArray[np.uint16]
@@ -46,8 +47,10 @@ class Stored:
     answer: npt.NDArray[np.int8]
     type: npt.NDArray[np.int16]
     ids: npt.NDArray[Any]
+    steps: npt.NDArray[np.int16] | None = None
     relevant: npt.NDArray[np.int32] | None = None
     boxes: npt.NDArray[np.float32] | None = None
+    attributes: npt.NDArray[np.int8] | None = None
 
 
 @attrs.frozen(kw_only=True)

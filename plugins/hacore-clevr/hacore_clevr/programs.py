@@ -218,6 +218,11 @@ def unfold(program: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return plain
 
 
+def plain_program(program: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The program, its composites written out. ProgramError as for ``unfold``."""
+    return unfold(program) if any(function_of(node) not in FUNCTIONS for node in program) else program
+
+
 def _attribute(place: int, function: str, value: str) -> str:
     for attribute, allowed in ATTRIBUTES.items():
         if value in allowed:
@@ -277,7 +282,7 @@ def execute(program: Sequence[Mapping[str, Any]], world: World) -> str:
 
     Raises ProgramError, whose node is that of the program with composites written out.
     """
-    plain = unfold(program) if any(function_of(node) not in FUNCTIONS for node in program) else program
+    plain = plain_program(program)
     answer = steps(plain, world)[-1]
     kind = FUNCTIONS[function_of(plain[-1])].output
     if kind in (OBJECTS, OBJECT):

@@ -62,9 +62,10 @@ def publish(
     splits = {}
     for split, columns in questions.items():
         its_scenes = (scenes or {}).get(split) or Scenes.read(())
-        boxes = its_scenes.table(names[split])
+        stored = _stored(columns, vocabulary, types, images[split].count)
+        boxes, attributes = its_scenes.boxes_of(names[split]), its_scenes.attributes_of(names[split])
         maker.add_images(split, images[split])
-        maker.add_questions(split, _stored(columns, vocabulary, types, images[split].count, boxes))
+        maker.add_questions(split, attrs.evolve(stored, boxes=boxes, attributes=attributes))
         splits[split] = SplitInfo(
             images=images[split].count,
             questions=len(columns),
@@ -112,7 +113,6 @@ def _stored(
     vocabulary: tuple[str, ...],
     types: list[_Type],
     images: int,
-    boxes: npt.NDArray[np.float32],
 ) -> Stored:
     if len(columns) and not 0 <= columns.image.min() <= columns.image.max() < images:
         raise ValueError(f"questions are about images up to {columns.image.max()}; there are {images}")
@@ -125,6 +125,6 @@ def _stored(
         answer=columns.answer,
         type=np.array([types.index(pair) for pair in pairs], np.int16)[which],
         ids=columns.ids,
+        steps=columns.steps,
         relevant=columns.relevant,
-        boxes=boxes,
     )

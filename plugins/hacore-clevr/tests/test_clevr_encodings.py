@@ -137,7 +137,7 @@ def test_names_of_images_in_either_form(official, change):
     assert problems == []
     assert sorted(set(columns.image.tolist())) == list(range(6))
     assert (columns.relevant >= 0).all()
-    assert np.isfinite(read.table(names)).all()
+    assert np.isfinite(read.boxes_of(names)).all()
 
 
 def test_models_of_earlier_data_find_their_words():

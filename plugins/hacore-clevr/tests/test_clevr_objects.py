@@ -7,15 +7,17 @@ import pytest
 from hacore_clevr import Config, GenerateConfig, PrepareConfig, prepare
 from hacore_clevr.camera import HEIGHT, POSITION, WIDTH, project
 from hacore_clevr.dataset import Clevr
-from hacore_clevr.domain import RADIUS, SIZES
+from hacore_clevr.domain import ATTRIBUTES, RADIUS, SIZES
 from hacore_clevr.generate.command import generate
 from hacore_clevr.generate.layout import SceneOptions
 from hacore_clevr.generate.scenes import make_scenes
 from hacore_clevr.objects import UNKNOWN, Scenes, object_boxes, relevant_objects
+from hacore_clevr.official import questions_file, scenes_file
 from hacore_clevr.programs import World, members
 from hacore_packing.packs import file_entry
 
 from hacore.data_tools import Silent
+from hacore.errors import DataError
 
 SIZE = (6, 10)
 
@@ -103,7 +105,7 @@ def test_what_is_not_known_stays_unknown():
         {"image_filename": "a.png", "program": [{}]},
     ):
         assert scenes.relevant(record) == UNKNOWN
-    table = scenes.table(["b.png", "a.png"])
+    table = scenes.boxes_of(["b.png", "a.png"])
     assert table.shape == (2, 4, 4)
     assert np.isnan(table[0]).all()
     assert not np.isnan(table[1]).any()
@@ -173,18 +175,77 @@ def test_limits_and_dev_keep_objects_with_their_questions(official, tmp_path):
     np.testing.assert_array_equal(train.relevant_QO, objects.relevant_QO[:5])
 
 
-def test_older_packs_have_no_objects(official, tmp_path):
-    folder = prepared(official, tmp_path / "packed")
+def without(folder, *names):
+    """The pack, as an older version would have made it."""
     path = folder / "train.questions.npz"
     with np.load(path) as file:
-        columns = {name: file[name] for name in file.files if name not in ("relevant", "boxes")}
+        columns = {name: file[name] for name in file.files if name not in names}
     np.savez(path, **columns)
     described = json.loads((folder / "pack.json").read_text())
     described["files"][path.name] = file_entry(path)
     (folder / "pack.json").write_text(json.dumps(described))
-    data = Clevr(Config(root=str(folder), size=SIZE))
+    return str(folder)
+
+
+def test_older_packs_have_no_objects(official, tmp_path):
+    folder = without(prepared(official, tmp_path / "packed"), "relevant", "boxes", "attributes", "steps")
+    data = Clevr(Config(root=folder, size=SIZE))
     assert data.objects("train") is None
     assert len(data.questions("train")) == 24
+    for options in ({"about": "attributes"}, {"train_steps": 3}):
+        with pytest.raises(DataError, match=f"data.{next(iter(options))} = .*again"):
+            Clevr(Config(root=folder, size=SIZE, **options))
+
+
+def test_every_object_is_asked_for_its_attributes(official, tmp_path):
+    folder = str(prepared(official, tmp_path / "packed"))
+    data = Clevr(Config(root=folder, size=SIZE, dev_images=2, about="attributes"))
+    for split, first, count in (("train", 0, 4), ("dev", 4, 2), ("val", 0, 3)):
+        asked, objects = data.questions(split), data.objects(split)
+        scenes = json.loads(scenes_file(official, "val" if split == "val" else "train").read_text())
+        expected = [
+            (image, place, data.question_types.index(f"query_{attribute}"), thing[attribute])
+            for image, scene in enumerate(scenes["scenes"][first : first + count])
+            for place, thing in enumerate(scene["objects"])
+            for attribute in ATTRIBUTES
+        ]
+        assert (objects.relevant_QO.sum(1) == 1).all()
+        place = objects.relevant_QO.argmax(1).tolist()
+        answers = [data.answers[answer] for answer in asked.answer]
+        assert list(zip(asked.image.tolist(), place, asked.type.tolist(), answers, strict=True)) == expected
+        words = [data.vocabulary[word] for word in asked.words]
+        names = [name.removeprefix("query_") for name in data.question_types]
+        known = [name if name in data.vocabulary else "<unk>" for name in names]
+        assert words == [known[kind] for kind in asked.type]
+        assert len(asked.offsets) == len(asked) + 1
+    assert set(data.groups["query attribute"]) == set(data.question_types)
+    assert data.unanswered == ()
+    assert data.fingerprint != Clevr(Config(root=folder, size=SIZE, dev_images=2)).fingerprint
+
+
+@pytest.mark.parametrize("name", ["train_questions", "train_steps"])
+def test_limits_of_the_data_s_own_questions_do_not_limit_attributes(name):
+    with pytest.raises(ValueError, match=f"{name} = 5.*train_images"):
+        Config(about="attributes", **{name: 5})
+
+
+def test_train_may_begin_with_short_programs(official, tmp_path):
+    folder = str(prepared(official, tmp_path / "packed"))
+    whole = Clevr(Config(root=folder, size=SIZE))
+    lengths = {
+        record["question_index"]: len(record["program"])
+        for record in json.loads(questions_file(official, "train").read_text())["questions"]
+    }
+    most = sorted(lengths.values())[len(lengths) // 2]
+    easy = Clevr(Config(root=folder, size=SIZE, train_steps=most))
+    chosen = [number for number in whole.questions("train").ids if lengths[number] <= most]
+    assert 0 < len(chosen) < len(lengths)
+    assert easy.questions("train").ids.tolist() == chosen
+    assert len(easy.objects("train").relevant_QO) == len(chosen)
+    assert len(easy.questions("val")) == len(whole.questions("val"))
+    assert easy.fingerprint != whole.fingerprint
+    with pytest.raises(DataError, match="train_steps = 2"):
+        Clevr(Config(root=folder, size=SIZE, train_steps=2))
 
 
 def test_generated_packs_have_objects(tmp_path):
