@@ -38,8 +38,9 @@ class Clevr(Dataset[Config]):
     looking at val. ``train_steps`` leaves long programs out of train, to begin with what is easy.
 
     With ``about = "attributes"`` the questions are other ones, made of the scenes: for every object its size,
-    color, material and shape, in one word that does not say which object is meant. An oracle selector knows;
-    a training on them teaches an image encoder what an object looks like.
+    color, material and shape, in one word that does not say which object is meant. An oracle selector knows:
+    objects lie in the cell of their middle. A training on them teaches an image encoder what an object looks
+    like.
 
     question_types: one for each question family, named by its number and its programs' last function
     ("17 query_color"), which the number tells where there are no programs; "unknown" without either.
@@ -115,9 +116,11 @@ class Clevr(Dataset[Config]):
         if stored.boxes is None or relevant_QO is None:
             return None
         first = self._first[split]
-        return Objects(
-            boxes_IO4=stored.boxes[first : first + len(self._images[split])], relevant_QO=relevant_QO
-        )
+        boxes_IO4 = stored.boxes[first : first + len(self._images[split])]
+        if self.config.about == "attributes":
+            middle_IO2 = (boxes_IO4[..., :2] + boxes_IO4[..., 2:]) / 2
+            boxes_IO4 = np.concatenate([middle_IO2, middle_IO2], -1)
+        return Objects(boxes_IO4=boxes_IO4, relevant_QO=relevant_QO)
 
     def _asked(self, split: str) -> tuple[Questions, npt.NDArray[np.bool_] | None]:
         """The questions, and which objects each is about, if that is known."""

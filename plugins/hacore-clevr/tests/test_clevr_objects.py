@@ -12,7 +12,7 @@ from hacore_clevr.generate.command import generate
 from hacore_clevr.generate.layout import SceneOptions
 from hacore_clevr.generate.scenes import make_scenes
 from hacore_clevr.objects import UNKNOWN, Scenes, object_boxes, relevant_objects
-from hacore_clevr.official import questions_file, scenes_file
+from hacore_clevr.official import image_names, questions_file, scenes_file
 from hacore_clevr.programs import World, members
 from hacore_packing.packs import file_entry
 
@@ -202,7 +202,8 @@ def test_every_object_is_asked_for_its_attributes(official, tmp_path):
     data = Clevr(Config(root=folder, size=SIZE, dev_images=2, about="attributes"))
     for split, first, count in (("train", 0, 4), ("dev", 4, 2), ("val", 0, 3)):
         asked, objects = data.questions(split), data.objects(split)
-        scenes = json.loads(scenes_file(official, "val" if split == "val" else "train").read_text())
+        name = "val" if split == "val" else "train"
+        scenes = json.loads(scenes_file(official, name).read_text())
         expected = [
             (image, place, data.question_types.index(f"query_{attribute}"), thing[attribute])
             for image, scene in enumerate(scenes["scenes"][first : first + count])
@@ -210,6 +211,9 @@ def test_every_object_is_asked_for_its_attributes(official, tmp_path):
             for attribute in ATTRIBUTES
         ]
         assert (objects.relevant_QO.sum(1) == 1).all()
+        boxes = Scenes.read(scenes["scenes"]).boxes_of(image_names(official, name))[first : first + count]
+        middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+        np.testing.assert_array_equal(objects.boxes_IO4, np.concatenate([middle, middle], -1))
         place = objects.relevant_QO.argmax(1).tolist()
         answers = [data.answers[answer] for answer in asked.answer]
         assert list(zip(asked.image.tolist(), place, asked.type.tolist(), answers, strict=True)) == expected
