@@ -80,7 +80,7 @@ class Scenes:
         return table
 
     def attributes_of(self, names: Sequence[str]) -> npt.NDArray[np.int8]:
-        """(I, O, 4) which value of each of ``domain.ATTRIBUTES`` each object of ``boxes_of`` has, -1: none."""
+        """(I, O, 4) which value of ``domain.ATTRIBUTES`` each object of ``boxes_of`` has, -1: none."""
         names = [composed(name) for name in names]
         most = max((self.worlds[name].objects for name in names if name in self.worlds), default=0)
         table = np.full((len(names), most, len(ATTRIBUTES)), UNKNOWN, np.int8)
