@@ -66,7 +66,7 @@ class TrainConfig:
     )
     init: str | None = option(
         None,
-        "run folder whose best weights the training starts from; what does not fit is named and left out",
+        "run folder, or one of runs, whose best weights are the start; what does not fit is named, left out",
         check=_not_empty,
         place=True,
     )

@@ -11,6 +11,7 @@ from hacore.machine.weight_files import require_finite
 from hacore.model.network import VQAModel
 from hacore.model.weights import model_weights
 from hacore.runs import RunFolder
+from hacore.runs.choosing import finished_run
 from hacore.runs.data_summary import DataSummary
 from hacore.spec import TrainConfig
 
@@ -18,13 +19,13 @@ _NAMED = 8  # tensors that a message spells out
 
 
 def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> str:
-    """Copy the best weights of the run ``train.init`` into the model; says what fitted and what did not.
+    """Copy the best weights of the run that ``train.init`` names into the model; says what fitted, what not.
 
     summary: of the data that the model is built for. A question encoder whose words, or a head whose answers
     are not those of the run does not fit, even if the shapes do. With ``train.init_parts`` only these
     components are taken. Raises RunError where one of them does not fit or is not finite, or nothing fits.
     """
-    folder = RunFolder.open(str(config.init))
+    folder = finished_run(str(config.init))
     path = folder.checkpoint()
     tensors, _ = load_tensors(path)
     theirs, own = model_weights(tensors), model.state_dict()

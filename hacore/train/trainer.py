@@ -181,9 +181,8 @@ class Trainer:
         if log:
             self._log(lr, norm)
         if save or stop:
-            share_buffers(self.model)
-            if self._average:
-                share_buffers(self._judged)
+            for model in dict.fromkeys((self.model, self._judged)):
+                share_buffers(model)
         if evaluation:
             self._evaluate()
         if save or stop:

@@ -171,6 +171,14 @@ def test_what_does_not_fit_leaves_no_run_folder(make_spec, first, tmp_path, proc
     assert not list(tmp_path.glob("runs/**/*"))
 
 
+def test_a_folder_of_runs_stands_for_its_newest_finished_one(start, first, tmp_path):
+    for name in ("20260101-120000-aaaaaa", "20260102-120000-aaaaaa", "20260103-120000-aaaaaa"):
+        shutil.copytree(first.path, tmp_path / "runs" / name)
+    (tmp_path / "runs" / "20260103-120000-aaaaaa" / "result.json").unlink()
+    message = start({"train.init": str(tmp_path / "runs")})[2]
+    assert message.startswith(f"started from {tmp_path / 'runs' / '20260102-120000-aaaaaa'}: ")
+
+
 @pytest.mark.parametrize("missing", ["folder", "checkpoints"])
 def test_what_is_no_run_is_an_error_that_names_it(start, first, missing):
     shutil.rmtree(first.path if missing == "folder" else first.path / "checkpoints")

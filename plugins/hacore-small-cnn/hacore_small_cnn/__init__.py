@@ -33,7 +33,14 @@ class Config:
         None, f"groups of the group norm, {DEFAULT_GROUPS} if not given; only with norm = 'group'", min=1
     )
 
+    weights: str = option(
+        "", "run folder, or one of runs, whose image encoder is taken; empty for random weights", place=True
+    )
+    frozen: bool = option(False, "keep the weights and the batch norm statistics as they are")
+
     def __attrs_post_init__(self) -> None:
+        if self.frozen and not self.weights:
+            raise ValueError("frozen = true keeps random weights, which never learn; name a run with weights")
         if len(self.strides) not in (1, len(self.channels)):
             raise ValueError(
                 f"strides has {len(self.strides)} entries and channels {len(self.channels)}; "
@@ -63,6 +70,6 @@ def hacore_declare() -> list[Component]:
             name="small-cnn",
             target="hacore_small_cnn.encoder:SmallCNN",
             config=Config,
-            summary="a few convolutions, trained from scratch",
+            summary="a few convolutions, trained from scratch, or those of an earlier run, frozen or not",
         )
     ]

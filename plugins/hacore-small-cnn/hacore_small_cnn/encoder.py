@@ -1,11 +1,16 @@
-"""A stack of convolutions from scratch, as the Relation Network paper trains on CLEVR."""
+"""A stack of convolutions, as the Relation Network paper trains on CLEVR."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from hacore.errors import RunError
 from hacore.interfaces import Cells, ImageEncoder, Sizes, grid_positions
+from hacore.machine.files import load_tensors
+from hacore.machine.weight_files import require_finite
+from hacore.model.weights import model_weights, named
+from hacore.runs.choosing import finished_run
 from hacore_small_cnn import DEFAULT_GROUPS, Config
 
 
@@ -15,8 +20,15 @@ class SmallCNN(ImageEncoder[Config]):
     Santoro et al. 2017 (arXiv 1706.01427) use four layers, 3x3, stride 2, 24 channels, batch norm.
     The widths and depth in Malinowski et al. 2018 are open; the defaults here are options.
 
-    Raises ValueError if a layer's input is smaller than its stride: cells made mostly of padding.
+    With ``weights``, those of the image encoder of a finished run, and its pixels' mean and deviation, which
+    are kept wherever the model goes. A frozen encoder has no gradient, and its batch norm stays in eval mode
+    whatever ``train`` says.
+
+    Raises ValueError if a layer's input is smaller than its stride: cells made mostly of padding; RunError
+    for a run whose image encoder has other tensors, or none.
     """
+
+    freeze = "frozen = true"
 
     def __init__(self, config: Config, sizes: Sizes) -> None:
         super().__init__(config, sizes)
@@ -47,12 +59,38 @@ class SmallCNN(ImageEncoder[Config]):
         self.grid = (rows, columns)
         self.positions: Tensor
         self.register_buffer("positions", grid_positions(self.grid), persistent=False)
+        if config.weights and not self.image_mean.is_meta:
+            self._load(config.weights)
+        if config.frozen:
+            self.requires_grad_(False)
+        self.train()
+
+    def _load(self, run: str) -> None:
+        path = finished_run(run).checkpoint()
+        theirs = named(model_weights(load_tensors(path)[0]), "image_encoder.")
+        own = self.state_dict()
+        wrong = sorted(theirs.keys() ^ own.keys()) or [
+            f"{name} {list(theirs[name].shape)} instead of {list(own[name].shape)}"
+            for name in own
+            if theirs[name].shape != own[name].shape
+        ]
+        if wrong:
+            raise RunError(
+                f"weights = {run!r}: the image encoder of {path} does not fit, {wrong[0]} and "
+                f"{len(wrong) - 1} others differ; use the options that it has in the run's spec.toml"
+            )
+        require_finite(theirs, str(path), "use another run")
+        self.load_state_dict(theirs)
+
+    def train(self, mode: bool = True) -> SmallCNN:
+        return super().train(mode and not self.config.frozen)
 
     def forward(self, images: Tensor) -> Cells:
         # Convolutions are faster so, and the cells come out in order. The weights stay as they are: the
         # fused optimisers take a weight and its saved state for arrays of one order.
         images = self.normalise(images).contiguous(memory_format=torch.channels_last)
-        features_ICHW: Tensor = self.layers(images)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.frozen):
+            features_ICHW: Tensor = self.layers(images)
         return Cells(
             features=features_ICHW.flatten(2).transpose(1, 2), positions=self.positions, grid=self.grid
         )
