@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from hacore.errors import RunError
-from hacore.machine.records import FORMAT, Amount, Count, Record, Share, read_line
+from hacore.machine.records import FORMAT, Amount, Count, Record, Share, optional, read_line
 from hacore.machine.texts import HEAD, TextError, text_start
 from hacore.measure.scores import Part
 
@@ -20,11 +20,13 @@ _TAIL = 16_384  # bytes that hold the last line
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class TrainLine(Record):
-    """Means over the steps since the last such line. seconds: of training, over all sessions."""
+    """Means over the steps since the last such line. questions_seen: in training so far, each as often as it
+    was; older files lack it. seconds: of training, over all sessions."""
 
     kind: str = "train"
     step: Count
     epoch: Amount
+    questions_seen: Count | None = optional()
     loss: float
     accuracy: Share
     kept: Share
@@ -40,6 +42,7 @@ class EvalLine(Record):
     kind: str = "eval"
     step: Count
     epoch: Amount
+    questions_seen: Count | None = optional()
     split: str
     seconds: Amount
     questions: Count

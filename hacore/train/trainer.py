@@ -243,19 +243,22 @@ class Trainer:
         )
         self._logged_at, self._logged_step = now, step
         if self._metrics:
-            line = TrainLine(
-                step=step,
-                epoch=step / self._sampler.steps_per_epoch,
-                loss=scores.loss,
-                accuracy=scores.accuracy,
-                kept=scores.kept,
-                lr=lr,
-                seconds=round(now - self._started, 3),
-            )
+            means: dict[str, Any] = {"loss": scores.loss, "accuracy": scores.accuracy, "kept": scores.kept}
+            line = TrainLine(**self._progress(now), **means, lr=lr)
             self._metrics.write(line)
             self.reporter.train(step, scores, speed)
             more = {"questions_per_second": speed.questions_per_second}
             self.observers.train(line, lambda: {**more, "gradient_norm": float(norm)})
+
+    def _progress(self, now: float) -> dict[str, Any]:
+        """How far the training is: what a line of metrics.jsonl begins with."""
+        step = self.position.step
+        return {
+            "step": step,
+            "epoch": step / self._sampler.steps_per_epoch,
+            "questions_seen": self._sampler.count_until(step),
+            "seconds": round(now - self._started, 3),
+        }
 
     def _evaluate(self) -> None:
         """Measure on the split that chooses the weights; they are saved where they are the best so far."""
@@ -281,13 +284,8 @@ class Trainer:
 
     def _tell_evaluation(self, scores: Scores, better: bool) -> None:
         split, step = self.spec.eval.split, self.position.step
-        line = EvalLine(
-            step=step,
-            epoch=step / self._sampler.steps_per_epoch,
-            split=split,
-            seconds=round(time.monotonic() - self._started, 3),
-            **attrs.asdict(scores, recurse=False),
-        )
+        progress = self._progress(time.monotonic())
+        line = EvalLine(**progress, split=split, **attrs.asdict(scores, recurse=False))
         cast(MetricsFile, self._metrics).write(line)
         self.reporter.evaluation(step, split, scores, better)
         look = partial(

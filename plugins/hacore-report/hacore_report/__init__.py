@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from hacore.plugin import Component, hookimpl
+from hacore_report._curves import plot_curves
 from hacore_report._formats import FORMATS, write_table
 from hacore_report._page import write_report
 from hacore_report._plot import plot
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "mark_best",
     "plot",
+    "plot_curves",
     "read_runs",
     "tabulate",
     "write_comparison",
@@ -44,7 +46,7 @@ _COMMANDS = {
     "runs": "List runs: how far each is, and what came out.",
     "report": "Write the page about a run, or one that compares runs.",
     "table": "Make a table of runs: mean and deviation over seeds.",
-    "plot": "Draw accuracy, time and cost against the share of kept cells.",
+    "plot": "Draw accuracy, time and cost against kept cells, or how accuracy rose.",
 }
 
 

@@ -75,9 +75,7 @@ def plot(
     """
     import matplotlib
 
-    path = Path(output)
-    if path.suffix.lower() not in SUFFIXES:
-        raise HacoreError(f"{output}: the name of a picture ends in {', '.join(SUFFIXES)}")
+    path = picture_file(output)
     for key in series or ():
         known_key(key, runs.runs)
     if series is None:
@@ -90,7 +88,7 @@ def plot(
     if not any(point.cells[0] for points in lines.values() for point in points):
         raise HacoreError(f"no run has a number for '{value}', so there is nothing to draw")
     with matplotlib.rc_context(SETTINGS):
-        _save(_figure(runs.runs, lines, panels, title), path)
+        save(_figure(runs.runs, lines, panels, title), path)
     return (*runs.notes, *_notes(runs.runs, series, panels))
 
 
@@ -111,7 +109,7 @@ def _figure(
             loc="outside right center" if alone else "outside upper center",
             ncols=1 if alone else min(len(lines), 4),
             frameon=False,
-            title=title and _plain(title),
+            title=title and plain(title),
             handlelength=3.2,
         )
     return figure
@@ -176,7 +174,7 @@ def _draw_line(ax: Any, name: str, points: Sequence[Point], panel: int, number: 
         heights,
         xerr=_bars([kept for kept, _ in pairs], 100),
         yerr=deviations,
-        label=_plain(name or "all runs"),
+        label=plain(name or "all runs"),
         color=colour,
         linestyle=DASHES[cycle % len(DASHES)] if len(pairs) > 1 else "none",
         marker=MARKERS[cycle % len(MARKERS)],
@@ -240,7 +238,16 @@ def _draw_baseline(ax: Any, panel: Value, runs: Sequence[Run]) -> None:
     )
 
 
-def _save(figure: Any, path: Path) -> None:
+def picture_file(output: str | Path) -> Path:
+    """HacoreError for a name whose ending is not one of ``SUFFIXES``."""
+    path = Path(output)
+    if path.suffix.lower() not in SUFFIXES:
+        raise HacoreError(f"{output}: the name of a picture ends in {', '.join(SUFFIXES)}")
+    return path
+
+
+def save(figure: Any, path: Path) -> None:
+    """Writes the picture. HacoreError where that cannot be."""
     # Without the date, so that the same runs give the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
     try:
@@ -264,6 +271,6 @@ def _notes(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
     return notes + precision_notes(runs)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without formulas, which matplotlib reads between dollars."""
     return text.replace("$", r"\$")

@@ -115,7 +115,7 @@ def read_runs(paths: Iterable[str | Path], *, choices: bool = False) -> Runs:
     notes: list[str] = []
     finished: dict[Path, Run] = {}
     for path in paths:
-        for folder in _folders(Path(path), notes):
+        for folder in run_folders(Path(path), notes):
             if not folder.result_file.is_file():
                 notes.append(f"{folder.path}: has no result yet and is left out")
             else:
@@ -182,7 +182,8 @@ def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
     return values
 
 
-def _folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
+def run_folders(path: Path, notes: list[str]) -> Iterator[RunFolder]:
+    """The runs, finished or not, in a run folder, a sweep folder, or a folder that holds run folders."""
     index = path / "sweep.json"
     if index.is_file():
         runs = read_index(index)["runs"]

@@ -28,6 +28,11 @@ from hacore_report.table_command import choices_option, condition, where_option
 @where_option
 @choices_option
 @click.option("--only-value", is_flag=True, help="Draw the first panel alone, larger.")
+@click.option(
+    "--curves",
+    is_flag=True,
+    help="Draw how accuracy rose instead, against training questions seen and hours; unfinished runs too.",
+)
 @click.option("--title", help="Words above the legend.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plot(
@@ -39,6 +44,7 @@ def plot(
     conditions: tuple[str, ...],
     choices: bool,
     only_value: bool,
+    curves: bool,
     title: str | None,
     as_json: bool,
 ) -> None:
@@ -51,7 +57,11 @@ def plot(
     Examples:
       hacore plot sweeps/table1 --output table1.pdf
       hacore plot sweeps/table1 --series aggregator.use --value relational --output table1.png
+      hacore plot runs/clevr_han_mac --curves --output curve.svg
     """
+    if curves:
+        _plot_curves(runs, output, title, as_json)
+        return
     from hacore_report import plot as draw
     from hacore_report import read_runs
 
@@ -70,3 +80,15 @@ def plot(
         print_json({"output": output, "runs": len(finished.runs), "notes": list(notes)})
     else:
         click.echo(f"wrote {output}: {len(finished.runs)} runs")
+
+
+def _plot_curves(runs: tuple[str, ...], output: str, title: str | None, as_json: bool) -> None:
+    from hacore_report import plot_curves
+
+    notes = plot_curves(runs, output, title=title)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        print_json({"output": output, "notes": list(notes)})
+    else:
+        click.echo(f"wrote {output}")
