@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 import shutil
 import sys
@@ -104,8 +103,8 @@ def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
 
 
 def line_width() -> int | None:
-    """Characters of a line of the terminal, or what COLUMNS says; None where output goes elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+    """Characters of a line of the terminal; None where output goes elsewhere, whatever COLUMNS says."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def percent(value: float | None) -> str:
