@@ -102,11 +102,8 @@ class Console:
 class Silent(Console):
     """Says nothing."""
 
-    def message(self, text: str) -> None:
-        """Nothing."""
-
-    def progress(self, name: str, done: float, total: float, state: str = "") -> None:
-        """Nothing."""
+    def __init__(self) -> None:
+        super().__init__(lambda text: None)
 
 
 class _TimeLeft(TimeRemainingColumn):

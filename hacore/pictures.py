@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-from hacore.errors import DataError
+from hacore.errors import DataError, reason
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -136,8 +136,7 @@ def _read(path: Path) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise what their formats' parsers do
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DamagedPictureError(f"{path}: the image cannot be read: {reason}") from None
+        raise DamagedPictureError(f"{path}: the image cannot be read: {reason(error)}") from None
 
 
 def _too_large(size: str) -> str:

@@ -124,18 +124,11 @@ def keep_leading(
     """
     counts_Q = counts_Q.clamp(min=1)
     width = _widest(counts_Q, order_QN.shape[1]) if max_cells is None else max_cells
-    index_QK = order_QN[:, :width]
-    valid_QK = torch.arange(width, device=counts_Q.device) < counts_Q.unsqueeze(1)
-    features_QKC = cells.gather(index_QK)
-    return Selection(
-        # where, not a product: an invalid cell then gets a gradient of zero whatever it holds.
-        features_QKC=torch.where(valid_QK.unsqueeze(2), features_QKC, 0),
-        index_QK=index_QK,
-        presence_QN=presence_QN,
-        positions_N2=cells.positions,
-        grid=cells.grid,
-        valid_QK=valid_QK,
-    )
+    kept = keep_cells(cells, order_QN[:, :width], presence_QN)
+    kept.valid_QK = torch.arange(width, device=counts_Q.device) < counts_Q.unsqueeze(1)
+    # where, not a product: an invalid cell then gets a gradient of zero whatever it holds.
+    kept.features_QKC = torch.where(kept.valid_QK.unsqueeze(2), kept.features_QKC, 0)
+    return kept
 
 
 def _widest(counts_Q: Tensor, cells: int) -> int:

@@ -151,7 +151,7 @@ def plugins(kind: str | None, name: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"components": rows, "problems": problems})
     elif rows:
-        print_table("", list(rows[0]), [list(row.values()) for row in rows])
+        print_table("", [*rows[0]], [[*row.values()] for row in rows], minor=("version", "distribution"))
     else:
         click.echo(f"no {KINDS[kind].words if kind else 'component'} is installed; see docs/install.md")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -75,8 +74,7 @@ def run(
       hacore run experiments/han_rn.toml --log tensorboard --log-with tensorboard.pictures=4
       hacore run --resume runs/han_rn
     """
-    console = Console(seconds=30.0)
-    show_log(console)
+    show_log(Console())
     resolved, folder = _what_to_run(spec, overrides, resume)
     moved = moved_flags(folder, resolved) if folder else []
     without = without if report else (*without, "report")
@@ -94,7 +92,6 @@ def run(
         device=device,
         log=log,
         without=without,
-        **_shown_on(console),
     )
     if result is None:
         _raise_stopped(folder, [*moved, *observer_flags(log, without)])
@@ -106,16 +103,6 @@ def run(
         if folder.report_file.is_file():
             click.echo(f"report: {folder.report_file}")
         _say_what_next(folder)
-
-
-def _shown_on(console: Console) -> dict[str, Any]:
-    """Options of a run that show it on the console."""
-    from hacore.train.reporting import ConsoleReporter
-
-    return {
-        "reporter": ConsoleReporter(console),
-        "created": lambda folder: console.message(f"run folder: {folder.path}"),
-    }
 
 
 def _what_to_run(
@@ -220,12 +207,9 @@ def print_result(result: Measured) -> None:
     names = {"majority": "majority answer", "question_only": "question only"}
     shown = [name for name in names if name in baselines]
     rows = []
-    for parts, others in (
-        (result.by_type, [baselines[name].by_type for name in shown]),
-        (result.by_group, [baselines[name].by_group for name in shown]),
-    ):
-        for name, part in parts.items():
-            beside = [percent(other.get(name)) for other in others]
+    for by in ("by_type", "by_group"):
+        for name, part in getattr(result, by).items():
+            beside = [percent(getattr(baselines[baseline], by).get(name)) for baseline in shown]
             rows.append([name, f"{part.questions:,}", percent(part.accuracy), *beside])
     rows.append(
         ["all", f"{result.questions:,}", percent(result.accuracy)]

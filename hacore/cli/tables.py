@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +19,7 @@ from hacore.cli.completion import devices, key_values
 from hacore.cli.streams import can_show
 
 F = TypeVar("F", bound=Callable[..., Any])
+_NUMBER = re.compile(r"[\d,.% -]*")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 device_option = click.option(
     "--device",
@@ -62,26 +67,44 @@ def print_json(value: Any) -> None:
     click.echo(text if can_show(text) else json.dumps(value, indent=2))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; columns of numbers are right-aligned, nothing is cut."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], minor: Sequence[str] = ()
+) -> None:
+    """A table on standard output; columns of numbers are right-aligned.
+
+    On a terminal that is too narrow the columns of ``minor`` are left out, the first first, and cells are
+    folded between words. Elsewhere a line may have 200 characters.
+    """
+    room = line_width()
+    console = Console(highlight=False, markup=False, emoji=False, width=room or 200)
+    shown = list(zip(columns, *rows, strict=True))
+    for name in minor:
+        if sum(max(map(cell_len, column)) + 2 for column in shown) - 2 > console.width:
+            shown = [column for column in shown if column[0] != name]
     table = Table(box=None, pad_edge=False)
-    for index, name in enumerate(columns):
-        numeric = rows and all(_numeric(row[index]) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
+    for (head, *cells), width in zip(shown, _widths(shown, console.width), strict=True):
+        numeric = cells and all(map(_NUMBER.fullmatch, cells))
+        table.add_column(head, justify="right" if numeric else "left", width=width, overflow="fold")
+    for row in list(zip(*shown, strict=True))[1:]:
         table.add_row(*row)
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=200)
     if title:
         # Not the table's own title, which is folded to the width of the table.
-        console.print(title, style="bold", soft_wrap=True)
+        console.print(title, style="bold", soft_wrap=room is None)
     console.print(table)
 
 
-def _numeric(text: str) -> bool:
-    bare = text.replace(",", "").replace("%", "").replace(".", "").replace("-", "").strip()
-    return not bare or bare.isdigit()
+def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Of columns; where they have no room together, the widest become narrower, but not than a word."""
+    widths = [max(map(cell_len, column)) for column in columns]
+    words = [max(map(cell_len, [*" ".join(column).split(), ""])) for column in columns]
+    while sum(widths) + 2 * (len(widths) - 1) > room and widths != words:
+        widths[max(range(len(widths)), key=lambda at: (widths[at] > words[at], widths[at]))] -= 1
+    return widths
+
+
+def line_width() -> int | None:
+    """Characters of a line of the terminal; None where output goes elsewhere, whatever COLUMNS says."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def percent(value: float | None) -> str:

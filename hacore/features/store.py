@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -24,6 +24,7 @@ from hacore.machine.strict import strict_converter
 FORMAT = "hacore features 1"
 DIGITS = 16
 """Hexadecimal digits of an image's digest."""
+Content = TypeVar("Content")
 _converter = strict_converter()
 _MOST = 1 << 24  # of a grid, of channels, or of the shards of a part
 _NAMED = 5  # damaged shards that an error spells out
@@ -195,22 +196,19 @@ def index_file(root: Path) -> Path:
 def read_description(root: Path) -> Description | None:
     """What a store, finished or not, is of; None if there is no store. DataError when it is damaged."""
     path = description_file(root)
-    try:
-        table = json.loads(path.read_bytes())
+
+    def described(table: Any) -> Description:
         if table["format"] != FORMAT:
             raise DataError(f"{path}: format {table['format']!r} found, {FORMAT!r} expected; make it again")
         description: Description = _converter.structure(table, Description)
         if problem := description.problem():
             raise DataError(f"{path}: the file is damaged, {problem}; {_way_out(root)}")
         return description
+
+    try:
+        return _read(path, described)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except DataError:
-        raise
-    except Exception as error:  # cattrs fails in many ways
-        raise _damaged(path) from error
 
 
 def wrong_size(path: Path, expected: int) -> str:
@@ -225,20 +223,23 @@ def wrong_size(path: Path, expected: int) -> str:
 
 
 def _read_index(root: Path) -> dict[str, Shard]:
-    path = index_file(root)
     try:
-        table = json.loads(path.read_bytes())
-        return {name: _converter.structure(entry, Shard) for name, entry in table.items()}
+        return _read(index_file(root), lambda table: _converter.structure(table, dict[str, Shard]))
     except FileNotFoundError:
         raise DataError(f"{root}: the feature store is not finished; resume with: {_command(root)}") from None
+
+
+def _read(path: Path, made: Callable[[Any], Content]) -> Content:
+    """What is made of a JSON file. FileNotFoundError; DataError for what it cannot be made of."""
+    try:
+        return made(json.loads(path.read_bytes()))
+    except (FileNotFoundError, DataError):
+        raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except Exception as error:
-        raise _damaged(path) from error
-
-
-def _damaged(path: Path) -> DataError:
-    return DataError(f"{path}: the file is damaged, it describes no features; {_way_out(path.parent)}")
+    except Exception as error:  # cattrs fails in many ways
+        problem = f"the file is damaged, it describes no features; {_way_out(path.parent)}"
+        raise DataError(f"{path}: {problem}") from error
 
 
 def _way_out(root: Path) -> str:

@@ -1,15 +1,23 @@
-"""How much memory is free, and keeping what a step freed, which the C library would give back."""
+"""How much memory is free, what to do without, and keeping what a step freed from the C library."""
 
 from __future__ import annotations
 
 import ctypes
 import math
+import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import torch
+
+from hacore.errors import RunError
 
 # From <malloc.h> of the GNU C library.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+# Of a GPU the error has a class of its own, of a CPU only words.
+_NO_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory")
 
 
 def keep_freed_memory() -> bool:
@@ -41,3 +49,14 @@ def free_memory() -> float:
         used = next(line for line in (group / "memory.stat").read_text().splitlines() if line[:5] == "anon ")
         free = min(free, int((group / "memory.max").read_text()) - int(used[5:]))
     return free
+
+
+@contextmanager
+def enough_memory(what: str, way_out: str) -> Iterator[None]:
+    """RunError, which says so of ``what``, where torch finds no memory for it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY.search(str(error)):
+            raise RunError(f"{what}: out of memory; {way_out}") from error
+        raise

@@ -121,25 +121,15 @@ class GradientSum:
     """
 
     def __init__(self, parameters: list[torch.nn.Parameter], extra: int) -> None:
-        self._parameters = parameters
-        total = sum(p.numel() for p in parameters)
-        like = parameters[0]
-        self._flat = torch.zeros(total + extra, dtype=torch.float32, device=like.device)
-        self.extra = self._flat[total:]
+        sizes = [parameter.numel() for parameter in parameters]
+        self._flat = torch.zeros(sum(sizes) + extra, dtype=torch.float32, device=parameters[0].device)
+        *parts, self.extra = self._flat.split([*sizes, extra])
+        self._parts = [(own, part.view_as(own)) for own, part in zip(parameters, parts, strict=True)]
 
     def __call__(self) -> None:
         """Replace every ``grad`` by the sum over processes; ``extra`` is summed too."""
-        start = 0
-        for parameter in self._parameters:
-            stop = start + parameter.numel()
-            if parameter.grad is None:
-                self._flat[start:stop].zero_()
-            else:
-                self._flat[start:stop].copy_(parameter.grad.reshape(-1))
-            start = stop
+        for parameter, part in self._parts:
+            part.copy_(torch.zeros_like(part) if parameter.grad is None else parameter.grad)
         dist.all_reduce(self._flat)
-        start = 0
-        for parameter in self._parameters:
-            stop = start + parameter.numel()
-            parameter.grad = self._flat[start:stop].view_as(parameter)
-            start = stop
+        for parameter, part in self._parts:
+            parameter.grad = part

@@ -13,6 +13,7 @@ import torch
 from hacore.data import Batch, Dataset, Questions
 from hacore.errors import NotFiniteError
 from hacore.machine.files import write_whole
+from hacore.machine.memory import enough_memory
 from hacore.machine.processes import World
 from hacore.measure.metrics import Meter
 from hacore.measure.predict import batches, evaluating, likeliest, predict
@@ -39,7 +40,7 @@ def evaluate(
     ``hacore.measure.predictions``; and beside it, with the suffix ``.submission``, what the data set's
     official evaluation takes, if there is such.
     Without answers (``Dataset.unanswered``) the scores are zeros that mean nothing.
-    Raises NotFiniteError when the loss is not finite.
+    Raises NotFiniteError when the loss is not finite, RunError when the memory does not suffice.
     """
     meter = Meter(dataset, device)
     questions = dataset.questions(split)
@@ -47,9 +48,12 @@ def evaluate(
     answers_Q = np.zeros(len(questions), np.int64)
     with evaluating(model):
         for batch in batches(dataset, split, batch_images, oracle=model.oracle, world=world):
-            moved = batch.to(device)
-            output = predict(model, moved, precision)
-            meter.add(output, dataset.loss(output.logits_QA, moved), moved)
+            way_out = "lower eval.batch_images, or measure elsewhere, as with --device cpu"
+            size = f"eval.batch_images = {batch_images} with {len(batch):,} questions"
+            with enough_memory(f"split {split}: {size} on {device}", way_out):
+                moved = batch.to(device)
+                output = predict(model, moved, precision)
+                meter.add(output, dataset.loss(output.logits_QA, moved), moved)
             if predictions is not None:
                 answers_Q[batch.row_Q] = output.logits_QA.argmax(-1).cpu().numpy()
                 answered = split not in dataset.unanswered

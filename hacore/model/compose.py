@@ -27,8 +27,7 @@ def compose(spec: Spec, sizes: Sizes) -> VQAModel:
     sizes: the dataset's ``sizes()``. Raises ComposeError naming the components and their shapes
     when they do not fit or break their contract, or weights that are not finite.
     """
-    build_stage = _Composer(spec)
-    image_encoder = build_stage("image_encoder", sizes)
+    image_encoder = _build(spec, "image_encoder", sizes)
     pool = spec.features.pool
     if pool and (pool[0] > image_encoder.grid[0] or pool[1] > image_encoder.grid[1]):
         rows, columns = image_encoder.grid
@@ -36,7 +35,7 @@ def compose(spec: Spec, sizes: Sizes) -> VQAModel:
             f"features.pool = {list(pool)} is more than the {rows}x{columns} grid of "
             f"{label('image_encoder', spec.image_encoder)}; use a smaller one, or leave it out"
         )
-    question_encoder = build_stage("question_encoder", sizes)
+    question_encoder = _build(spec, "question_encoder", sizes)
     sizes = attrs.evolve(
         sizes,
         grid=pool or image_encoder.grid,
@@ -44,20 +43,11 @@ def compose(spec: Spec, sizes: Sizes) -> VQAModel:
         question_channels=question_encoder.out_channels,
         word_channels=question_encoder.word_channels,
     )
-    fuser = build_stage("fuser", sizes)
-    sizes = attrs.evolve(sizes, cell_channels=fuser.out_channels)
-    selector = build_stage("selector", sizes)
-    sizes = attrs.evolve(sizes, cell_channels=selector.out_channels)
-    aggregator = build_stage("aggregator", sizes)
-    model = VQAModel(
-        image_encoder=image_encoder,
-        question_encoder=question_encoder,
-        fuser=fuser,
-        selector=selector,
-        aggregator=aggregator,
-        head=Head(spec.head, aggregator.out_channels, sizes.answers),
-        pool=pool,
-    )
+    stages = {"image_encoder": image_encoder, "question_encoder": question_encoder}
+    for stage in STAGES[2:]:
+        stages[stage] = _build(spec, stage, sizes)
+        sizes = attrs.evolve(sizes, cell_channels=stages[stage].out_channels)
+    model = VQAModel(**stages, head=Head(spec.head, sizes.cell_channels, sizes.answers), pool=pool)
     way_out = "look at how that component is initialised, and at what it is given"
     require_finite(dict(model.named_parameters()), "the weights at the start", way_out, ComposeError)
     _Shapes(model, spec).check(sizes)
@@ -72,7 +62,7 @@ def exchange_selector(model: VQAModel, spec: Spec, sizes: Sizes, *, own: bool) -
     """
     before = model.selector
     with torch.random.fork_rng(devices=[]):
-        selector = _Composer(spec)("selector", before.sizes)
+        selector = _build(spec, "selector", before.sizes)
     weights = list(selector.state_dict())
     if own:
         # Assigned, not copied: the parameters are those of the model. What is live has no weights.
@@ -91,41 +81,38 @@ def exchange_selector(model: VQAModel, spec: Spec, sizes: Sizes, *, own: bool) -
 
 def compose_question_only(spec: Spec, sizes: Sizes) -> QuestionOnly:
     """The question-only baseline with the spec's question encoder and head."""
-    encoder = _Composer(spec)("question_encoder", sizes)
+    encoder = _build(spec, "question_encoder", sizes)
     return QuestionOnly(encoder, Head(spec.head, encoder.out_channels, sizes.answers))
 
 
-class _Composer:
-    """Builds one stage after another, so that an error can name the stage before."""
+def _build(spec: Spec, stage: str, sizes: Sizes) -> Any:
+    """One stage; an error names it and the stage before."""
+    use = spec.section(stage)
+    cls = registry().find(stage, use.use).load()
+    try:
+        return build(cls, use.options, sizes)
+    except DataError as error:  # of a file that the component reads, whatever its input
+        raise ComposeError(f"{label(stage, use)}: {error}") from error
+    except Exception as error:
+        problem = error if isinstance(error, ValueError) else describe_error(error)
+        raise ComposeError(f"{label(stage, use)} {_refused(spec, stage, sizes)}: {problem}") from error
 
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
 
-    def __call__(self, stage: str, sizes: Sizes) -> Any:
-        use = self.spec.section(stage)
-        cls = registry().find(stage, use.use).load()
-        try:
-            return build(cls, use.options, sizes)
-        except DataError as error:  # of a file that the component reads, whatever its input
-            raise ComposeError(f"{label(stage, use)}: {error}") from error
-        except Exception as error:
-            problem = error if isinstance(error, ValueError) else describe_error(error)
-            raise ComposeError(f"{label(stage, use)} {self._input(stage, sizes)}: {problem}") from error
-
-    def _input(self, stage: str, sizes: Sizes) -> str:
-        if stage == "image_encoder":
-            shape = "x".join(map(str, sizes.image))
-            return f"cannot take the {shape} images of dataset '{self.spec.data.use}'"
-        if stage == "question_encoder":
-            return f"cannot take the {sizes.words} words of dataset '{self.spec.data.use}'"
-        rows, columns = sizes.grid
-        before = "image_encoder" if stage == "fuser" else STAGES[STAGES.index(stage) - 1]
-        source = label(before, self.spec.section(before))
-        text = f"cannot take the {rows}x{columns} cells of {sizes.cell_channels} channels of {source}"
-        if stage == "fuser":
-            question = label("question_encoder", self.spec.question_encoder)
-            text += f" and the {sizes.question_channels} channels of {question}"
-        return text
+def _refused(spec: Spec, stage: str, sizes: Sizes) -> str:
+    """What a stage cannot take, in words."""
+    if stage == "image_encoder":
+        shape = "x".join(map(str, sizes.image))
+        return f"cannot take the {shape} images of dataset '{spec.data.use}'"
+    if stage == "question_encoder":
+        return f"cannot take the {sizes.words} words of dataset '{spec.data.use}'"
+    rows, columns = sizes.grid
+    before = "image_encoder" if stage == "fuser" else STAGES[STAGES.index(stage) - 1]
+    source = label(before, spec.section(before))
+    text = f"cannot take the {rows}x{columns} cells of {sizes.cell_channels} channels of {source}"
+    if stage == "fuser":
+        question = label("question_encoder", spec.question_encoder)
+        text += f" and the {sizes.question_channels} channels of {question}"
+    return text
 
 
 def label(kind: str, use: Use) -> str:

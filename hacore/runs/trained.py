@@ -15,11 +15,12 @@ from hacore.data import Dataset
 from hacore.errors import RunError
 from hacore.machine.device import choose_device
 from hacore.machine.files import load_tensors
-from hacore.measure.predict import saved_precision
+from hacore.measure.predict import precision_name, saved_precision
 from hacore.model.compose import compose, exchange_selector, label
 from hacore.model.network import VQAModel
 from hacore.model.opening import dataset_class, open_dataset, with_given
 from hacore.model.weights import load_model
+from hacore.notebooks import html_of
 from hacore.plugin import live_options
 from hacore.runs import RunFolder
 from hacore.runs.choosing import finished_run
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from hacore_ask import Reply
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, repr=False)
 class Trained:
     """A model with everything it came with; ``model`` is in evaluation mode.
 
@@ -50,6 +51,11 @@ class Trained:
     step: int = 0
     precision: torch.dtype = torch.float32
     opened: Dataset[Any] | None = None
+    _repr_html_ = html_of
+
+    def __repr__(self) -> str:
+        what = f"{self.spec.selector.use}, step {self.step:,}, {precision_name(self.precision)}"
+        return f"<Trained {self.folder.path}: {what} on {self.device}>"
 
     @cached_property
     def dataset(self) -> Dataset[Any]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,16 +36,10 @@ class Observers:
         self._open: dict[str, RunObserver] = {}
         self._device = device
 
-    def __bool__(self) -> bool:
-        """Whether there are observers."""
-        return bool(self._open)
-
     def __enter__(self) -> Observers:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception):  # Ctrl-C is not a failure
             text = describe_error(error)
             self._tell(lambda observer: observer.fail(text))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hacore.data import Dataset, Ints, make_batch, resident
 from hacore.errors import NotFiniteError, RunError
 from hacore.machine.interrupts import Interrupts
-from hacore.machine.memory import free_memory
+from hacore.machine.memory import enough_memory, free_memory
 from hacore.machine.processes import GradientSum, World, broadcast_text, share_buffers
 from hacore.measure.evaluation import evaluate
 from hacore.measure.look import look_at
@@ -37,6 +37,8 @@ from hacore.train.reporting import Reporter, Speed
 from hacore.train.room import FEW, require_room
 from hacore.train.sampler import make_sampler, total_steps
 from hacore.train.schedule import lr_factor
+
+_LESS = "lower train.batch_images, raise train.accumulate, or use bfloat16 (train.precision) or fewer cells"
 
 
 class Trainer:
@@ -115,7 +117,10 @@ class Trainer:
             with Interrupts() as interrupts:
                 stopping = False
                 while not self.finished and not stopping:
-                    stopping = self._advance(interrupts)
+                    asked = self._sampler.count(self.position.step)
+                    size = f"train.batch_images = {self.config.batch_images} with {asked:,} questions"
+                    with enough_memory(f"step {self.position.step + 1}: {size} on {self.device}", _LESS):
+                        stopping = self._advance(interrupts)
         finally:
             if self._metrics:
                 self._metrics.close()

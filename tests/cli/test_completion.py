@@ -1,4 +1,4 @@
-"""The Tab key, as bash asks for it: in a shell of its own, without torch."""
+"""The Tab key, as bash, zsh and fish ask for it: in shells of their own, without torch."""
 
 import os
 import shutil
@@ -58,6 +58,75 @@ SPEC = "experiments/han_rn.toml"
 )
 def test_bash_offers(offered, words, expected):
     assert sorted(offered(*words)) == sorted(expected)
+
+
+# Commands of zsh's completion system, which runs behind a line editor only, in place of which they print.
+ZSH = """
+compdef() { : }
+compadd() { print -rl -- ${(P)@[-1]} }
+_describe() { print -rl -- ${${(P)3}%%:*} }
+eval "$(_HACORE_COMPLETE=zsh_source hacore)"
+words=("$@"); CURRENT=$#
+_hacore_completion
+"""
+FISH = "_HACORE_COMPLETE=fish_source hacore | source; complete -C (string join -- ' ' $argv)"
+
+
+@pytest.fixture
+def own_command(tmp_path, monkeypatch):
+    """``hacore`` on the path, as these shells look for it there."""
+    command = tmp_path / "bin" / "hacore"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hacore "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+# One line of the shell for each: the words as they stand there, and what is offered for the last of them.
+WHOLE_WORDS = [
+    (("plu",), ["plugins"]),
+    (("plugins", "image"), ["image_encoder", "image-encoder"]),
+    (("run", SPEC, "--set", "selector.k"), ["selector.k="]),
+    (("run", SPEC, "--set", "selector.use=l2"), ["selector.use=l2-topk"]),
+    (("run", SPEC, "train.schedule=co"), ["train.schedule=constant", "train.schedule=cosine"]),
+    (("run", SPEC, "--device", "c"), ["cpu", "cuda"]),
+    (("run", "none.toml", "--set", "sel"), []),
+]
+
+
+@pytest.mark.parametrize("shell", [("zsh", "-f", "-c", ZSH, "zsh"), ("fish", "--no-config", "-c", FISH)])
+@pytest.mark.parametrize(("words", "expected"), WHOLE_WORDS)
+def test_zsh_and_fish_offer_the_same(own_command, request, shell, words, expected):
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"no {shell[0]}")
+    ran = subprocess.run(
+        [*shell, "hacore", *words], cwd=request.config.rootpath, capture_output=True, text=True
+    )
+    assert ran.stderr == ""
+    offers = [line.partition("\t")[0] for line in ran.stdout.splitlines() if line]
+    assert sorted(offers) == sorted(expected)
+
+
+@pytest.mark.parametrize(("words", "expected"), WHOLE_WORDS[::3])
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_what_these_shells_are_answered(request, shell, words, expected):
+    """Also where neither shell is installed: zsh gives the number of the word, fish the word itself."""
+    given = {
+        "zsh": (" ".join(["hacore", *words]), str(len(words))),
+        "fish": (f"hacore {' '.join(words)}", words[-1]),
+    }
+    line, at = given[shell]
+    ran = subprocess.run(
+        [sys.executable, "-m", "hacore"],
+        env={**os.environ, "_HACORE_COMPLETE": f"{shell}_complete", "COMP_WORDS": line, "COMP_CWORD": at},
+        cwd=request.config.rootpath,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stderr == ""
+    lines = ran.stdout.split("\n")[:-1] if ran.stdout.strip() else []
+    offers = lines[1::3] if shell == "zsh" else [line.partition(",")[2].partition("\t")[0] for line in lines]
+    assert sorted(offers) == sorted(expected)
 
 
 def test_completion_imports_no_torch(request):

@@ -62,7 +62,7 @@ def _show_stages(bench: Bench, questions: int) -> None:
     )
     compared = ["all cells", "times"] if len(bench.models) > 1 else []
     columns = ["stage", "multiply-adds", "% of matrix", "forward", *compared, "backward", *compared]
-    print_table(title, columns, rows)
+    print_table(title, columns, rows, minor=columns[1:3][::-1])
 
 
 def _show_whole(bench: Bench, questions: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import attrs
 import click
 
 from hacore.cli.tables import device_option, json_option, print_json, print_table, set_option
-from hacore.console import Console, show_log
 from hacore.errors import HacoreError
 from hacore.machine.commands import pasteable
 from hacore.spec import Spec, is_sweep, load_spec, load_sweep
@@ -80,20 +78,16 @@ def features(
     # From here on torch is needed.
     from hacore_features.make import make_features
 
-    console = _console()
-    show_log(console)
     stores = []
     for root, resolved in wanted:
-        with closing(console):
-            store = make_features(
-                *(resolved, root),
-                splits=splits,
-                device=device,
-                dtype=dtype,
-                batch_images=batch_images,
-                verify=verify,
-                progress=console.progress,
-            )
+        store = make_features(
+            *(resolved, root),
+            splits=splits,
+            device=device,
+            dtype=dtype,
+            batch_images=batch_images,
+            verify=verify,
+        )
         stores.append(store)
         if not as_json and (os.environ.get("RANK", "0") == "0" or not store.missing):
             _print(store)
@@ -113,13 +107,6 @@ def _use_of(spec: str, overrides: tuple[str, ...], root: str | None) -> str:
         changes.append(f"features.root={root}")
     flags = [word for words in changes for word in ("--set", words)]
     return pasteable("hacore", "sweep" if root is None else "run", Path(spec), *flags)
-
-
-def _console() -> Console:
-    """Of several processes, each says which it is; their bars would overwrite each other."""
-    if "RANK" not in os.environ:
-        return Console()
-    return Console(lambda text: click.echo(f"process {os.environ['RANK']}: {text}", err=True))
 
 
 def _store(spec: Spec, output: str | None) -> tuple[str, Spec]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from hacore_packing.arrays import ArrayWriter
 from hacore_packing.files import content_of, require_room
 from torch import Tensor
 
-from hacore.console import time_left
+from hacore.console import Console, Silent, log_shown, time_left
 from hacore.data import Dataset
 from hacore.errors import DataError, HacoreError
 from hacore.features.store import (
@@ -70,7 +72,8 @@ def make_features(
     batch_images: int = 32,
     shard_bytes: int = SHARD_BYTES,
     verify: bool = False,
-    progress: Callable[[str, int, int, str], object] = lambda split, done, total, state: None,
+    progress: Callable[[str, int, int, str], object] | None = None,
+    quiet: bool = False,
 ) -> Made:
     """Store the features of the spec's image encoder, or resume what is there.
 
@@ -78,15 +81,43 @@ def make_features(
     and of the right size are kept; with ``verify`` their checksums and the pixels that they were made
     from are compared too, and what differs is made again. Started by torchrun, each process makes every
     n-th shard; the processes do not wait for each other, and whichever finds all shards finished
-    writes the index. progress: is called with a split, the images done and in all, both of this process,
-    and how fast it goes.
+    writes the index. quiet: show nothing; otherwise bars on a terminal, a text that changes in a notebook,
+    lines elsewhere. progress: is called instead, with a split, the images done and in all, both of this
+    process, and how fast it goes.
 
     Raises ComposeError for an encoder that is trained, DataError for a store of something else, features
     that ``dtype`` cannot hold and a disk that is too small.
     """
+    console = Silent() if quiet or progress else _console()
+    with closing(console), log_shown(console):
+        return _fill(
+            *(spec, Path(root).expanduser(), splits, choose_device(device), dtype, batch_images),
+            shard_bytes=shard_bytes,
+            verify=verify,
+            progress=progress or console.progress,
+        )
+
+
+def _console() -> Console:
+    """Of several processes, each says which it is; their bars would overwrite each other."""
+    if "RANK" not in os.environ:
+        return Console()
+    return Console(lambda text: print(f"process {os.environ['RANK']}: {text}", file=sys.stderr))
+
+
+def _fill(
+    spec: Spec,
+    root: Path,
+    splits: Iterable[str],
+    chosen: torch.device,
+    dtype: str,
+    batch_images: int,
+    *,
+    shard_bytes: int,
+    verify: bool,
+    progress: Callable[[str, int, int, str], object],
+) -> Made:
     started = time.monotonic()
-    root = Path(root).expanduser()
-    chosen = choose_device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     dataset = open_dataset(spec.data)

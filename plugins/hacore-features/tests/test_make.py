@@ -224,3 +224,19 @@ def test_progress_counts_every_image_and_says_how_fast_it_goes(make_spec, tmp_pa
     }
     assert all(re.fullmatch(r"[1-9][\d,]*\.\d images/s  \d:\d\d:\d\d left", state) for *_, state in calls)
     assert calls[-1][-1].endswith("  0:00:00 left")
+
+
+def test_from_python_it_says_how_far_it_is_unless_it_is_quiet(make_spec, tmp_path, capsys):
+    def said(root, **options):
+        fill(make_spec(), tmp_path / root, **options)
+        out, err = capsys.readouterr()
+        assert out == ""
+        return [line for line in err.splitlines() if "images/s" in line]
+
+    assert [line.partition(" ")[0].rstrip(":") for line in said("loud")] == [*SPLITS]
+    assert said("quiet", quiet=True) == []
+    told = []
+    assert said("told", progress=lambda *what: told.append(what[:3])) == []
+    assert [(split, count, count) for split, count in SPLITS.items()] == [
+        (split, done, total) for split, done, total in told if done == total
+    ]

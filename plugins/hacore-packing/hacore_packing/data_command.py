@@ -25,7 +25,16 @@ _SUMMARIES = {
 _PLAIN: dict[type, Any] = {int: int, float: float, str: str, bool: bool}
 
 
-class _Actions(click.Group):
+class _Whole(click.Group):
+    """Lists its commands with all that their summaries say; click cuts them to a line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help or "") for name, command in commands.items() if command])
+
+
+class _Actions(_Whole):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_SUMMARIES)
 
@@ -40,7 +49,7 @@ class _Actions(click.Group):
         )
 
 
-class _Tools(click.Group):
+class _Tools(_Whole):
     """The datasets for which an action is installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,11 @@ from hacore_report._values import BASELINES, Cell, Value, decimals
 FORMATS = ("text", "markdown", "csv", "latex", "html", "json")
 
 
-def write_table(table: Table, form: str, *, digits: int | None = None) -> str:
+def write_table(table: Table, form: str, *, digits: int | None = None, width: int | None = None) -> str:
     """The table as text in one of ``FORMATS``; digits: after the point, in place of what suits.
+
+    width: characters of a line of the form text; what is wider is folded, and columns for which there is no
+    place follow below, beside the same keys.
 
     Markdown, LaTeX, text and HTML, a whole page, show mean ± sample standard deviation, shares in percent.
     CSV and JSON have the numbers as result.json has them. Marked cells have a star in text, are bold in
@@ -34,7 +38,9 @@ def write_table(table: Table, form: str, *, digits: int | None = None) -> str:
     sheet = sheet_of(table, digits)
     if form == "html":
         return _html(sheet, table.notes)
-    return {"markdown": _markdown, "latex": _latex, "text": _aligned}[form](sheet)
+    if form == "text":
+        return _aligned(sheet, width)
+    return {"markdown": _markdown, "latex": _latex}[form](sheet)
 
 
 @attrs.frozen(kw_only=True)
@@ -159,7 +165,7 @@ def _shown(value: Value, cell: Cell | None, digits: int, counted: bool = False) 
     return f"{text} ({len(cell.seeds)})" if counted else text
 
 
-def _aligned(sheet: Sheet) -> str:
+def _aligned(sheet: Sheet, width: int | None) -> str:
     starred = {column for _, column in sheet.marked}  # in these all cells have a place for the star
     head = [name + " " * (column in starred) for column, name in enumerate(sheet.head)]
     rows = [
@@ -170,14 +176,34 @@ def _aligned(sheet: Sheet) -> str:
         for place, row in enumerate(sheet.rows)
     ]
     widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if index < sheet.keys else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in (head, *rows)
-    ]
-    return "\n".join([sheet.title, *lines, *([f"* {sheet.legend}"] if sheet.legend else [])]) + "\n"
+    lines = _folded(sheet.title, width)
+    for number, shown in enumerate(_blocks(widths, sheet.keys, width)):
+        lines += [""] * bool(number)
+        lines += [
+            "  ".join(
+                line[index].ljust(widths[index]) if index < sheet.keys else line[index].rjust(widths[index])
+                for index in shown
+            ).rstrip()
+            for line in (head, *rows)
+        ]
+    return "\n".join([*lines, *(_folded(f"* {sheet.legend}", width) if sheet.legend else [])]) + "\n"
+
+
+def _folded(text: str, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _blocks(widths: Sequence[int], keys: int, room: int | None) -> list[list[int]]:
+    """Columns that stand side by side, each time after the keys; one at least, however narrow the room."""
+    blocks = [list(range(keys))]
+    for index in range(keys, len(widths)):
+        taken = sum(widths[other] + 2 for other in blocks[-1]) + widths[index]
+        if room is not None and taken > room and len(blocks[-1]) > keys:
+            blocks.append(list(range(keys)))
+        blocks[-1].append(index)
+    return blocks
 
 
 def _markdown(sheet: Sheet) -> str:

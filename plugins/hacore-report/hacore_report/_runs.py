@@ -13,6 +13,7 @@ import attrs
 
 from hacore.errors import HacoreError, RunError, did_you_mean, one_line
 from hacore.machine.files import read_json
+from hacore.notebooks import html_of
 from hacore.runs import Result, RunFolder
 from hacore.runs.result import Evaluated, Measured
 from hacore.runs.sweep_index import read_index
@@ -81,12 +82,19 @@ class Run:
         return {**{key: value for key, value in self.spec.items() if key not in NOT_AN_OPTION}, **data}
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Runs:
     """Runs to report on. notes: a line on each thing that was left out or that a reader must know."""
 
     runs: tuple[Run, ...]
     notes: tuple[str, ...] = ()
+    _repr_html_ = html_of
+
+    def __repr__(self) -> str:
+        counts = Counter(run.name for run in self.runs)
+        named = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.items())
+        notes = f"; {len(self.notes)} note{'s' * (len(self.notes) > 1)}" if self.notes else ""
+        return f"<Runs: {len(self.runs)} of {named}{notes}>"
 
     def where(self, conditions: Sequence[tuple[str, Any]]) -> Runs:
         """The runs that have these values. Raises HacoreError where no run has them."""

@@ -101,7 +101,7 @@ _CORRECTED = "Differences in points; p of types, and of groups, corrected for th
 
 
 def _print(comparison: Comparison) -> None:
-    print_table(*table_of(comparison))
+    print_table(*table_of(comparison), minor=("images",))
     click.echo(f"\n{_CORRECTED}")
     click.echo(sentence(comparison))
 

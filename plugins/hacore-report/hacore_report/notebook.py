@@ -8,6 +8,7 @@ from collections import deque
 from functools import partial
 from typing import Any
 
+from hacore.cli.tables import percent
 from hacore.errors import HacoreError
 from hacore.measure.scores import Part
 from hacore.runs import RunFolder
@@ -18,13 +19,14 @@ from hacore_report._compare import Comparison
 from hacore_report._formats import sheet_of
 from hacore_report._page import run_cost
 from hacore_report._rendering import named_baselines, render
+from hacore_report._runs import Runs
 from hacore_report._table import Table
 
 _SIDE = 260  # pixels of a reply's picture
 
 
 def html_of(value: object) -> str | None:
-    """The HTML of a spec, run folder, result, check, reply, table or comparison; None of anything else."""
+    """The HTML of what hacore gives, as a spec, a result, a trained model or runs; None of anything else."""
     if isinstance(value, RunFolder):
         return _folder(value)
     if isinstance(value, Measured):
@@ -35,8 +37,10 @@ def html_of(value: object) -> str | None:
         return _rendered("table", sheet=sheet_of(value, None), notes=value.notes)
     if isinstance(value, Comparison):
         return _comparison(value)
+    if isinstance(value, Runs):
+        return _runs(value)
     # By name, as these classes are in modules that import torch, or in packages that may not be installed.
-    draw = {"Check": _check, "Reply": _reply}.get(type(value).__name__)
+    draw = {"Check": _check, "Reply": _reply, "Trained": _trained}.get(type(value).__name__)
     return draw(value) if draw else None
 
 
@@ -117,6 +121,24 @@ def _folder(folder: RunFolder) -> str:
     except HacoreError as error:
         values["state"] = str(error)
     return _rendered("folder", **values)
+
+
+def _trained(trained: Any) -> str:
+    """Its parts, which may be others than those of its run, and where it is from."""
+    from hacore.measure.predict import precision_name
+
+    state = f"step {trained.step:,}, {precision_name(trained.precision)} on {trained.device}"
+    path = str(trained.folder.path)
+    return _rendered("folder", path=path, parts=_parts(trained.spec), state=state, report="")
+
+
+def _runs(runs: Runs) -> str:
+    rows = [
+        [run.name, str(run.seed), percent(run.result.accuracy), percent(run.result.kept), run.place]
+        for run in runs.runs
+    ]
+    head = ["run", "seed", "accuracy (%)", "kept (%)", "folder"]
+    return _rendered("runs", count=len(rows), head=head, rows=rows, notes=runs.notes)
 
 
 def _state(folder: RunFolder) -> str:

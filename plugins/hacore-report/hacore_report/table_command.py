@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hacore.cli.tables import json_option, print_json
+from hacore.cli.tables import json_option, line_width, print_json
 
 where_option = click.option(
     "--where",
@@ -105,7 +105,7 @@ def table(
     if as_json:
         print_json(table_as_json(content))
     else:
-        click.echo(write_table(content, form, digits=digits), nl=False)
+        click.echo(write_table(content, form, digits=digits, width=line_width()), nl=False)
     for note in content.notes:
         click.echo(f"note: {note}", err=True)
 

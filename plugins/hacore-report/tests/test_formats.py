@@ -145,3 +145,25 @@ def test_several_values_have_columns_of_their_own_and_fitting_digits(write_run):
 def test_an_unknown_format_is_refused(table):
     with pytest.raises(HacoreError, match=r"'rst'.*text, markdown, csv, latex, html, json"):
         write_table(table, "rst")
+
+
+def test_a_narrow_terminal_has_the_columns_one_below_the_other(table):
+    lines = write_table(table, "text", width=30).splitlines()
+    assert max(map(len, lines)) <= 30
+    start = lines.index("selector.k               rn")
+    assert " ".join(lines[:start]) == write_table(table, "text").splitlines()[0]
+    assert lines[start:] == [
+        "selector.k               rn",
+        "4                59.0 ± 7.1",
+        "10               65.0 ± 7.1",
+        "majority answer  37.5 ± 0.0",
+        "",
+        "selector.k         sum-pool",
+        "4                59.0 ± 7.1",
+        "10                        -",
+        "majority answer  37.5 ± 0.0",
+    ]
+    assert write_table(table, "text", width=200) == write_table(table, "text")
+    # However narrow: a column beside its keys.
+    narrow = write_table(table, "text", width=5).splitlines()
+    assert narrow[-9:] == lines[start:]

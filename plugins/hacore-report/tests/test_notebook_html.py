@@ -118,6 +118,38 @@ def test_a_reply_shows_picture_answers_and_words(tiny, tmp_path, request):
     assert f"{100 * measured.kept:.1f}%" in read(measured).text
 
 
+def test_a_trained_model_shows_what_it_is_and_where_it_is_from():
+    trained = hacore.load(EARLIER, device="cpu").with_selector("all-cells")
+    for shown in (repr(trained), read(trained).text):
+        assert EARLIER in shown
+        assert "all-cells" in shown
+        assert f"step {trained.step:,}" in shown
+        assert "float32 on cpu" in shown
+    assert len(repr(trained)) < 200
+    assert trained.spec.aggregator.use in read(trained).text
+
+
+def test_runs_show_a_line_each(write_run):
+    paths = [write_run("selector.k=4", seed=seed, accuracy=0.25 + seed / 8) for seed in (0, 1)]
+    runs = hacore.read_runs(paths)
+    name = runs.runs[0].name
+    assert repr(runs) == f"<Runs: 2 of {name} (2)>"
+    page = read(runs)
+    assert {"25.0", "37.5", name, *(run.place for run in runs.runs)} <= {*page.texts}
+    assert "2 finished runs" in page.text
+    noted = attrs.evolve(runs, runs=runs.runs[:1], notes=("one is left out",))
+    assert repr(noted) == f"<Runs: 1 of {name}; 1 note>"
+    assert "one is left out" in read(noted).text
+    assert "1 finished run " in f"{read(noted).text} "
+
+
+def test_a_check_without_data_says_what_is_missing(small_table, tmp_path):
+    table = small_table("clevr", data={"use": "clevr", "root": str(tmp_path / "nowhere")})
+    page = read(hacore.check(table))
+    assert str(tmp_path / "nowhere") in page.text
+    assert "steps" not in page.text
+
+
 def test_other_records_and_missing_packages_show_text(folder, monkeypatch):
     line = TrainLine(step=1, epoch=1.0, loss=1.0, accuracy=0.5, kept=0.5, lr=0.1, seconds=1.0)
     assert line._repr_html_() is None

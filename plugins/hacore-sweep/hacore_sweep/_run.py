@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from hacore.console import Silent
+from hacore.console import Console, Silent, log_shown
 from hacore.errors import HacoreError
 from hacore.executors import Demand, Workers
 from hacore.machine.files import write_whole
@@ -39,13 +39,16 @@ def run_sweep(
     log: Named = (),
     without: Collection[str] = (),
     reporter: SweepReporter | None = None,
+    quiet: bool = False,
 ) -> tuple[SweepFolder, list[Outcome]]:
     """Run what the sweep folder does not have yet; returns it and what became of every run.
 
     output: the sweep folder, ``sweeps/NAME`` by default; finished runs in it are not repeated, others are
     resumed from their last checkpoint. seeds: run only these of the sweep's. jobs: runs at a time;
     default: as many as the cores, or the GPUs, have room for. on: ``local``, this machine, or another
-    executor, with its ``options``. log, without: of every run, see ``hacore.run``.
+    executor, with its ``options``. log, without: of every run, see ``hacore.run``. quiet: show nothing;
+    otherwise bars on a terminal, a text that changes in a notebook, lines elsewhere. reporter: is told
+    instead.
     A run that fails does not stop the others; one that loses its machine is resumed on another. SIGTERM
     and Ctrl-C are passed on, the runs save their state and leave, and their outcome is "interrupted".
     Raises HacoreError when nothing can be run.
@@ -61,9 +64,10 @@ def run_sweep(
     executor = registry().find("executor", on)
     config = structure_config(executor.declared.config, dict(options or {}), on)
     choose_observers(log, without)  # a mistake is reported once, not by every run
-    reporter = reporter or ConsoleSweepReporter(Silent())
+    console = Silent() if quiet or reporter else Console(seconds=60.0)
+    reporter = reporter or ConsoleSweepReporter(console)
     folder = SweepFolder(output or Path("sweeps", sweep.name))
-    with folder.locked() as lock:
+    with log_shown(console), folder.locked() as lock:
         folder.tidy()
         outcomes, others = folder.outcomes_of(sweep)
         if others:

@@ -15,7 +15,7 @@ from hacore.machine.commands import pasteable
 from hacore.observers import observer_flags
 from hacore.registry import registry
 from hacore.spec import Sweep, load_sweep, set_values
-from hacore_sweep import ConsoleSweepReporter, Outcome, SweepFolder, run_sweep
+from hacore_sweep import Outcome, SweepFolder, run_sweep
 from hacore_sweep._seeds import of_seeds
 
 
@@ -81,8 +81,7 @@ def sweep(
     if dry_run:
         _list(plan, chosen, path, as_json)
         return
-    console = Console(seconds=60.0)
-    show_log(console)
+    show_log(Console())
     folder, outcomes = run_sweep(
         plan,
         output=path,
@@ -93,7 +92,6 @@ def sweep(
         options=table,
         log=log,
         without=without,
-        reporter=ConsoleSweepReporter(console),
     )
     if as_json:
         print_json({"sweep": str(folder.path), "runs": folder.index()["runs"]})

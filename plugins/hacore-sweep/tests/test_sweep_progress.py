@@ -4,7 +4,7 @@ import io
 
 import pytest
 import rich.console
-from hacore_sweep import ConsoleSweepReporter, Outcome, State, SweepFolder
+from hacore_sweep import ConsoleSweepReporter, Outcome, State, SweepFolder, run_sweep
 from hacore_sweep._jobs import _last_line
 
 from hacore.console import Console
@@ -96,3 +96,16 @@ def test_what_is_no_sweep_folder(tmp_path):
     (tmp_path / "sweep.json").write_text("{")
     with pytest.raises(RunError, match=r"sweep\.json: .*JSON.*'hacore sweep'"):
         SweepFolder.open(tmp_path).index()
+
+
+def test_from_python_a_sweep_says_what_it_does_unless_it_is_quiet(sweep, capsys):
+    plan = sweep("[sweep]\nseeds = [1]\nselector.k = [4]")
+    folder, _ = run_sweep(plan, jobs=1, device="cpu")
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert lines[0] == "1 runs; 1 at a time"
+    assert any(line.startswith("finished") and "seed 1: accuracy" in line for line in lines)
+    run_sweep(sweep("[sweep]\nseeds = [1, 2]\nselector.k = [4]"), jobs=1, device="cpu", quiet=True)
+    assert len(folder.index()["runs"]) == 2
+    assert capsys.readouterr() == ("", "")
