@@ -1,5 +1,6 @@
 """The Tab key, as bash, zsh and fish ask for it: in shells of their own, without torch."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -105,6 +106,24 @@ def test_zsh_and_fish_offer_the_same(own_command, request, shell, words, expecte
     assert ran.stderr == ""
     offers = [line.partition("\t")[0] for line in ran.stdout.splitlines() if line]
     assert sorted(offers) == sorted(expected)
+
+
+@pytest.mark.parametrize(("word", "suffix"), [("selector.k", [""]), ("selector.use=l2", [])])
+def test_zsh_puts_no_space_after_a_key(own_command, request, word, suffix):
+    if shutil.which("zsh") is None:
+        pytest.skip("no zsh")
+    code = ZSH.replace("print -rl -- ${(P)@[-1]}", 'print -rl -- "$@"')
+    assert code != ZSH
+    ran = subprocess.run(
+        ["zsh", "-f", "-c", code, "zsh", "hacore", "run", SPEC, "--set", word],
+        cwd=request.config.rootpath,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stderr == ""
+    arguments = ran.stdout.split("\n")
+    assert "completions" in arguments
+    assert [after for flag, after in itertools.pairwise(arguments) if flag == "-S"] == suffix
 
 
 @pytest.mark.parametrize(("words", "expected"), WHOLE_WORDS[::3])
