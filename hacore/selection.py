@@ -60,15 +60,12 @@ def l2_presence(cells: Cells | Tensor) -> Tensor:
     Source: Malinowski et al. 2018, arXiv 1808.00300.
     """
     blocks = [cells.detach()] if isinstance(cells, Tensor) else cells.blocks()
-    presence_QN = torch.cat([_norms(block_qNC) for block_qNC in blocks])
+    norm, wider = torch.linalg.vector_norm, torch.promote_types
+    presence_QN = torch.cat(
+        [norm(x_qNC, dim=-1, dtype=wider(x_qNC.dtype, torch.float32)) for x_qNC in blocks]
+    )
     check_finite(presence_QN)
     return presence_QN
-
-
-def _norms(features_QNC: Tensor) -> Tensor:
-    wide = torch.promote_types(features_QNC.dtype, torch.float32)
-    norm_QN: Tensor = torch.linalg.vector_norm(features_QNC, dim=-1, dtype=wide)
-    return norm_QN
 
 
 def check_finite(presence_QN: Tensor) -> None:

@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the exit status is 0, 1 for what the user can fix, 2 for usage."""
     prepare_streams()
     if "_HACORE_COMPLETE" in os.environ:
-        importlib.import_module("hacore.cli.completion")  # tells click how bash splits words
+        importlib.import_module("hacore.cli.completion")  # tells click how bash and zsh take keys
     if arguments is None:  # the program itself; a caller's process stays as it is
         sleep_while_waiting()
         arguments = sys.argv[1:]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
-from click.shell_completion import BashComplete, add_completion_class
+from click.shell_completion import BashComplete, ZshComplete, add_completion_class
 
 from hacore.registry import registry
 from hacore.spec import spec_keys
@@ -68,6 +68,7 @@ splits = offer(lambda ctx, word: ("train", "val", "test"))
 observers = offer(lambda ctx, word: registered("observer"))
 
 
+@add_completion_class
 class _Bash(BashComplete):
     """Bash takes ``=`` for a word of its own; a key is not followed by a space."""
 
@@ -85,4 +86,10 @@ class _Bash(BashComplete):
         return super().format_completion(item)
 
 
-add_completion_class(_Bash)
+@add_completion_class
+class _Zsh(ZshComplete):
+    """Here, too, a key is not followed by a space."""
+
+    source_template = ZshComplete.source_template.replace(
+        "compadd", "local -a end; [[ $completions[1] == *= ]] && end=(-S ''); compadd \"$end[@]\""
+    )

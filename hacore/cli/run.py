@@ -203,20 +203,17 @@ def evaluate(
 
 def print_result(result: Measured) -> None:
     """The accuracy by question type and group beside the baselines, in percent."""
-    baselines = result.baselines
     names = {"majority": "majority answer", "question_only": "question only"}
-    shown = [name for name in names if name in baselines]
+    beside = {words: result.baselines[name] for name, words in names.items() if name in result.baselines}
     rows = []
     for by in ("by_type", "by_group"):
         for name, part in getattr(result, by).items():
-            beside = [percent(getattr(baselines[baseline], by).get(name)) for baseline in shown]
-            rows.append([name, f"{part.questions:,}", percent(part.accuracy), *beside])
-    rows.append(
-        ["all", f"{result.questions:,}", percent(result.accuracy)]
-        + [percent(baselines[baseline].accuracy) for baseline in shown]
-    )
+            others = [percent(getattr(baseline, by).get(name)) for baseline in beside.values()]
+            rows.append([name, f"{part.questions:,}", percent(part.accuracy), *others])
+    others = [percent(baseline.accuracy) for baseline in beside.values()]
+    rows.append(["all", f"{result.questions:,}", percent(result.accuracy), *others])
     print_table(
         f"{result.name}: accuracy (%) on {result.split}, {percent(result.kept)}% of the cells kept",
-        ["question type", "questions", "accuracy", *(names[baseline] for baseline in shown)],
+        ["question type", "questions", "accuracy", *beside],
         rows,
     )

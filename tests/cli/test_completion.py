@@ -7,82 +7,80 @@ import sys
 
 import pytest
 
-TRY = """
+# Each gets command lines, of words with "|" between them, and prints what is offered for the last word of
+# each, a line each, then "==". One shell has all lines, as it asks hacore for its script first.
+BASH = """
 hacore() { "$PYTHON" -m hacore "$@"; }
 eval "$(_HACORE_COMPLETE=bash_source hacore)"
 env() { shift 0; while [[ $1 == *=* ]]; do local -x "${1%%=*}=${1#*=}"; shift; done; "$@"; }
-COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-_hacore_completion hacore 2>/dev/null
-printf '%s\\n' "${COMPREPLY[@]}"
+for line; do
+    IFS="|" read -r -a COMP_WORDS <<< "$line"
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+    _hacore_completion hacore 2>/dev/null
+    printf '%s\\n' "${COMPREPLY[@]}" ==
+done
 """
+# Commands of zsh's completion system, which runs behind a line editor only, in place of which they print.
+ZSH = """
+compdef() { : }
+compadd() { print -rl -- ${(P)@[-1]}; at=${@[(I)-S]}; (( at )) && print -r -- "then:${@[at+1]}" }
+_describe() { print -rl -- ${${(P)3}%%:*} }
+eval "$(_HACORE_COMPLETE=zsh_source hacore)"
+for line; do words=("${(@s:|:)line}"); CURRENT=${#words}; _hacore_completion; print -r "=="; done
+"""
+FISH = """
+_HACORE_COMPLETE=fish_source hacore | source
+for line in $argv; complete -C (string replace -a "|" " " $line); echo ==; end
+"""
+SHELLS = {
+    "bash": ("bash", "--norc", "-c", BASH, "bash"),
+    "zsh": ("zsh", "-f", "-c", ZSH, "zsh"),
+    "fish": ("fish", "--no-config", "-c", FISH),
+}
 
 
-@pytest.fixture
-def offered(request):
-    """offered("run", ...): what bash would offer for the last word."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("no bash")
+@pytest.fixture(scope="module")
+def offered(request, tmp_path_factory):
+    """offered(shell, lines): what a shell would offer for the last word of each command line."""
+    # zsh and fish look for the command on the path.
+    command = tmp_path_factory.mktemp("bin") / "hacore"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hacore "$@"\n')
+    command.chmod(0o755)
+    path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
 
-    def complete(*words):
+    def complete(shell, lines):
+        if shutil.which(shell) is None:
+            pytest.skip(f"no {shell}")
         ran = subprocess.run(
-            [bash, "--norc", "-c", TRY, "bash", "hacore", *words],
-            env={**os.environ, "PYTHON": sys.executable},
+            [*SHELLS[shell], *("|".join(["hacore", *words]) for words in lines)],
+            env={**os.environ, "PYTHON": sys.executable, "PATH": path},
             cwd=request.config.rootpath,
             capture_output=True,
             text=True,
         )
-        return ran.stdout.split()
+        assert ran.stderr == ""
+        blocks = f"\n{ran.stdout}".split("\n==")
+        assert len(blocks) == len(lines) + 1
+        return [[line.partition("\t")[0] for line in block.splitlines() if line] for block in blocks[:-1]]
 
     return complete
 
 
 SPEC = "experiments/han_rn.toml"
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (("plu",), ["plugins"]),
-        (("plugins", "image"), ["image_encoder", "image-encoder"]),
-        (("plugins", "fuser", "con"), ["concat"]),
-        (("run", SPEC, "--set", "selector.k"), ["selector.k="]),
-        (("run", SPEC, "train.pre"), ["train.precision="]),
-        (("run", SPEC, "--set", "selector.use", "=", "l2"), ["l2-topk"]),
-        (("run", SPEC, "--set", "train.schedule", "="), ["constant", "linear", "cosine"]),
-        (("run", SPEC, "--device", "c"), ["cpu", "cuda"]),
-        (("eval", "tests/earlier/han", "--split", "t"), ["train", "test"]),
-        (("eval", "tests/earlier/han", "selector.f"), ["selector.fraction="]),
-        (("run", "none.toml", "--set", "sel"), []),
-    ],
-)
-def test_bash_offers(offered, words, expected):
-    assert sorted(offered(*words)) == sorted(expected)
-
-
-# Commands of zsh's completion system, which runs behind a line editor only, in place of which they print.
-ZSH = """
-compdef() { : }
-compadd() { print -rl -- ${(P)@[-1]} }
-_describe() { print -rl -- ${${(P)3}%%:*} }
-eval "$(_HACORE_COMPLETE=zsh_source hacore)"
-words=("$@"); CURRENT=$#
-_hacore_completion
-"""
-FISH = "_HACORE_COMPLETE=fish_source hacore | source; complete -C (string join -- ' ' $argv)"
-
-
-@pytest.fixture
-def own_command(tmp_path, monkeypatch):
-    """``hacore`` on the path, as these shells look for it there."""
-    command = tmp_path / "bin" / "hacore"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hacore "$@"\n')
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
-
-
-# One line of the shell for each: the words as they stand there, and what is offered for the last of them.
+# The words as they stand in a line of bash, which takes = for a word, and what is offered for the last.
+IN_BASH = [
+    (("plu",), ["plugins"]),
+    (("plugins", "image"), ["image_encoder", "image-encoder"]),
+    (("plugins", "fuser", "con"), ["concat"]),
+    (("run", SPEC, "--set", "selector.k"), ["selector.k="]),
+    (("run", SPEC, "train.pre"), ["train.precision="]),
+    (("run", SPEC, "--set", "selector.use", "=", "l2"), ["l2-topk"]),
+    (("run", SPEC, "--set", "train.schedule", "="), ["constant", "linear", "cosine"]),
+    (("run", SPEC, "--device", "c"), ["cpu", "cuda"]),
+    (("eval", "tests/earlier/han", "--split", "t"), ["train", "test"]),
+    (("eval", "tests/earlier/han", "selector.f"), ["selector.fraction="]),
+    (("run", "none.toml", "--set", "sel"), []),
+]
 WHOLE_WORDS = [
     (("plu",), ["plugins"]),
     (("plugins", "image"), ["image_encoder", "image-encoder"]),
@@ -94,37 +92,32 @@ WHOLE_WORDS = [
 ]
 
 
-@pytest.mark.parametrize("shell", [("zsh", "-f", "-c", ZSH, "zsh"), ("fish", "--no-config", "-c", FISH)])
-@pytest.mark.parametrize(("words", "expected"), WHOLE_WORDS)
-def test_zsh_and_fish_offer_the_same(own_command, request, shell, words, expected):
-    if shutil.which(shell[0]) is None:
-        pytest.skip(f"no {shell[0]}")
-    ran = subprocess.run(
-        [*shell, "hacore", *words], cwd=request.config.rootpath, capture_output=True, text=True
-    )
-    assert ran.stderr == ""
-    offers = [line.partition("\t")[0] for line in ran.stdout.splitlines() if line]
-    assert sorted(offers) == sorted(expected)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_shell_offers(offered, shell):
+    lines = IN_BASH if shell == "bash" else WHOLE_WORDS
+    offers = offered(shell, [words for words, _ in lines])
+    for (words, expected), offer in zip(lines, offers, strict=True):
+        # zsh is told to put nothing, instead of a space, after a key, which a value follows.
+        then = ["then:"] if shell == "zsh" and words[-1] == "selector.k" else []
+        assert sorted(offer) == sorted(expected + then), words
 
 
 @pytest.mark.parametrize(("words", "expected"), WHOLE_WORDS[::3])
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_what_these_shells_are_answered(request, shell, words, expected):
+def test_what_these_shells_are_answered(request, cli, monkeypatch, shell, words, expected):
     """Also where neither shell is installed: zsh gives the number of the word, fish the word itself."""
     given = {
         "zsh": (" ".join(["hacore", *words]), str(len(words))),
         "fish": (f"hacore {' '.join(words)}", words[-1]),
     }
     line, at = given[shell]
-    ran = subprocess.run(
-        [sys.executable, "-m", "hacore"],
-        env={**os.environ, "_HACORE_COMPLETE": f"{shell}_complete", "COMP_WORDS": line, "COMP_CWORD": at},
-        cwd=request.config.rootpath,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.stderr == ""
-    lines = ran.stdout.split("\n")[:-1] if ran.stdout.strip() else []
+    monkeypatch.chdir(request.config.rootpath)
+    monkeypatch.setenv("_HACORE_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", at)
+    ran = cli()
+    assert ran.err == ""
+    lines = ran.out.split("\n")[:-1] if ran.out.strip() else []
     offers = lines[1::3] if shell == "zsh" else [line.partition(",")[2].partition("\t")[0] for line in lines]
     assert sorted(offers) == sorted(expected)
 
