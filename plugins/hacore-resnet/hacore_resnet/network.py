@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torchvision
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ class Network(CutNetwork[NetworkConfig]):
         return result.permute(self._order) if result.dim() == 4 else result
 
 
-def _whole(name: str) -> nn.Module:
+def _whole(name: str) -> Any:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise ValueError(
@@ -67,8 +68,7 @@ def _whole(name: str) -> nn.Module:
         )
     # GoogLeNet and Inception warn of a slow draw of weights otherwise.
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    whole: nn.Module = torchvision.models.get_model(name, weights=None, **options)
-    return whole
+    return torchvision.models.get_model(name, weights=None, **options)
 
 
 def _cut(whole: nn.Module, config: NetworkConfig) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import timm
 import torch
@@ -60,7 +61,8 @@ class Timm(CutNetwork[Config]):
             )
 
     def maps(self, images: Tensor) -> Tensor:
-        (result,) = self.trunk.forward_intermediates(
+        network: Any = self.trunk
+        maps: list[Tensor] = network.forward_intermediates(
             images,
             indices=[self._layer],
             norm=self._norm,
@@ -68,11 +70,11 @@ class Timm(CutNetwork[Config]):
             output_fmt="NCHW",
             intermediates_only=True,
         )
-        return result
+        return maps[0]
 
 
-def _whole(model: str, sizes: Sizes, pretrained: bool = False) -> nn.Module:
-    """The network of timm, made for images of the size."""
+def _whole(model: str, sizes: Sizes, pretrained: bool = False) -> Any:
+    """The network of timm, a module, made for images of the size."""
     name = model.partition(".")[0]
     if not timm.is_model(name):
         near = did_you_mean(name, timm.list_models())
@@ -111,7 +113,8 @@ def _check_patches(model: str, plain: nn.Module, height: int, width: int) -> Non
 def _state(config: Config, sizes: Sizes, trunk: nn.Module) -> Mapping[str, Tensor]:
     if config.weights == PRETRAINED:
         try:
-            return _whole(config.model, sizes, pretrained=True).state_dict()
+            fetched: Mapping[str, Tensor] = _whole(config.model, sizes, pretrained=True).state_dict()
+            return fetched
         except Exception as error:  # network, disk and format all fail in ways of their own
             raise DataError(
                 f"weights 'pretrained' of {config.model} cannot be fetched ({describe_error(error)}); fetch "

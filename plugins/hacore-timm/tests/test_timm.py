@@ -223,6 +223,19 @@ def test_a_file_of_another_network(tmp_path, names):
         assert "\n" not in str(caught.value)
 
 
+def test_weights_of_timm_are_brought_to_the_size_of_the_images(monkeypatch, file):
+    """As those of a file, but for where they come from."""
+    whole = network("test_vit")
+    monkeypatch.setattr(
+        "timm.models._builder.load_state_dict_from_hf", lambda *place, **options: {**whole.state_dict()}
+    )
+    fetched = encoder(model="test_vit", weights="pretrained")
+    read = encoder(model="test_vit", weights=file(whole))
+    images = torch.rand(2, 3, 64, 96)
+    torch.testing.assert_close(fetched(images).features, read(images).features)
+    assert fetched.image_mean.flatten().tolist() == list(whole.pretrained_cfg["mean"])
+
+
 def test_weights_that_cannot_be_fetched(monkeypatch, names):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
