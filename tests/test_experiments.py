@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
+from hacore_daquar.miniature import write_daquar
 from hacore_features.make import make_features
 from hacore_vqa.miniature import write_cp, write_v2
 from PIL import Image
@@ -58,8 +59,8 @@ ABOUT = {
     "easy_vqa/sum": {"selector", "aggregator"},
 }
 
-# The Relation Network of its own paper, which is no variant of han_rn.toml.
-ITS_OWN = {"clevr/rn"}
+# The Relation Network of its own paper and what stands alone in its folder: variants of no han_rn.toml.
+ITS_OWN = {"clevr/rn", "daquar/han_sum"}
 
 # What the combinations of each sweep are about, and the spec that they share the rest with.
 SWEPT = {
@@ -76,10 +77,12 @@ SWEPT = {
 }
 
 # A few steps on one core, whatever the spec's own images and network.
-SMALL_RESNET = (
+SMALL_NETWORK = {
+    "resnet": ("image_encoder.depth=18", "image_encoder.stage=2"),
+    "torchvision": ("image_encoder.layer=features.6",),
+}
+SMALL = (
     "data.size=[64, 64]",
-    "image_encoder.depth=18",
-    "image_encoder.stage=2",
     "image_encoder.pool=none",
     "image_encoder.weights=none",
     "question_encoder.embedding=8",
@@ -196,13 +199,19 @@ def mine(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def daquar(tmp_path_factory):
+    """DAQUAR in miniature: 6 test images, three questions about each."""
+    return write_daquar(tmp_path_factory.mktemp("daquar"))
+
+
+@pytest.fixture(scope="session")
 def stores(tmp_path_factory):
     """Where the feature stores that specs name are made; those of one name once."""
     return tmp_path_factory.mktemp("stores")
 
 
 @pytest.fixture
-def small(tiny, clevr, vqa, mine):
+def small(tiny, clevr, vqa, mine, daquar):
     """Overrides that make a spec run in a second, those of the data apart."""
 
     def overrides(path):
@@ -213,6 +222,8 @@ def small(tiny, clevr, vqa, mine):
             data = vqa[spec.data.use]
         if spec.data.use == "folder":
             data = [f"data.root={mine}"]
+        if spec.data.use == "daquar":
+            data = [f"data.root={daquar}"]
         if spec.data.use == "easy-vqa":  # which comes as it is
             data = []
         if spec.data.use == "clevr":
@@ -221,7 +232,7 @@ def small(tiny, clevr, vqa, mine):
             data += ["data.dev_images=5"] if spec.data.options.dev_images else []
         if spec.image_encoder.use != "small-cnn":
             rest = [override for override in rest if not override.startswith("image_encoder.")]
-            rest += SMALL_RESNET
+            rest += [*SMALL_NETWORK[spec.image_encoder.use], *SMALL]
         return data, rest
 
     return overrides
@@ -261,7 +272,7 @@ def changed(spec, overrides):
 def asked(spec):
     """How many questions the final split of the test's data has."""
     if not spec.data.use.startswith("vqa"):
-        return {"clevr": 20, "folder": 4, "sort-of-clevr": 100, "easy-vqa": 9673}[spec.data.use]
+        return {"clevr": 20, "daquar": 18, "folder": 4, "sort-of-clevr": 100, "easy-vqa": 9673}[spec.data.use]
     name = {"vqa-v2": "v2_OpenEnded_mscoco_val2014", "vqa-cp-v2": "vqacp_v2_test"}[spec.data.use]
     official = json.loads(Path(spec.data.options.root, f"{name}_questions.json").read_text(encoding="utf-8"))
     return len(official["questions"] if isinstance(official, dict) else official)
@@ -270,7 +281,7 @@ def asked(spec):
 @each_network
 def test_a_spec_composes_at_its_own_size(path, number, small):
     spec = changed(load(path, number), small(path)[0])
-    if spec.image_encoder.use == "resnet":
+    if spec.image_encoder.use in SMALL_NETWORK:
         # Without the weights, which the test does not have; only one combination with all layers.
         depth = () if number in (None, 0) else ("image_encoder.depth=18",)
         spec = changed(spec, ["image_encoder.weights=none", "features.root=none", *depth])

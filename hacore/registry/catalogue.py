@@ -20,10 +20,10 @@ def published() -> set[str]:
     return {CORE, *(name for names in _tables().values() for name in names.values())}
 
 
-def required_library(distribution: str) -> str | None:
-    """The library of this project that a published distribution requires."""
-    library: str | None = _tables()["requires"].get(distribution)
-    return library
+def required_libraries(distribution: str) -> list[str]:
+    """The libraries of this project that a published distribution requires, after those that they require."""
+    library = _tables()["requires"].get(distribution)
+    return [*required_libraries(library), library] if library else []
 
 
 @functools.cache

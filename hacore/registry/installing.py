@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hacore.errors import HacoreError, install_from
 from hacore.machine.commands import pasteable, path_word
-from hacore.registry.catalogue import CORE, required_library
+from hacore.registry.catalogue import CORE, required_libraries
 
 
 def install_words(*distributions: str) -> tuple[str, ...]:
@@ -19,7 +19,7 @@ def install_words(*distributions: str) -> tuple[str, ...]:
     plugins = Path(__file__).parents[2] / "plugins"
     if not plugins.is_dir() or plugins.parent == Path.cwd():
         plugins = Path("plugins")
-    names = dict.fromkeys((*filter(None, map(required_library, distributions)), *distributions))
+    names = dict.fromkeys(name for one in distributions for name in (*required_libraries(one), one))
     return tuple(pasteable("-e", folder) for folder in _folders(names, plugins).values())
 
 

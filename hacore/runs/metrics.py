@@ -20,8 +20,7 @@ _TAIL = 16_384  # bytes that hold the last line
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class TrainLine(Record):
-    """Means over the steps since the last such line. questions_seen: in training so far, each as often as it
-    was; older files lack it. seconds: of training, over all sessions."""
+    """Means over the steps since the last such line. questions_seen, seconds: of training, all sessions."""
 
     kind: str = "train"
     step: Count

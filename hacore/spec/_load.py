@@ -18,7 +18,7 @@ import attrs
 from hacore.errors import HacoreError, PluginError, Problem, SpecError, did_you_mean, one_line
 from hacore.machine.names import is_file_name
 from hacore.machine.texts import TextError, decode_text
-from hacore.registry import catalogue, registry, required_library
+from hacore.registry import catalogue, registry, required_libraries
 from hacore.spec._combinations import choices
 from hacore.spec._schema import SECTIONS, EvalConfig, FeaturesConfig, HeadConfig, Spec, TrainConfig, Use
 from hacore.spec._structure import Overrides, override_words, pairs, shown, structure_table, toml_value
@@ -379,6 +379,6 @@ def needs(path: str | Path, overrides: Overrides = ()) -> list[tuple[str, bool]]
     if problems:
         raise source.placed(dict.fromkeys(problems))
     for distribution in [*installed]:
-        if library := required_library(distribution):
+        for library in required_libraries(distribution):
             installed[library] = any(distributions(name=library))
     return list(installed.items())

@@ -11,13 +11,20 @@ import attrs
 import pytest
 
 from hacore.plugin import ACTIONS, KINDS, SECTIONS
-from hacore.registry import catalogue, registry, required_library
+from hacore.registry import catalogue, registry, required_libraries
 from hacore.spec import EvalConfig, FeaturesConfig, HeadConfig, TrainConfig
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 FOLDERS = sorted(path.parent for path in PLUGINS.glob("*/pyproject.toml"))
 
-LIBRARIES = ("hacore-attention", "hacore-packing", "hacore-testing")
+LIBRARIES = (
+    "hacore-ask",
+    "hacore-attention",
+    "hacore-folder",
+    "hacore-packing",
+    "hacore-resnet",
+    "hacore-testing",
+)
 """Packages that others of this project require."""
 WITHOUT_COMPONENTS = ("hacore-attention", "hacore-testing")
 OTHERWISE_NAMED = {"PIL": "pillow", "mlflow": "mlflow-skinny"}
@@ -57,11 +64,16 @@ def test_the_catalogue_is_what_the_plugins_declare():
 
 def test_the_libraries_that_packages_require_are_listed():
     """So that ``hacore needs`` names all that pip has to be given where there is no index."""
-    libraries = {}
-    for folder in FOLDERS:
-        names = [requirement.partition("~=")[0] for requirement in project(folder)["dependencies"]]
-        libraries[folder.name] = next((name for name in names if name in LIBRARIES), None)
-    assert {name: required_library(name) for name in libraries} == libraries
+
+    def required(name):
+        words = [requirement.partition("~=")[0] for requirement in project(PLUGINS / name)["dependencies"]]
+        libraries = [word for word in words if word in LIBRARIES]
+        return {*libraries}.union(*map(required, libraries))
+
+    libraries = {folder.name: required(folder.name) for folder in FOLDERS}
+    assert {name: {*required_libraries(name)} for name in libraries} == libraries
+    # pip takes them in any order; a reader sees each after what it needs.
+    assert required_libraries("hacore-serve") == ["hacore-packing", "hacore-folder", "hacore-ask"]
 
 
 @each_plugin

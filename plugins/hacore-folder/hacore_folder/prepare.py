@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from hacore_packing.prepare import ImageFiles, Preparation, preparing, unpacked_
 
 from hacore.data import cache_folder
 from hacore.data_tools import Outcome, Tell
+from hacore.errors import DataError
 from hacore_folder import PrepareConfig
 from hacore_folder.findings import Findings
 from hacore_folder.pack import FORMAT, PICTURES, Pack
@@ -43,29 +44,38 @@ def prepare(config: PrepareConfig, tell: Tell) -> Outcome:
     find_table(root)
     folder = Path(config.output).expanduser() if config.output else default_folder(root, config.size)
     with preparing(folder, config.size, config.workers, tell) as work:
-        return _prepare(work, root)
+        table = find_table(root)
+        return pack_tables(work, root, [table], lambda: _read(table, root))
 
 
-def default_folder(root: Path, size: tuple[int, int]) -> Path:
-    """Where a folder is packed unless told otherwise, and where the dataset looks for it."""
-    key = digest_of([str(FORMAT.version), str(root.resolve()), str(tuple(size))])[:16]
-    return cache_folder() / "folder" / key
+def default_folder(root: Path, size: tuple[int, int], data: str = "folder", *more: str) -> Path:
+    """Where a folder is packed unless told otherwise, and where the dataset looks for it.
+
+    data: the data set. more: what else tells its packs of a folder apart.
+    """
+    key = digest_of([str(FORMAT.version), str(root.resolve()), str(tuple(size)), *more])[:16]
+    return cache_folder() / data / key
 
 
 def is_current(pack: Pack, root: Path) -> bool:
-    """Whether the table and the pictures are those that the pack was made from.
+    """Whether the table and the pictures are those that the pack was made from."""
+    return is_of_tables(pack, root, lambda: [find_table(root)])
 
-    The table's content is read only where its time is another one, as after copying.
+
+def is_of_tables(pack: Pack, root: Path, tables: Callable[[], Sequence[Path]]) -> bool:
+    """Whether the pack was made from these tables, and from the pictures as they are.
+
+    The content of a table is read only where its time is another one, as after copying.
     """
     source = pack.source
     try:
-        table = find_table(root)
-        if source["table"]["name"] != table.name or source["pictures"] != _stamp(root, pack.pictures):
-            return False
-        entry = source["table"]
-        same: bool = entry["stamp"] == file_stamp(table)
-        return same or bool(entry["sha256"] == file_entry(table)["sha256"])
-    except (OSError, KeyError, TypeError):
+        entries = [source["table"], *source.get("more_tables", ())]
+        return source["pictures"] == _stamp(root, pack.pictures) and all(
+            entry["name"] == table.name
+            and (entry["stamp"] == file_stamp(table) or entry["sha256"] == file_entry(table)["sha256"])
+            for entry, table in zip(entries, tables(), strict=True)
+        )
+    except (OSError, KeyError, TypeError, ValueError, DataError):
         return False
 
 
@@ -74,22 +84,37 @@ def picture_files(root: Path, pack: Pack) -> Iterable[Path]:
     return (root / name for name in pack.pictures)
 
 
-def _prepare(work: Preparation, root: Path) -> Outcome:
-    table = find_table(root)
-    work.tell.message(f"reading {table}")
-    # Before it is read: a table that changes meanwhile is another one.
-    stamp = {"name": table.name, "stamp": file_stamp(table), **file_entry(table)}
-    findings = Findings(table)
-    questions, notes = read_questions(findings, Pictures(root))
-    for note in [*notes, *_divided(findings, questions)]:
+@attrs.frozen(kw_only=True, eq=False)
+class Reading:
+    """The questions of some tables. notes: what is unusual but not wrong. findings: of each table.
+
+    place: where a question stands, as a finding names it.
+    """
+
+    questions: list[Question]
+    notes: list[str]
+    findings: Sequence[Findings]
+    place: Callable[[Question], str]
+
+
+def pack_tables(
+    work: Preparation, root: Path, tables: Sequence[Path], read: Callable[[], Reading]
+) -> Outcome:
+    """Packs the pictures below ``root`` and the questions about them that ``read`` reads from the tables."""
+    work.tell.message(f"reading {' and '.join(map(str, tables))}")
+    # Before they are read: a table that changes meanwhile is another one.
+    stamps = [{"name": table.name, "stamp": file_stamp(table), **file_entry(table)} for table in tables]
+    reading = read()
+    for note in reading.notes:
         work.tell.message(f"warning: {note}")
-    work.problems += findings.lines()
+    work.problems += [line for findings in reading.findings for line in findings.lines()]
     if work.problems:
         work.tell.message(f"{len(work.problems)} problems so far; looking for more in the pictures")
-    files = _files(root, questions, findings)
+    files = _files(root, reading)
     source = {
         "root": str(root.resolve()),
-        "table": stamp,
+        "table": stamps[0],
+        **({"more_tables": stamps[1:]} if stamps[1:] else {}),
         "pictures": _stamp(root, files.names),
     }
     if not work.problems and (pack := work.existing(FORMAT, lambda pack: pack.source == source, files.paths)):
@@ -97,16 +122,29 @@ def _prepare(work: Preparation, root: Path) -> Outcome:
     packed = work.pack([files] if files.paths else [])
     if work.problems:
         return work.not_finished()
-    pack = publish(work.folder, work.size, packed[PICTURES], files.names, questions, table, source)
+    pack = publish(
+        work.folder, work.size, packed[PICTURES], files.names, reading.questions, tables[0], source
+    )
     return work.finished(_counts(pack))
 
 
-def _files(root: Path, questions: Sequence[Question], findings: Findings) -> PictureFiles:
+def _read(table: Path, root: Path) -> Reading:
+    findings = Findings(table)
+    questions, notes = read_questions(findings, Pictures(root))
+    return Reading(
+        questions=questions,
+        notes=[*notes, *_divided(findings, questions)],
+        findings=[findings],
+        place=lambda question: findings.place(question.line, question.item),
+    )
+
+
+def _files(root: Path, reading: Reading) -> PictureFiles:
     """Pictures of one split lie together, so that the split can be read without the others."""
     places: dict[str, str] = {}
     splits: dict[str, int] = {}
-    for question in questions:
-        places.setdefault(question.image, findings.place(question.line, question.item))
+    for question in reading.questions:
+        places.setdefault(question.image, reading.place(question))
         if question.split:
             splits.setdefault(question.image, SPLITS.index(question.split))
     names = sorted(places, key=lambda name: (splits.get(name, 0), name))

@@ -1,4 +1,4 @@
-"""ResNet weights from torchvision or from a file, checked before they are used, never unpickled."""
+"""Weights from torchvision or from a file, checked before they are used, never unpickled."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ def is_file_name(weights: str) -> bool:
     return weights.endswith(SUFFIXES) or any(mark in weights for mark in ("/", os.sep, os.altsep) if mark)
 
 
-def download(depth: int, name: str) -> dict[str, Tensor]:
-    """The torchvision weights called ``name``, from torch.hub's cache if they are there.
+def download(model: str, name: str, called: str) -> dict[str, Tensor]:
+    """The weights ``name`` of torchvision's ``model``, from torch.hub's cache if they are there.
 
+    called: the model in errors.
     ValueError for a name torchvision does not have, DataError if the download fails.
     """
-    known = torchvision.models.get_model_weights(f"resnet{depth}").__members__
+    known = torchvision.models.get_model_weights(model).__members__
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
-            f"weights {name!r} are not known for ResNet-{depth}{hint}; allowed are {', '.join(known)}, "
+            f"weights {name!r} are not known for {called}{hint}; allowed are {', '.join(known)}, "
             f"or a file whose name ends in {' or '.join(SUFFIXES)}"
         )
     url = known[name].url
@@ -105,12 +106,13 @@ def _load(path: Path) -> Any:
 
 
 def check(
-    state: Mapping[str, Tensor], kept: Mapping[str, Tensor], dropped: Iterable[str], source: str
+    state: Mapping[str, Tensor], kept: Mapping[str, Tensor], dropped: Iterable[str], source: str, advice: str
 ) -> dict[str, Tensor]:
     """The tensors of ``state`` that ``kept`` needs, or DataError naming ``source`` and what is wrong.
 
     kept: the state dict to fill; dropped: names that ``state`` may have but that go unused. Anything
-    else is unexpected, since a deeper ResNet's file holds all the names of a shallower one.
+    else is unexpected, since a deeper ResNet's file holds all the names of a shallower one. advice: what to
+    check then.
     """
     allowed = {*kept, *dropped}
     # Files of old torch versions do not count batches; the count is not used with a fixed momentum.
@@ -131,10 +133,7 @@ def check(
         if items
     ]
     if wrong:
-        raise DataError(
-            f"weights {source} do not fit the encoder; {'; '.join(wrong)}; check depth, and that the file is "
-            "of a ResNet of torchvision"
-        )
+        raise DataError(f"weights {source} do not fit the encoder; {'; '.join(wrong)}; {advice}")
     weights = {key: state[key] for key in kept if key in state}
     require_finite(weights, f"weights {source}", "get the file again", DataError)
     return weights
