@@ -5,6 +5,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
@@ -60,7 +61,7 @@ ABOUT = {
 }
 
 # The Relation Network of its own paper and what stands alone in its folder: variants of no han_rn.toml.
-ITS_OWN = {"clevr/rn", "daquar/han_sum"}
+ITS_OWN = {"clevr/rn", "clevr/attributes", "clevr/han_mac", "daquar/han_sum"}
 
 # What the combinations of each sweep are about, and the spec that they share the rest with.
 SWEPT = {
@@ -75,6 +76,9 @@ SWEPT = {
     "vqa_cp/table2": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
     "vqa_cp/table3": ("vqa/han_rn", {"data", "eval", "features", "selector", "image_encoder"}),
 }
+
+# Without the weights of another spec's run, which are not there.
+FROM_SCRATCH = ("image_encoder.weights=none", "image_encoder.frozen=false", "features.root=none")
 
 # A few steps on one core, whatever the spec's own images and network.
 SMALL_NETWORK = {
@@ -233,6 +237,8 @@ def small(tiny, clevr, vqa, mine, daquar):
         if spec.image_encoder.use != "small-cnn":
             rest = [override for override in rest if not override.startswith("image_encoder.")]
             rest += [*SMALL_NETWORK[spec.image_encoder.use], *SMALL]
+        elif spec.image_encoder.options.weights:
+            rest += FROM_SCRATCH
         return data, rest
 
     return overrides
@@ -271,6 +277,9 @@ def changed(spec, overrides):
 
 def asked(spec):
     """How many questions the final split of the test's data has."""
+    if getattr(spec.data.options, "about", "") == "attributes":  # four about each object
+        with np.load(Path(spec.data.options.root, f"{spec.eval.final_split}.questions.npz")) as columns:
+            return int((columns["attributes"] >= 0).sum())
     if not spec.data.use.startswith("vqa"):
         return {"clevr": 20, "daquar": 18, "folder": 4, "sort-of-clevr": 100, "easy-vqa": 9673}[spec.data.use]
     name = {"vqa-v2": "v2_OpenEnded_mscoco_val2014", "vqa-cp-v2": "vqacp_v2_test"}[spec.data.use]
@@ -285,6 +294,8 @@ def test_a_spec_composes_at_its_own_size(path, number, small):
         # Without the weights, which the test does not have; only one combination with all layers.
         depth = () if number in (None, 0) else ("image_encoder.depth=18",)
         spec = changed(spec, ["image_encoder.weights=none", "features.root=none", *depth])
+    elif spec.image_encoder.options.weights:
+        spec = changed(spec, FROM_SCRATCH)
     report = check(spec)
     assert sum(stage.multiply_adds for stage in report.stages) > 10_000
     assert report.questions[spec.eval.final_split] == asked(spec)
