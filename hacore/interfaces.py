@@ -44,7 +44,8 @@ class Sizes:
     question_channels: channels of a question vector. word_channels: channels of the state at each word,
     0 where the question encoder gives none. answers: size of the answer set.
     word_vectors: (words, C) float32 that the data give to start an embedding with, zeros for a word
-    without one, or None.
+    without one, or None. pretrained: whether to fetch the pretrained weights that a config names; False
+    where those of a checkpoint will take their place.
     Fields later in the chain than the component are zero.
     """
 
@@ -58,6 +59,7 @@ class Sizes:
     question_channels: int = 0
     word_channels: int = 0
     word_vectors: npt.NDArray[np.float32] | None = attrs.field(default=None, eq=False, repr=False)
+    pretrained: bool = True
 
     @property
     def cells(self) -> int:

@@ -153,16 +153,12 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert(image.mode[:-1] + "A")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-    if image.mode == "RGBA" and not _is_opaque(image):
+    opaque = image.width * image.height  # pixels, of a picture as CLEVR's, which needs no white behind it
+    if image.mode == "RGBA" and image.getchannel("A").histogram()[255] < opaque:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     image.info = {}
     return image if turn is None else image.transpose(turn)
-
-
-def _is_opaque(image: Image.Image) -> bool:
-    """Whether an RGBA image needs no white behind it, as those of CLEVR."""
-    return image.getchannel("A").histogram()[255] == image.width * image.height
 
 
 def orientation(image: Image.Image) -> int:

@@ -89,7 +89,7 @@ class DataSummary(Record):
         write_json(path, self.as_dict())
 
     def sizes(self) -> Sizes:
-        """As ``Dataset.sizes``; zeros stand for word vectors, as trained weights replace them."""
+        """As ``Dataset.sizes``, for trained weights: zeros stand for word vectors, none are pretrained."""
         words = len(self.vocabulary)
         vectors = np.zeros((words, self.word_vectors), np.float32) if self.word_vectors else None
         return Sizes(
@@ -99,6 +99,7 @@ class DataSummary(Record):
             words=words,
             answers=len(self.answers),
             word_vectors=vectors,
+            pretrained=False,
         )
 
     @cached_property

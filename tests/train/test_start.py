@@ -10,7 +10,7 @@ import torch
 import hacore
 from hacore.errors import RunError, SpecError
 from hacore.machine.files import load_tensors, save_tensors
-from hacore.model.weights import model_weights
+from hacore.model.weights import model_weights, named
 from hacore.runs.data_summary import DataSummary
 from hacore.train import trainer
 from hacore.train.reporting import Reporter
@@ -299,3 +299,16 @@ def test_weights_that_are_not_finite_are_no_start(start, first, names):
     with pytest.raises(RunError) as caught:
         hacore.load(str(first.path))
     names(str(caught.value), str(first.best), name.removeprefix("model."), "infinity")
+
+
+def test_a_model_keeps_the_encoder_that_it_was_given(make_spec, first, tmp_path):
+    """Its own checkpoint has all weights; those it started from may be gone."""
+    spec = make_spec(
+        {"image_encoder.weights": str(first.path), "image_encoder.frozen": True, "train.steps": 2}
+    )
+    folder, _ = hacore.run(spec, runs=tmp_path / "runs", device="cpu", quiet=True)
+    theirs = named(best(first), "image_encoder.")
+    shutil.rmtree(first.path)
+    own = hacore.load(folder, device="cpu").model.image_encoder
+    assert differing(own.state_dict(), theirs) == set()
+    assert not own.trains

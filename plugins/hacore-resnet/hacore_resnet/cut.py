@@ -103,8 +103,8 @@ class CutNetwork(ImageEncoder[OptionsT]):
 
     @property
     def wants_weights(self) -> bool:
-        """Not on the meta device, where there is nothing to fill."""
-        return bool(self.config.weights) and not self.image_mean.is_meta
+        """Not on the meta device, where there is nothing to fill, nor before a checkpoint fills everything."""
+        return bool(self.config.weights) and self.sizes.pretrained and not self.image_mean.is_meta
 
     def load(
         self,

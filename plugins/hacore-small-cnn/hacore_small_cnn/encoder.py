@@ -59,7 +59,7 @@ class SmallCNN(ImageEncoder[Config]):
         self.grid = (rows, columns)
         self.positions: Tensor
         self.register_buffer("positions", grid_positions(self.grid), persistent=False)
-        if config.weights and not self.image_mean.is_meta:
+        if config.weights and sizes.pretrained and not self.image_mean.is_meta:
             self._load(config.weights)
         if config.frozen:
             self.requires_grad_(False)
