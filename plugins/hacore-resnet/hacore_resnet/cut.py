@@ -103,7 +103,7 @@ class CutNetwork(ImageEncoder[OptionsT]):
 
     @property
     def wants_weights(self) -> bool:
-        """Not on the meta device, where there is nothing to fill, nor before a checkpoint fills everything."""
+        """Not on the meta device, where there is nothing to fill, nor where a checkpoint will do it."""
         return bool(self.config.weights) and self.sizes.pretrained and not self.image_mean.is_meta
 
     def load(
