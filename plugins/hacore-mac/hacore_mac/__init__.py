@@ -22,6 +22,11 @@ class Config:
     elu: bool = option(
         False, "ELU after both products of the read unit, as in the authors' code; not in the paper"
     )
+    tally: bool = option(
+        False,
+        "each step also adds up the cells that its scores let through, each to itself, so that it can count; "
+        "not in the paper",
+    )
     self_attention: bool = option(False, "each step also looks back at the memories of those before it")
     gate: bool = option(False, "a step may leave the memory as it is, as far as its control says")
     memory_dropout: float = option(

@@ -25,7 +25,12 @@ class MAC(Aggregator[Config]):
 
     in which * is by channel and u_j the selection's weight of a cell, 1 if it gives none. A cell of weight 0,
     as one that is not valid, is not there; weights are not negative; without any cell r_i is 0. c_0 and m_0
-    are trained. Options change the write unit; with m'_i the memory so far, m_i becomes::
+    are trained. With ``tally``, t_j being the scores of the read unit's softmax, r_i becomes::
+
+        r_i + W_t (sum_j u_j sigmoid(t_j + b_t) k_j)
+
+    A softmax gives weights that sum to one, whether two cells fit or five; this sum can tell. Other options
+    change the write unit; with m'_i the memory so far, m_i becomes::
 
         self_attention   m'_i + W_s (sum over j < i of softmax_j(z . (c_i * c_j)) m_j)
         gate             g_i m_(i-1) + (1 - g_i) m'_i,  g_i = sigmoid(w_g . c_i + b_g)
@@ -65,6 +70,7 @@ class MAC(Aggregator[Config]):
         self.know = nn.Linear(width, width, bias=config.elu)
         self.join = nn.Linear(2 * width, width, bias=config.elu)
         self.cell_score = nn.Linear(width, 1, bias=False)
+        self.tally = _Tally(width) if config.tally else None
         # Write.
         self.write = nn.Linear(2 * width, width)
         self.step_score = nn.Linear(width, 1, bias=False) if config.self_attention else None
@@ -131,6 +137,7 @@ class _Cells:
         weight_QK = selection.masked_weight_QK
         self.bias_Q1K = None if weight_QK is None else log_weight(weight_QK).unsqueeze(1)
         self.present_Q1 = None if weight_QK is None else (weight_QK > 0).any(1, keepdim=True)
+        self.weight_QK = weight_QK
         if config.elu:
             self.known_QKW = mac.know(self.cells_QKW)
             self.rest_QKW = F.linear(self.cells_QKW, mac.join.weight[:, config.width :], mac.join.bias)
@@ -150,7 +157,28 @@ class _Cells:
             query_QW = (with_inner_QW * known_QW) @ mac.know.weight + with_cell_QW
             key_QKW = self.cells_QKW
         read_QW = _attended(query_QW, key_QKW, self.cells_QKW, self.bias_Q1K)
+        if mac.tally is not None:
+            score_QK = (key_QKW @ query_QW.to(key_QKW).unsqueeze(2)).squeeze(2)
+            read_QW = read_QW + mac.tally(score_QK, self.cells_QKW, self.weight_QK)
         return read_QW if self.present_Q1 is None else read_QW * self.present_Q1
+
+
+class _Tally(nn.Module):
+    """Scores (Q, K), cells (Q, K, W) and their weights (Q, K) or None -> (Q, W): a layer of their sum, each
+    cell as far as the sigmoid of its score says."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.zeros(1))
+        self.layer = nn.Linear(width, width, bias=False)
+
+    def forward(self, score_QK: Tensor, cells_QKW: Tensor, weight_QK: Tensor | None) -> Tensor:
+        wide = torch.promote_types(score_QK.dtype, torch.float32)
+        share_QK = (score_QK.to(wide) + self.start).sigmoid()
+        if weight_QK is not None:
+            share_QK = share_QK * weight_QK
+        total_QW: Tensor = self.layer((share_QK.to(cells_QKW).unsqueeze(1) @ cells_QKW).squeeze(1))
+        return total_QW
 
 
 def _attended(query_QW: Tensor, key_QKW: Tensor, value_QKW: Tensor, bias_Q1K: Tensor | None) -> Tensor:

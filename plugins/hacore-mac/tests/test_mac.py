@@ -88,7 +88,15 @@ def read(model, control, memory, vectors, weights):
             scores.append(model.cell_score.weight[0] @ F.elu(control * F.elu(joined)))
         else:
             scores.append(model.cell_score.weight[0] @ (control * joined))  # r3
-    return mixture(scores, vectors, weights) if vectors else torch.zeros_like(memory)  # r4
+    if not vectors:
+        return torch.zeros_like(memory)
+    total = torch.zeros_like(memory)
+    if model.config.tally:
+        shares = [
+            weight * torch.sigmoid(t + model.tally.start) for t, weight in zip(scores, weights, strict=True)
+        ]
+        total = affine(model.tally.layer, sum(share * k for share, k in zip(shares, vectors, strict=True)))
+    return mixture(scores, vectors, weights) + total  # r4
 
 
 def plain(model, selection, question):
@@ -123,6 +131,7 @@ options_drawn = st.fixed_dictionaries(
         "coordinates": st.booleans(),
         "coordinate_scale": st.sampled_from([1.0, 4.0]),
         "elu": st.booleans(),
+        "tally": st.booleans(),
         "self_attention": st.booleans(),
         "gate": st.booleans(),
     }
@@ -161,10 +170,10 @@ def test_result_and_gradients_are_those_of_the_papers_equations(
         torch.testing.assert_close(ours, torch.zeros_like(ours) if theirs is None else theirs)
 
 
-@pytest.mark.parametrize("elu", [False, True])
-def test_a_cell_of_weight_zero_is_not_there(elu):
+@pytest.mark.parametrize("options", [{}, {"elu": True}, {"tally": True}, {"elu": True, "tally": True}])
+def test_a_cell_of_weight_zero_is_not_there(options):
     torch.manual_seed(0)
-    model = make(elu=elu)
+    model = make(**options)
     selection, question = inputs(3, 5, 4, weighted=True)
     absent_QK = torch.rand(3, 5) < 0.5
     absent_QK[0] = True
@@ -182,7 +191,7 @@ def test_a_cell_of_weight_zero_is_not_there(elu):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_other_precisions_are_near_float64(dtype, elu):
     torch.manual_seed(0)
-    model = make(elu=elu, self_attention=True, gate=True)
+    model = make(elu=elu, tally=True, self_attention=True, gate=True)
     selection, question = inputs(5, 6, 4, ragged=True)
     selection.features_QKC.data.clamp_(-3, 3)
     question.words_QTC.data.clamp_(-3, 3)
@@ -245,6 +254,18 @@ def test_a_step_reads_by_one_vector_a_question():
     for elu, of_a_cell in ((False, 0), (True, WIDTH * WIDTH)):
         of_a_step = [multiply_adds(kept, 4, elu) - multiply_adds(kept, 3, elu) for kept in (9, 10)]
         assert of_a_step[1] - of_a_step[0] == 2 * of_a_cell
+
+
+def test_a_tally_tells_two_equal_cells_from_one():
+    """A softmax over equal cells gives what one of them gives."""
+    torch.manual_seed(0)
+    for tally in (False, True):
+        model = make(tally=tally, coordinates=False)
+        selection, question = inputs(2, 2, 4)
+        selection.features_QKC.data[:, 1] = selection.features_QKC.data[:, 0]
+        both = model(selection, question)
+        selection.valid_QK = torch.tensor([[True, False]] * 2)
+        assert torch.allclose(model(selection, question), both) is not tally
 
 
 def test_an_encoder_without_states_of_words_is_refused():
