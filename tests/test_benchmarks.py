@@ -110,6 +110,7 @@ def test_costs_of_selectors_are_those_of_the_runs(tiny, tmp_path, capsys):
         program("selector_costs").main([folder, "--rows", "selector.use", "--against", "none"])
 
 
+@pytest.mark.slow
 def test_what_a_gpu_can_say_is_one_file_and_is_not_measured_twice(tmp_path):
     command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--quick", "--folder", "runs"]
     command += ["--output", "gpu.json"]
