@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -57,6 +58,12 @@ class Network(CutNetwork[NetworkConfig]):
     def maps(self, images: Tensor) -> Tensor:
         result: Tensor = self.trunk(images)["map"]
         return result.permute(self._order) if result.dim() == 4 else result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        copied.train(self.training)  # torchvision's copy of the trunk is in training mode
+        return copied
 
 
 def _whole(name: str) -> Any:

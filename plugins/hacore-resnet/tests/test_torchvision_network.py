@@ -1,5 +1,6 @@
 """The image encoder "torchvision": any network cut at a layer, against torchvision's own modules."""
 
+import copy
 import dataclasses
 import io
 import re
@@ -124,6 +125,17 @@ def test_frozen_keeps_its_statistics_and_trained_does_not(mobilenet):
         if not frozen:
             features.sum().backward()
             assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_copy_is_in_the_mode_of_the_original(mobilenet):
+    images = torch.rand(2, 3, 40, 52)
+    for frozen, training in ((True, True), (False, False)):
+        model = encoder(layer="features.3", weights=mobilenet[1], frozen=frozen).train(training)
+        copied = copy.deepcopy(model)
+        assert torch.equal(copied(images).features, model(images).features)
+        assert all(
+            torch.equal(value, copied.state_dict()[name]) for name, value in model.state_dict().items()
+        )
 
 
 def test_pool_averages_the_grid():
