@@ -18,6 +18,7 @@ from hacore.errors import DataError
 
 class Heard(Silent):
     def __init__(self):
+        super().__init__()
         self.messages, self.steps = [], []
 
     def message(self, text):

@@ -31,6 +31,7 @@ class Stop(Silent):
     """Interrupts after ``after`` reports of progress."""
 
     def __init__(self, after):
+        super().__init__()
         self.left = after
 
     def progress(self, what, done, total):

@@ -30,6 +30,7 @@ class Stop(Silent):
     """Interrupts after a number of pieces of work, as Ctrl-C does."""
 
     def __init__(self, after):
+        super().__init__()
         self.after = after
 
     def progress(self, what, done, total):

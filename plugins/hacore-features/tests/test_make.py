@@ -16,6 +16,7 @@ import toml
 import torch
 from hacore_features import make
 from hacore_features.make import make_features
+from hacore_small_cnn.encoder import SmallCNN
 
 import hacore
 from hacore.errors import ComposeError, DataError, HacoreError
@@ -196,10 +197,13 @@ def test_features_that_the_type_cannot_hold(make_spec, tmp_path, weights):
     assert fill(spec, tmp_path / "other").missing == []
 
 
-def test_an_encoder_that_is_trained_is_refused(make_spec, tmp_path):
+def test_an_encoder_that_is_trained_is_refused(make_spec, tmp_path, monkeypatch):
     with pytest.raises(ComposeError, match=r"trained parameters.*set image_encoder\.frozen = true"):
         fill(make_spec({"image_encoder.frozen": False}), tmp_path / "store")
     small = make_spec({"image_encoder": {"use": "small-cnn"}})
+    with pytest.raises(ComposeError, match=r"trained parameters.*set image_encoder\.frozen = true"):
+        fill(small, tmp_path / "store")
+    monkeypatch.setattr(SmallCNN, "freeze", "")  # as that of an encoder which cannot be frozen
     with pytest.raises(ComposeError, match="take an image encoder that is not trained"):
         fill(small, tmp_path / "store")
     assert not (tmp_path / "store").exists()

@@ -18,6 +18,7 @@ SIZE = (12, 16)
 
 class Heard(Silent):
     def __init__(self):
+        super().__init__()
         self.said = []
 
     def message(self, text):

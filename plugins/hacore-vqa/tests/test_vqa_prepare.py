@@ -20,6 +20,7 @@ SIZE = (8, 12)
 
 class Heard(Silent):
     def __init__(self):
+        super().__init__()
         self.said = []
 
     def message(self, text):
