@@ -229,10 +229,10 @@ def _read_index(root: Path) -> dict[str, Shard]:
         raise DataError(f"{root}: the feature store is not finished; resume with: {_command(root)}") from None
 
 
-def _read(path: Path, made: Callable[[Any], Content]) -> Content:
-    """What is made of a JSON file. FileNotFoundError; DataError for what it cannot be made of."""
+def _read(path: Path, convert: Callable[[Any], Content]) -> Content:
+    """A JSON file, converted. FileNotFoundError; DataError for what cannot be read or converted."""
     try:
-        return made(json.loads(path.read_bytes()))
+        return convert(json.loads(path.read_bytes()))
     except (FileNotFoundError, DataError):
         raise
     except OSError as error:
