@@ -23,8 +23,9 @@ PROJECTS := pyproject.toml $(PLUGINS:=/pyproject.toml)
 ALL := $(VENV)/.installed
 PART := $(VENV)/.core
 TOOLS := $(VENV)/.tools
-# What make run adds: the page at the end of a run, and the one that asks the model.
-PAGES := $(notdir $(wildcard plugins/hacore-report plugins/hacore-serve plugins/hacore-zoo))
+# What make run adds: the page at the end of a run, and the one that asks the model, with what they require.
+PAGES := $(addprefix hacore-,report packing folder ask serve \
+  adahan easy-vqa fuse l2-topk lstm rn small-cnn sort-of-clevr sum-pool zoo)
 # The plugins that are in .venv already.
 PRESENT := $(foreach plugin,$(PLUGINS),$(if \
   $(wildcard $(VENV)/lib/python*/site-packages/$(subst -,_,$(notdir $(plugin)))-*.dist-info),$(plugin)))
@@ -80,7 +81,7 @@ else
 needed: $(PART)
 	@names=$$($(BIN)/hacore needs $(SPEC)) || exit 1; \
 	for name in $$names $(WITH); do \
-	  case " $(notdir $(PRESENT)) " in *" $$name "*) continue;; esac; \
+	  case " $(PRESENT) $$absent " in *" plugins/$$name "*) continue;; esac; \
 	  if [ -d "plugins/$$name" ]; then absent="$$absent -e plugins/$$name"; fi; \
 	done; \
 	[ -z "$$absent" ] || { echo "make: installing what $(firstword $(SPEC)) needs:$$absent"; $(PIP) $$absent; }

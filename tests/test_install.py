@@ -1,8 +1,10 @@
 """Only what a spec needs is installed, and that is enough. Slow: it installs torch into a new environment."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,16 @@ def test_a_new_environment_with_only_what_the_spec_needs_runs_it(tmp_path, capsy
     assert adahan.stdout == ""
     assert "pip install -e plugins/hacore-adahan" in adahan.stderr
     assert len(adahan.stderr.splitlines()) == 1
+
+
+def test_what_make_run_adds_is_complete():
+    """No package of ours is on an index, so pip must be given all that these packages require."""
+    named = re.search(
+        r"^PAGES := \$\(addprefix hacore-,((?:.|\\\n)*?)\)$", (ROOT / "Makefile").read_text(), re.M
+    )
+    pages = {f"hacore-{name}" for name in named[1].replace("\\", " ").split()}
+    assert {"hacore-report", "hacore-serve", "hacore-zoo"} <= pages
+    for page in pages:
+        project = tomllib.loads((ROOT / "plugins" / page / "pyproject.toml").read_text())["project"]
+        required = {re.match(r"[\w-]+", text)[0] for text in project["dependencies"]}
+        assert {name for name in required if name.startswith("hacore-")} <= pages
