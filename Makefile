@@ -23,9 +23,8 @@ PROJECTS := pyproject.toml $(PLUGINS:=/pyproject.toml)
 ALL := $(VENV)/.installed
 PART := $(VENV)/.core
 TOOLS := $(VENV)/.tools
-# What make run adds: the page at the end of a run, and the one that asks the model, with what they require.
-PAGES := $(addprefix hacore-,report packing folder ask serve \
-  adahan easy-vqa fuse l2-topk lstm rn small-cnn sort-of-clevr sum-pool zoo)
+# What make run adds: the page at the end of a run, and the one that asks the model.
+PAGES := $(notdir $(wildcard plugins/hacore-report plugins/hacore-serve plugins/hacore-zoo))
 # The plugins that are in .venv already.
 PRESENT := $(foreach plugin,$(PLUGINS),$(if \
   $(wildcard $(VENV)/lib/python*/site-packages/$(subst -,_,$(notdir $(plugin)))-*.dist-info),$(plugin)))
@@ -74,13 +73,17 @@ $(PART): $(PROJECTS)
 	$(PIP) -e . $(PRESENT:%=-e %)
 	@touch $@
 
-# What the spec needs and what is asked for WITH it, but for what is there.
+# What the spec needs, what is asked for WITH it, and what of ours these require, but for what is there.
 ifneq ($(wildcard $(ALL)),)
 needed: $(ALL)
 else
 needed: $(PART)
 	@names=$$($(BIN)/hacore needs $(SPEC)) || exit 1; \
-	for name in $$names $(WITH); do \
+	names="$$names $(WITH)"; \
+	for depth in 1 2 3; do for name in $$names; do file="plugins/$$name/pyproject.toml"; \
+	  if [ -f "$$file" ]; then names="$$names $$(grep -oE '"hacore-[a-z0-9-]+~' "$$file" | tr -d '"~')"; fi; \
+	done; done; \
+	for name in $$names; do \
 	  case " $(PRESENT) $$absent " in *" plugins/$$name "*) continue;; esac; \
 	  if [ -d "plugins/$$name" ]; then absent="$$absent -e plugins/$$name"; fi; \
 	done; \
