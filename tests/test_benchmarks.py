@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hacore_clevr import GenerateConfig
 
 import hacore
+from hacore.data_tools import Silent
 from hacore.errors import HacoreError
 from hacore.objects import object_cells
 
@@ -49,6 +51,41 @@ def test_kept_cells_are_counted_question_by_question(tiny, tmp_path, selector):
     measured = program("kept_cells").measure(trained)
     np.testing.assert_allclose(measured, np.mean(rows, axis=0), rtol=1e-9)
     assert measured[0] == pytest.approx(result["kept"], abs=0.01)
+
+
+def test_clevr_s_accuracy_and_kept_objects_are_told_by_length_of_program(tmp_path):
+    from hacore_clevr.generate.command import generate
+
+    config = GenerateConfig(images=12, val_images=6, test_images=1, packed=True, size=(32, 32), workers=1,
+                            device="cpu", output=str(tmp_path / "data"))  # fmt: skip
+    assert not generate(config, Silent()).problems
+    small = [f"data.root={tmp_path / 'data'}", "data.size=[32, 32]", "selector.k=2", "train.epochs=1"]
+    cheap = ["eval.baseline_steps=1", "eval.split=val", "eval.final_split=val", "data.dev_images=0"]
+    spec = hacore.load_spec("experiments/clevr/small/han_sum.toml", [*small, *cheap])
+    folder, result = hacore.run(spec, runs=tmp_path, device="cpu", report=False)
+    trained = hacore.load(folder, device="cpu")
+    dataset, (rows, columns) = trained.dataset, trained.model.grid
+    objects, questions = dataset.objects("val"), dataset.questions("val")
+    lengths = dict(zip(questions.ids.tolist(), dataset.program_steps("val").tolist(), strict=True))
+    numbers = {number: row for row, number in enumerate(questions.ids.tolist())}
+    by_column = [[] for _ in range(5)]
+    for line in map(json.loads, folder.predictions_file("val").read_text().splitlines()):
+        row = numbers[line["id"]]
+        visited = []
+        for box in objects.boxes_IO4[questions.image[row]][objects.relevant_QO[row]]:
+            x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+            visited.append(int(y * rows) * columns + int(x * columns) in line["cells"])
+        kept = sum(visited) / len(visited) if visited else 1
+        length = lengths[line["id"]]
+        column = 0 if length < 7 else 1 if length < 10 else 2 if length < 14 else 3 if length < 17 else 4
+        by_column[column].append([line["score"], line["kept"] / (rows * columns), kept])
+    assert sum(map(len, by_column)) == 60
+    by_column.append([values for part in by_column for values in part])
+    means = [np.mean(part, axis=0) if part else [np.nan] * 3 for part in by_column]
+    measured = program("clevr_programs").measure(trained)
+    np.testing.assert_allclose(measured, np.transpose(means), rtol=1e-9)
+    assert measured[0, -1] == pytest.approx(result["accuracy"], abs=1e-4)
+    assert 0 < measured[2, -1] < 1
 
 
 def test_questions_that_another_rule_answers_otherwise_are_counted(capsys):

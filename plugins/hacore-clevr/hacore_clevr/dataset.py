@@ -109,6 +109,14 @@ class Clevr(Dataset[Config]):
             self._questions[split] = self._asked(split)[0]
         return self._questions[split]
 
+    def program_steps(self, split: str) -> npt.NDArray[np.int16] | None:
+        """(Q,), the functions of each question's program, as ``train_steps`` counts them; 0 where a question
+        has no program. None where the data were packed without them."""
+        stored = self._pack.questions(self._name(split))
+        if stored.steps is None or self.config.about == "attributes":
+            return None
+        return stored.steps[self._rows(split, stored)]
+
     def objects(self, split: str) -> Objects | None:
         """By programs and scenes; None where the data have none, or were packed without them."""
         stored = self._pack.questions(self._name(split))

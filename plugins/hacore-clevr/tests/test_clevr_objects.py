@@ -191,6 +191,7 @@ def test_older_packs_have_no_objects(official, tmp_path):
     folder = without(prepared(official, tmp_path / "packed"), "relevant", "boxes", "attributes", "steps")
     data = Clevr(Config(root=folder, size=SIZE))
     assert data.objects("train") is None
+    assert data.program_steps("train") is None
     assert len(data.questions("train")) == 24
     for options in ({"about": "attributes"}, {"train_steps": 3}):
         with pytest.raises(DataError, match=f"data.{next(iter(options))} = .*again"):
@@ -242,9 +243,11 @@ def test_train_may_begin_with_short_programs(official, tmp_path):
     }
     most = sorted(lengths.values())[len(lengths) // 2]
     easy = Clevr(Config(root=folder, size=SIZE, train_steps=most))
+    assert whole.program_steps("train").tolist() == [lengths[row] for row in whole.questions("train").ids]
     chosen = [number for number in whole.questions("train").ids if lengths[number] <= most]
     assert 0 < len(chosen) < len(lengths)
     assert easy.questions("train").ids.tolist() == chosen
+    assert easy.program_steps("train").tolist() == [lengths[row] for row in chosen]
     assert len(easy.objects("train").relevant_QO) == len(chosen)
     assert len(easy.questions("val")) == len(whole.questions("val"))
     assert easy.fingerprint != whole.fingerprint
