@@ -1,15 +1,14 @@
 """From nothing to an accuracy on generated CLEVR: data, training and evaluation on one machine, timed.
 
-    python benchmarks/clevr_speedrun.py                            # one GPU: 100,000 images of 128x128
-    python benchmarks/clevr_speedrun.py --spec experiments/clevr/han_rn_plus_plus.toml
+    python benchmarks/clevr_speedrun.py                # two cores or a GPU: 100,000 images of 128x128
+    python benchmarks/clevr_speedrun.py --spec experiments/clevr/han_rn_plus_plus.toml    # from pixels; a GPU
     python benchmarks/clevr_speedrun.py --images 400 --set train.epochs=1     # does the program work?
     python benchmarks/clevr_speedrun.py --minutes 5            # as far as that goes; call it again to go on
 
-First it counts: the multiply-adds of a training step and the bytes that it moves at least, and what the
-device would need for them at its peak. Then it makes the data (train, val, test as 70:15:15), trains, and
-prints accuracy by group of questions against time, with the time at which each rung of validation accuracy
-is reached. At the end the best checkpoint is measured on the test images, with its baselines, and the
-time of a step is divided among its parts.
+It makes the data (train, val, test as 70:15:15), trains, and prints accuracy by group of questions against
+time, with the time at which each rung of validation accuracy is reached, data included. At the end the best
+checkpoint is measured on the test images, with its baselines. Without --spec it trains in the stages of
+docs/clevr.md: an image encoder on attributes of objects, its features, short programs, all programs.
 
 Stopped by Ctrl-C, SIGTERM or a kill, the same command goes on: with the data where it was, with the
 training from its last checkpoint. Seconds are those of work, summed over all calls. The result is written
@@ -24,38 +23,54 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
+import attrs
 from hacore_clevr import GenerateConfig
 from hacore_clevr.generate.command import generate
+from hacore_features import make_features
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
-from hacore.data import Batch, Dataset, make_batch, resident
 from hacore.machine.device import choose_device, device_name
 from hacore.machine.files import write_json
-from hacore.measure.metrics import Scores
-from hacore.measure.predict import precision_name, precision_of, predict
-from hacore.model.compose import compose
-from hacore.model.opening import open_dataset
+from hacore.measure.scores import Scores
 from hacore.runs import RunFolder
 from hacore.runs.places import same_experiment
+from hacore.runs.result import Result
 from hacore.spec import Spec, load_spec
-from hacore.train.augment import augment
 from hacore.train.reporting import Speed
-from hacore.train.trainer import make_optimizer, make_sampler
 from hacore.workflow import run
 
 RUNGS = (0.936, 0.968, 0.988)
-PEAKS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.0e12)}
-"""Of GPUs, from their data sheets: dense bfloat16 operations and bytes of memory a second."""
+
+
+@attrs.frozen
+class Stage:
+    """A training of the speed run. overrides: of its spec."""
+
+    name: str
+    spec: Path
+    overrides: tuple[str, ...] = ()
+
+
+STAGES = (
+    Stage("attributes", Path("experiments/clevr/attributes.toml")),
+    Stage(
+        "short programs",
+        Path("experiments/clevr/han_mac.toml"),
+        (
+            "data.train_steps=8",
+            "train.epochs=3",
+            "train.schedule=constant",
+            "aggregator.tally=false",
+            "eval.final_split=val",
+        ),
+    ),
+    Stage("all programs", Path("experiments/clevr/han_mac.toml")),
+)
+"""Each begins with the weights of the one before; the first is the image encoder of the others."""
 
 
 class Tell:
@@ -99,118 +114,7 @@ class Report:
     def stop(self) -> None: ...
 
 
-class ByteCounter(TorchDispatchMode):
-    """Counts the bytes of what every operation reads and writes; views move nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        aliases = [output.alias_info for output in func._schema.returns]
-        if not any(alias is not None and not alias.is_write for alias in aliases):
-            for leaf in tree_leaves((args, kwargs, result)):
-                if isinstance(leaf, Tensor):
-                    self.bytes += leaf.numel() * leaf.element_size()
-        return result
-
-
-class Steps:
-    """Training steps of a spec outside of the training loop, to count and time them."""
-
-    def __init__(self, spec: Spec, dataset: Dataset[Any], device: torch.device) -> None:
-        self._config, self._dataset, self._device = spec.train, dataset, device
-        self._questions = dataset.questions("train")
-        self._images = resident(dataset.images("train"), device)
-        self._sampler = make_sampler(spec, self._questions)
-        self.precision = precision_of(spec.train, device)
-        torch.manual_seed(spec.seed)
-        self.model = compose(spec, dataset.sizes()).to(device).train()
-        self._optimizer = make_optimizer(self.model, spec.train)
-        self._forward = torch.compile(self.model) if spec.train.compile else self.model
-
-    def batch(self, step: int) -> Batch:
-        rows = self._sampler.rows(step)
-        batch = make_batch(self._questions, self._images, rows).to(self._device)
-        return augment(batch, self._config.shift, self._config.rotation)
-
-    def loss(self, batch: Batch) -> Tensor:
-        output = predict(self._forward, batch, self.precision)
-        return self._dataset.loss(output.logits_QA, batch) / len(batch)
-
-    def update(self, loss: Tensor) -> None:
-        self._optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self._config.clip_norm or float("inf"))
-        self._optimizer.step()
-
-    def timed(self, count: int, work: Callable[[int], Any]) -> float:
-        """Seconds of ``work(step)``, mean of ``count`` after three to warm up."""
-        for step in range(3):
-            work(step)
-        self._wait()
-        started = time.perf_counter()
-        for step in range(3, 3 + count):
-            work(step)
-        self._wait()
-        return (time.perf_counter() - started) / count
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-
-
-def count_step(steps: Steps) -> dict[str, Any]:
-    """Operations and bytes of one step, counted while it runs; an LSTM as the products it is made of."""
-    batch = steps.batch(0)
-    with (
-        torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
-        torch.backends.cudnn.flags(enabled=False),
-        FlopCounterMode(display=False) as operations,
-        ByteCounter() as moved,
-    ):
-        steps.update(steps.loss(batch))
-    return {
-        "questions": len(batch),
-        "operations": operations.get_total_flops(),
-        "bytes": moved.bytes,
-        "precision": precision_name(steps.precision),
-    }
-
-
-def time_step(steps: Steps, count: int) -> dict[str, float]:
-    """Seconds of a step and of its parts, each measured by itself."""
-    batch = steps.batch(0)
-
-    def forward(step: int) -> None:
-        with torch.no_grad():
-            steps.loss(batch)
-
-    return {
-        "step": steps.timed(count, lambda step: steps.update(steps.loss(steps.batch(step)))),
-        "batch": steps.timed(count, steps.batch),
-        "forward": steps.timed(count, forward),
-        "forward, backward and update": steps.timed(count, lambda step: steps.update(steps.loss(batch))),
-    }
-
-
-def print_step(reporter: Report, counted: dict[str, Any], timed: dict[str, float], device: str) -> None:
-    per_step = f"{counted['operations'] / 1e9:,.1f} GFLOP and {counted['bytes'] / 1e9:.2f} GB"
-    precision = counted.get("precision", "a precision not recorded")
-    reporter.message(f"a step of {counted['questions']:,} questions, {precision}: {per_step}")
-    peaks = next((peak for name, peak in PEAKS.items() if name in device), None)
-    if peaks:
-        arithmetic, memory = (
-            1e3 * counted[kind] / peak for kind, peak in zip(("operations", "bytes"), peaks, strict=True)
-        )
-        reporter.message(f"at the peak of {device}: {arithmetic:.2f} ms and {memory:.2f} ms")
-    for name, seconds in timed.items():
-        rate = counted["questions"] / seconds
-        reporter.message(f"  {name}: {1e3 * seconds:.2f} ms, {rate:,.0f} questions/s")
-
-
-def print_result(console: Console, result: dict[str, Any]) -> None:
+def print_result(console: Console, result: Result) -> None:
     table = Table("questions", "accuracy", *result["baselines"], title="on test, accuracy in percent")
 
     baselines = list(result["baselines"].values())
@@ -242,15 +146,19 @@ def make_data(options: argparse.Namespace, reporter: Report, state: dict[str, An
     return folder
 
 
-def rungs(folder: RunFolder, data_seconds: float) -> dict[str, float | None]:
-    """Seconds at which each rung of validation accuracy was reached, data included; None: it was not."""
+def _percent(rung: float) -> str:
+    return f"{100 * rung:.1f}"
+
+
+def rungs(folder: RunFolder, before: float) -> dict[str, float | None]:
+    """Seconds at which each rung of validation accuracy was reached, with those before; None: it was not."""
     lines = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
     reached: dict[str, float | None] = {}
     for rung in RUNGS:
         times = [
             record["seconds"] for record in lines if record["kind"] == "eval" and record["accuracy"] >= rung
         ]
-        reached[f"{100 * rung:.1f}"] = round(data_seconds + times[0], 1) if times else None
+        reached[_percent(rung)] = round(before + times[0], 1) if times else None
     return reached
 
 
@@ -265,13 +173,12 @@ def progress(folder: RunFolder) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--spec", type=Path, default=Path("experiments/clevr/han_rn_plus.toml"))
+    parser.add_argument("--spec", type=Path, help="train this alone; default: the stages of docs/clevr.md")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--images", type=int, default=100_000, help="of train, val and test together")
     parser.add_argument("--seed", type=int, default=0, help="of the data")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--folder", type=Path, default=Path("runs/clevr_speedrun"))
-    parser.add_argument("--steps", type=int, default=30, help="steps that are timed before the training")
     parser.add_argument(
         "--minutes", type=float, help="stop after so long, as Ctrl-C would; default: at the end"
     )
@@ -289,7 +196,7 @@ def main() -> None:
     if options.minutes:
         timer.start()
     try:
-        speedrun(options, console, Report(console))
+        SpeedRun(options, console).go()
     except KeyboardInterrupt:
         console.print(f"{'time is up' if time_is_up.is_set() else 'interrupted'}; the same command goes on")
         raise SystemExit(0 if time_is_up.is_set() else 130) from None
@@ -297,48 +204,90 @@ def main() -> None:
         timer.cancel()
 
 
-def speedrun(options: argparse.Namespace, console: Console, reporter: Report) -> None:
-    options.size = load_spec(options.spec, options.overrides).data.options.size[0]
-    options.folder.mkdir(parents=True, exist_ok=True)
-    path = options.folder / "speedrun.json"
-    state: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+class SpeedRun:
+    """What ``main`` does, with a state that is kept in a file."""
 
-    def save() -> None:
-        write_json(path, state)
+    def __init__(self, options: argparse.Namespace, console: Console) -> None:
+        self.options, self.console, self.reporter = options, console, Report(console)
+        self.stages = [Stage(options.spec.stem, options.spec)] if options.spec else list(STAGES)
+        self.device = choose_device(options.device)
+        options.size = load_spec(self.stages[-1].spec, options.overrides).data.options.size[0]
+        options.folder.mkdir(parents=True, exist_ok=True)
+        self.path = options.folder / "speedrun.json"
+        self.state: dict[str, Any] = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        self.state["device"] = device_name(self.device)
+        self.runs: dict[str, str] = self.state.setdefault("runs", {})
 
-    data = make_data(options, reporter, state, save)
-    # The checkpoint is chosen by val, which the rungs are about; test is looked at once, at the end.
-    ours = ["data.dev_images=0", "eval.split=val", "eval.final_split=test", f"data.root={data.resolve()}"]
-    spec = load_spec(options.spec, [*ours, *options.overrides])
-    device = choose_device(options.device)
-    state["device"] = device_name(device)
-    if "step" not in state:
-        steps = Steps(spec, open_dataset(spec.data), device)
-        state["step"] = {**count_step(steps), "seconds": time_step(steps, options.steps)}
-        del steps
-        save()
-    print_step(reporter, state["step"], state["step"]["seconds"], state["device"])
+    def save(self) -> None:
+        write_json(self.path, self.state)
 
-    def created(folder: RunFolder) -> None:
-        state["run"] = str(folder.path)
-        save()
+    def go(self) -> None:
+        data = make_data(self.options, self.reporter, self.state, self.save)
+        elapsed, reached = self.state["data_seconds"], dict.fromkeys(map(_percent, RUNGS))
+        for number, stage in enumerate(self.stages):
+            spec = self._spec(number, data)
+            if len(self.stages) > 1:
+                self.reporter.message(f"stage {number + 1} of {len(self.stages)}: {stage.name}")
+            if spec.features.root is not None:
+                elapsed += self._features(spec)
+            folder, result = self._train(stage, spec)
+            if getattr(spec.data.options, "about", "scenes") == "scenes":
+                reached |= {name: time for name, time in rungs(folder, elapsed).items() if not reached[name]}
+            self.state["rungs"], self.state["progress"] = reached, progress(folder)
+            self.state["result"] = None if result is None else result.as_dict()
+            self.save()
+            elapsed += self.state["progress"].get("seconds", 0)
+            if result is None:
+                break
+        for name, seconds in reached.items():
+            when = "not reached" if seconds is None else f"after {seconds:,.0f} s"
+            self.reporter.message(
+                f"{name}% on val: {when}; data took {self.state['data_seconds']:,.0f} s of it"
+            )
+        if result is None:
+            raise KeyboardInterrupt
+        print_result(self.console, result)
+        self.reporter.message(f"written: {self.path}")
 
-    resume = RunFolder.open(state["run"]) if "run" in state else None
-    if resume is not None:
-        same_experiment(resume, spec)
-    folder, result = run(
-        spec, runs=options.folder, resume=resume, device=options.device, reporter=reporter, created=created
-    )
-    state["rungs"], state["progress"] = rungs(folder, state["data_seconds"]), progress(folder)
-    state["result"] = None if result is None else result.as_dict()
-    save()
-    for rung, seconds in state["rungs"].items():
-        when = "not reached" if seconds is None else f"after {seconds:,.0f} s"
-        reporter.message(f"{rung}% on val: {when}; data took {state['data_seconds']:,.0f} s of it")
-    if result is None:
-        raise KeyboardInterrupt
-    print_result(console, result)
-    reporter.message(f"written: {path}")
+    def _spec(self, number: int, data: Path) -> Spec:
+        stage = self.stages[number]
+        # The checkpoint is chosen by val, which the rungs are about; test is looked at once, at the end.
+        ours = ["data.dev_images=0", "eval.split=val", "eval.final_split=test", f"data.root={data.resolve()}"]
+        if number:
+            ours.append(f"image_encoder.weights={self.runs[self.stages[0].name]}")
+            ours.append(f"features.root={(self.options.folder / 'features').resolve()}")
+        if number > 1:
+            ours.append(f"train.init={self.runs[self.stages[number - 1].name]}")
+        return load_spec(stage.spec, [*ours, *stage.overrides, *self.options.overrides])
+
+    def _features(self, spec: Spec) -> float:
+        """Makes what is missing of the store; seconds spent on it, in all calls."""
+        assert spec.features.root is not None
+        started = time.monotonic()
+        try:
+            make_features(spec, spec.features.root, device=self.options.device)
+        finally:
+            spent = self.state.get("features_seconds", 0.0) + time.monotonic() - started
+            self.state["features_seconds"] = spent
+            self.save()
+        return float(spent)
+
+    def _train(self, stage: Stage, spec: Spec) -> tuple[RunFolder, Result | None]:
+        def created(folder: RunFolder) -> None:
+            self.runs[stage.name] = str(folder.path.resolve())
+            self.save()
+
+        resume = RunFolder.open(self.runs[stage.name]) if stage.name in self.runs else None
+        if resume is not None:
+            same_experiment(resume, spec)
+        return run(
+            spec,
+            runs=self.options.folder,
+            resume=resume,
+            device=self.options.device,
+            reporter=self.reporter,
+            created=created,
+        )
 
 
 if __name__ == "__main__":

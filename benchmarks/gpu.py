@@ -295,7 +295,7 @@ def data_of(session: Session, model: str) -> list[str]:
 
 
 def speedrun(session: Session, part: Part) -> None:
-    """Counts and times of a step, and how far the training came."""
+    """How far the training came."""
     options = session.options
     minutes = max(0.1, min(options.speedrun_minutes, session.left(60) / 60 - 1.5))
     folder = options.folder / "speedrun"
@@ -307,7 +307,7 @@ def speedrun(session: Session, part: Part) -> None:
     ]
     command += ["--device", options.device, "--minutes", f"{minutes:.2f}"]
     if options.quick:
-        command += ["--spec", "experiments/clevr/han_rn.toml", "--images", "20", "--steps", "1"]
+        command += ["--spec", "experiments/clevr/han_rn.toml", "--images", "20"]
         command += [
             "--set",
             "train.epochs=1",
@@ -317,14 +317,14 @@ def speedrun(session: Session, part: Part) -> None:
             "eval.baseline_steps=2",
         ]
     else:
-        command += ["--images", str(options.speedrun_images)]
+        command += ["--spec", "experiments/clevr/han_rn_plus.toml", "--images", str(options.speedrun_images)]
     try:
         session.run(command, minutes + 2)
     finally:
         path = folder / "speedrun.json"
         if path.is_file():
             state = json.loads(path.read_text(encoding="utf-8"))
-            part.update({key: state.get(key) for key in ("data_seconds", "step", "progress", "rungs")})
+            part.update({key: state.get(key) for key in ("data_seconds", "progress", "rungs")})
             part["test_accuracy"] = (state.get("result") or {}).get("accuracy")
 
 

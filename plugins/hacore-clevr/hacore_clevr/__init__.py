@@ -45,7 +45,16 @@ class Config:
         "the questions of the data; or, for every object, its attributes, to train an encoder beforehand",
     )
 
+    empty_places: int = option(
+        0, "with about = 'attributes', at most so many places an image that are no object's middle", min=0
+    )
+
     def __attrs_post_init__(self) -> None:
+        if self.empty_places and self.about != "attributes":
+            raise ValueError(
+                f"empty_places = {self.empty_places} has no use with about = {self.about!r}; leave it out or "
+                "set about = 'attributes'"
+            )
         if self.about == "attributes":
             for name in ("train_questions", "train_steps"):
                 if (value := getattr(self, name)) is not None:

@@ -17,7 +17,7 @@ from hacore.errors import DataError
 from hacore.interfaces import Sizes
 from hacore.objects import Objects
 from hacore_clevr import Config, PrepareConfig
-from hacore_clevr.attributes import TYPES, attribute_questions
+from hacore_clevr.attributes import TYPES, attribute_questions, empty_places
 from hacore_clevr.domain import ANSWERS, GROUPS
 from hacore_clevr.official import find_splits, picture_files
 from hacore_clevr.pack import FORMAT, Pack, Stored
@@ -40,7 +40,7 @@ class Clevr(Dataset[Config]):
     With ``about = "attributes"`` the questions are other ones, made of the scenes: for every object its size,
     color, material and shape, in one word that does not say which object is meant. An oracle selector knows:
     objects lie in the cell of their middle. A training on them teaches an image encoder what an object looks
-    like.
+    like; with ``empty_places`` also where one is, as each object and these places are asked for being one.
 
     question_types: one for each question family, named by its number and its programs' last function
     ("17 query_color"), which the number tells where there are no programs; "unknown" without either.
@@ -63,7 +63,8 @@ class Clevr(Dataset[Config]):
             split for split, name in self._stored.items() if not (attributes or pack.splits[name].answered)
         )
         self.vocabulary = pack.vocabulary
-        self.question_types, last = (TYPES, TYPES) if attributes else (pack.types, pack.functions)
+        about_objects = TYPES if config.empty_places else TYPES[:-1]
+        self.question_types, last = (about_objects,) * 2 if attributes else (pack.types, pack.functions)
         self.groups = _groups(self.question_types, last)
         self.image_size = (3, *pack.size)
         self.image_mean, self.image_std = pack.mean, pack.std
@@ -78,6 +79,7 @@ class Clevr(Dataset[Config]):
         chosen = f"{config.train_images or 'all'}-{config.train_questions or 'all'}-{config.dev_images}"
         easy = f"-{config.train_steps}-steps" if config.train_steps else ""
         about = f"-{config.about}" if config.about != "scenes" else ""
+        about += f"-{config.empty_places}-empty" if config.empty_places else ""
         self.fingerprint = f"{pack.fingerprint}-{chosen}{easy}{about}"
         self.questions("train")  # a limit that is too large is an error now, not when training starts
 
@@ -124,10 +126,10 @@ class Clevr(Dataset[Config]):
         if stored.boxes is None or relevant_QO is None:
             return None
         first = self._first[split]
-        boxes_IO4 = stored.boxes[first : first + len(self._images[split])]
         if self.config.about == "attributes":
-            middle_IO2 = (boxes_IO4[..., :2] + boxes_IO4[..., 2:]) / 2
-            boxes_IO4 = np.concatenate([middle_IO2, middle_IO2], -1)
+            boxes_IO4 = np.tile(self._places(split, stored), 2)
+        else:
+            boxes_IO4 = stored.boxes[first : first + len(self._images[split])]
         return Objects(boxes_IO4=boxes_IO4, relevant_QO=relevant_QO)
 
     def _asked(self, split: str) -> tuple[Questions, npt.NDArray[np.bool_] | None]:
@@ -150,7 +152,15 @@ class Clevr(Dataset[Config]):
                 f"{self._name(split)}; prepare or generate it again from data with scenes"
             )
         attributes_IOA = stored.attributes[first : first + len(self._images[split])]
-        return attribute_questions(attributes_IOA, word_index(self.vocabulary))
+        return attribute_questions(attributes_IOA, self._places(split, stored), word_index(self.vocabulary))
+
+    def _places(self, split: str, stored: Stored) -> npt.NDArray[np.float32]:
+        """(I, P, 2): the middles of the objects, and after them the empty places."""
+        assert stored.boxes is not None
+        first = self._first[split]
+        boxes_IO4 = stored.boxes[first : first + len(self._images[split])]
+        middle_IO2 = (boxes_IO4[..., :2] + boxes_IO4[..., 2:]) / 2
+        return np.concatenate([middle_IO2, empty_places(middle_IO2, self.config.empty_places)], 1)
 
     def _rows(self, split: str, stored: Stored) -> npt.NDArray[np.int64]:
         """Rows of the stored questions that the split has here."""
