@@ -22,7 +22,7 @@ _FIRST_ANSWER = np.array([ANSWERS.index(values[0]) for values in ATTRIBUTES.valu
 """The answer that names the first value of each attribute; the others follow in order."""
 
 APART = 1 / 16
-"""How far an empty place is from the middle of each object at least, across or down, as a share of the side."""
+"""How far an empty place is from each object's middle at least, across or down, as a share of the side."""
 
 
 def empty_places(middle_IO2: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:

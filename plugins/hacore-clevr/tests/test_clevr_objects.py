@@ -228,6 +228,38 @@ def test_every_object_is_asked_for_its_attributes(official, tmp_path):
     assert data.fingerprint != Clevr(Config(root=folder, size=SIZE, dev_images=2)).fingerprint
 
 
+def test_objects_and_empty_places_are_told_apart(official, tmp_path):
+    folder = str(prepared(official, tmp_path / "packed"))
+    plain = Clevr(Config(root=folder, size=SIZE, about="attributes"))
+    data = Clevr(Config(root=folder, size=SIZE, about="attributes", empty_places=40))
+    assert data.fingerprint != plain.fingerprint
+    asked, objects = data.questions("train"), data.objects("train")
+    middles = plain.objects("train").boxes_IO4[..., :2]
+    exist = asked.type == data.question_types.index("exist")
+    attributes = plain.questions("train")
+    assert asked.answer[~exist].tolist() == attributes.answer.tolist()
+    assert asked.image[~exist].tolist() == attributes.image.tolist()
+    assert (np.diff(asked.image) >= 0).all()
+    places, beside = [], 0
+    for row in np.flatnonzero(exist):
+        (box,) = objects.boxes_IO4[asked.image[row]][objects.relevant_QO[row]]
+        assert box[:2].tolist() == box[2:].tolist()
+        others = middles[asked.image[row]]
+        distance = np.nanmin(np.abs(others - box[:2]).max(-1))
+        answer = data.answers[asked.answer[row]]
+        assert distance == 0 if answer == "yes" else distance >= 1 / 16
+        assert ((box >= 0) & (box < 1)).all()
+        places += [(asked.image[row], *box[:2])] if answer == "no" else []
+        beside += answer == "no" and distance <= 1 / 8
+    assert exist.sum() - len(places) == np.isfinite(middles[..., 0]).sum()
+    assert 0.3 < beside / len(places) < 1
+    assert len(set(places)) == len(places) > 6 * 20
+    again = Clevr(Config(root=folder, size=SIZE, about="attributes", empty_places=40)).objects("train")
+    np.testing.assert_array_equal(again.boxes_IO4, objects.boxes_IO4)
+    with pytest.raises(ValueError, match=r"empty_places = 3.*about = 'attributes'"):
+        Config(empty_places=3)
+
+
 @pytest.mark.parametrize("name", ["train_questions", "train_steps"])
 def test_limits_of_the_data_s_own_questions_do_not_limit_attributes(name):
     with pytest.raises(ValueError, match=f"{name} = 5.*train_images"):
