@@ -6,6 +6,7 @@ Imports no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ APART = 1 / 16
 """How far an empty place is from each object's middle at least, across or down, as a share of the side."""
 
 
-def empty_places(middle_IO2: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
+def empty_places(middle_IO2: npt.NDArray[np.floating[Any]], count: int) -> npt.NDArray[np.float32]:
     """(I, count, 2): places in the unit square at which no object has its middle, every second of them beside
     one: at most twice ``APART`` away each way. Not a number where a place, drawn at random, had one too near.
 
