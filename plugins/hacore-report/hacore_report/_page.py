@@ -39,15 +39,20 @@ def write_report(
     """Write the page about a finished run, ``report/index.html`` in its folder; returns its path.
 
     trained: its model, where it is loaded already. Where the model or its data cannot be opened the page
-    has no gallery and says why; damaged lines of metrics.jsonl are left out and named. A choice of cells that
-    is not shown to be better than others is also logged. Raises RunError when the run is not finished.
+    has no gallery and says why; damaged lines of metrics.jsonl are left out and named. Raises RunError when
+    the run is not finished.
     """
+    return write_page(run, trained=trained, device=device)[0]
+
+
+def write_page(
+    run: RunFolder | str | Path, *, trained: Trained | None = None, device: str = "auto"
+) -> tuple[Path, str]:
+    """As ``write_report``; and what the page warns of, "" where it warns of nothing."""
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     result = folder.result()
     predictions = read_predictions(folder.predictions_file(result.split))
     looked = _looked(trained or folder, predictions, result.split, device)
-    if looked["choice"] and looked["choice"].warning:
-        log.warning("%s: %s", folder.path, looked["choice"].warning)
     damaged: list[str] = []
     metrics = read_metrics(folder.metrics_file, damaged=damaged.append)
     for line in damaged[:_MOST_DAMAGED]:
@@ -61,7 +66,7 @@ def write_report(
         **looked,
     )
     write_whole(folder.report_file, page.encode())
-    return folder.report_file
+    return folder.report_file, looked["choice"].warning if looked["choice"] else ""
 
 
 def _looked(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hacore_report import _choice
 from hacore_report._choice import Rival, choice_of, over_images, sample
+from hacore_report._observer import ReportObserver
 from hacore_report._statistics import difference
 from hacore_report.predictions import read_predictions
 
@@ -122,32 +123,40 @@ def test_nothing_is_said_where_nothing_is_dropped(han):
     assert choice_of(trained.with_selector(use="all-cells"), "test") is None
 
 
-def test_the_page_warns_where_other_cells_are_as_good(copied, scored, caplog):
+@pytest.fixture
+def ended(copied, caplog):
+    """ended() ends the run again, and returns the text of the panel and the lines of the terminal."""
+
+    def end():
+        with caplog.at_level("INFO", logger="hacore"):
+            ReportObserver(None, None).end(copied.result(), hacore.load(copied, device="cpu"))
+        return section(copied), caplog.messages
+
+    return end
+
+
+def test_page_and_terminal_warn_where_other_cells_are_as_good(copied, ended, scored):
     scored(own=0.5, random=0.5, lowest=0.25)
-    hacore.write_report(copied, device="cpu")
-    text = section(copied)
+    text, (line,) = ended()
     assert "Warning: the cells that this model keeps are not shown to be better than random cells" in text
     assert "(+0.0 points, 95% interval +0.0 to +0.0)" in text
     assert "than cells of lowest norm" not in text
-    (record,) = caplog.records
-    assert record.getMessage().startswith(f"{copied.path}: the cells that this model keeps are not shown")
+    assert line.startswith(f"{copied.path}: the cells that this model keeps are not shown")
 
 
-def test_the_page_warns_where_other_cells_are_better(copied, scored):
+def test_the_page_warns_where_other_cells_are_better(ended, scored):
     scored(own=0.25, random=0.5, lowest=1.0)
-    hacore.write_report(copied, device="cpu")
-    text = section(copied)
+    text, _ = ended()
     assert "worse than random cells (-25.0 points, 95% interval -25.0 to -25.0)" in text
     assert "and worse than cells of lowest norm (-75.0 points" in text
 
 
-def test_the_page_does_not_warn_where_the_models_own_cells_are_better(copied, scored, caplog):
+def test_nothing_warns_where_the_models_own_cells_are_better(ended, scored):
     scored(own=0.75, random=0.5, lowest=0.25)
-    hacore.write_report(copied, device="cpu")
-    text = section(copied)
+    text, lines = ended()
     assert "Warning" not in text
     assert " its own 75.0 7 random cells 50.0 +25.0 +25.0 to +25.0 " in text
-    assert caplog.records == []
+    assert lines == []
 
 
 def test_without_the_other_selectors_the_page_says_what_to_install(copied, uninstall):
