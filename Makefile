@@ -24,7 +24,7 @@ ALL := $(VENV)/.installed
 PART := $(VENV)/.core
 TOOLS := $(VENV)/.tools
 # What make run adds: the page at the end of a run, with what it compares, and the one that asks the model.
-PAGES := $(notdir $(wildcard $(addprefix plugins/hacore-,report baselines serve zoo)))
+PAGES := $(notdir $(wildcard $(addprefix plugins/hacore-,report serve zoo baselines)))
 # The plugins that are in .venv already.
 PRESENT := $(foreach plugin,$(PLUGINS),$(if \
   $(wildcard $(VENV)/lib/python*/site-packages/$(subst -,_,$(notdir $(plugin)))-*.dist-info),$(plugin)))
