@@ -23,8 +23,8 @@ PROJECTS := pyproject.toml $(PLUGINS:=/pyproject.toml)
 ALL := $(VENV)/.installed
 PART := $(VENV)/.core
 TOOLS := $(VENV)/.tools
-# What make run adds: the page at the end of a run, and the one that asks the model.
-PAGES := $(notdir $(wildcard plugins/hacore-report plugins/hacore-serve plugins/hacore-zoo))
+# What make run adds: the page at the end of a run, with what it compares, and the one that asks the model.
+PAGES := $(notdir $(wildcard $(addprefix plugins/hacore-,report serve zoo baselines)))
 # The plugins that are in .venv already.
 PRESENT := $(foreach plugin,$(PLUGINS),$(if \
   $(wildcard $(VENV)/lib/python*/site-packages/$(subst -,_,$(notdir $(plugin)))-*.dist-info),$(plugin)))

@@ -73,7 +73,7 @@ def test_make_run_installs_what_its_spec_needs_and_says_so_first(fresh):
         "-e .",
         "hacore needs mine.toml",
     ]
-    steps += ["hacore-report hacore-serve", "hacore run mine.toml"]
+    steps += ["hacore-report hacore-serve hacore-zoo hacore-baselines", "hacore run mine.toml"]
     places = [plan.index(step) for step in steps]
     assert places == sorted(places)
     for other in ("hacore-ray", "hacore-lstm", "[dev]"):

@@ -16,6 +16,7 @@ from hacore.runs.metrics import EvalLine, TrainLine
 from hacore_report._plot import COLOURS, MARKERS, SETTINGS
 
 if TYPE_CHECKING:
+    from hacore_report._choice import Choice
     from hacore_report._compared import Compared
     from hacore_report._predictions import Row
 
@@ -92,6 +93,39 @@ def kept_cells(predictions: Sequence[Prediction], cells: int) -> Figure | None:
         f"{counts.mean():.1f}; fewest for {ordered[0]}, most for {ordered[-1]}"
     )
     return _figure(draw, 2, (4.4, max(2.9, 0.6 + 0.22 * len(ordered))), alt)
+
+
+def choice(choice: Choice) -> Figure:
+    """The presence of kept and of dropped cells, and how often each place of the grid is kept."""
+    kept, dropped = choice.presence_QN[choice.kept_QN], choice.presence_QN[~choice.kept_QN]
+    by_place, chance = 100 * choice.by_place, 100 * choice.chance
+
+    def draw(axes: Any) -> None:
+        edges = np.histogram_bin_edges(choice.presence_QN, 60)
+        for name, values, colour in (("dropped", dropped, COLOURS[2]), ("kept", kept, COLOURS[1])):
+            share = np.full(len(values), 100 / len(values))
+            style = {"histtype": "stepfilled", "alpha": 0.6, "color": colour, "label": name}
+            axes[0].hist(values, edges, weights=share, **style)
+        axes[0].set_xlabel("presence of a cell")
+        axes[0].set_ylabel("of these cells (%)")
+        axes[0].legend(frameon=False)
+        picture = axes[1].imshow(
+            by_place, cmap="Blues", vmin=0, vmax=max(by_place.max(), chance), aspect=choice.height
+        )
+        axes[1].set(xticks=[], yticks=[])
+        axes[1].spines[:].set_visible(True)
+        bar = axes[1].figure.colorbar(
+            picture, ax=axes[1], pad=0.15, label="questions that keep this place (%)"
+        )
+        bar.ax.axhline(chance, color=COLOURS[1], linewidth=2)
+        bar.ax.text(-0.4, chance, "chance", color=COLOURS[1], ha="right", va="center")
+
+    alt = (
+        f"Distribution of the presence of kept cells, median {np.median(kept):.3g}, and of dropped cells, "
+        f"median {np.median(dropped):.3g}; map of the grid: places are kept by {by_place.min():.1f} to "
+        f"{by_place.max():.1f}% of the questions, by chance {chance:.1f}%"
+    )
+    return _figure(draw, 2, (4.4, 2.9), alt)
 
 
 def against_cost(runs: Sequence[Compared]) -> Figure | None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from hacore.errors import DataError, HacoreError, RunError
+from hacore.errors import HacoreError, RunError
 from hacore.measure.predictions import Prediction
+from hacore_report._asking import ask, open_models
 from hacore_report._figures import heat
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hacore.runs import RunFolder
     from hacore.runs.trained import Trained
 
-_BATCH = 64
+_MOST = 240  # pictures
 _TOP = 3  # answers of a question
 _LARGEST = 256  # pixels: what a page shows is no larger
 
@@ -79,39 +80,18 @@ class Gallery:
 
 def open_gallery(
     folders: Sequence[RunFolder],
-    models: Sequence[Trained | None],
     tables: Sequence[Sequence[Prediction]],
     split: str,
     device: str,
     *,
     first: int,
 ) -> tuple[Gallery | None, str | None]:
-    """The gallery of runs, or why there is none. models: those that are loaded already."""
-    from hacore.runs.trained import load
-
+    """The gallery of runs, or why there is none."""
     try:
-        loaded: list[Trained] = []
-        for folder, model in zip(folders, models, strict=True):
-            trained = model or load(folder, device=device)
-            if loaded and trained.opened is None:  # the data have the same fingerprint
-                trained = attrs.evolve(trained, opened=loaded[0].dataset.reading(None))
-            loaded.append(_with_features(trained))
-        pairs = list(zip(loaded, tables, strict=True))
-        return gallery(pairs, split, most=240 // len(folders), first=first), None
+        pairs = list(zip(open_models(folders, device), tables, strict=True))
+        return gallery(pairs, split, first=first), None
     except HacoreError as error:
         return None, str(error)
-
-
-def _with_features(trained: Trained) -> Trained:
-    """The model with its data read as when it was measured: from a store of features, if any."""
-    from hacore.model.stored import with_features
-
-    if trained.opened is not None and trained.opened.store is not None:
-        return trained
-    try:
-        return attrs.evolve(trained, opened=with_features(trained.dataset, trained.spec, trained.model))
-    except DataError:  # without the store: the images give the same up to rounding
-        return trained
 
 
 def choose_questions(
@@ -146,14 +126,12 @@ def choose_questions(
     return order, note
 
 
-def gallery(
-    runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *, most: int, first: int
-) -> Gallery:
+def gallery(runs: Sequence[tuple[Trained, Sequence[Prediction]]], split: str, *, first: int) -> Gallery:
     """The gallery of one run, or of several on the same questions. Opens the data of the first."""
     from hacore.measure.reading import question_text
 
     dataset = runs[0][0].dataset
-    ids, note = choose_questions([predictions for _, predictions in runs], most, first=first)
+    ids, note = choose_questions([predictions for _, predictions in runs], _MOST // len(runs), first=first)
     questions = dataset.questions(split)
     row_of = {number: row for row, number in enumerate(questions.ids.tolist())}
     missing = [number for number in ids if number not in row_of]
@@ -186,19 +164,11 @@ def gallery(
 
 def _predict(trained: Trained, split: str, rows: np.ndarray[Any, Any]) -> list[Seen]:
     """What predictions do not record: the presence of the cells and the next likely answers."""
-    from hacore.data import make_batch
-    from hacore.measure.predict import evaluating, predict
     from hacore.measure.reading import read_output
 
-    dataset, model = trained.dataset, trained.model
-    questions, inputs = dataset.questions(split), dataset.inputs(split)
-    objects = dataset.objects(split) if model.oracle else None
-    outputs: list[Seen] = []
-    with evaluating(model):
-        for start in range(0, len(rows), _BATCH):
-            batch = make_batch(questions, inputs, rows[start : start + _BATCH], objects).to(trained.device)
-            outputs += read_output(predict(model, batch, trained.precision), dataset.answers, _TOP + 1)
-    return outputs
+    answers = trained.dataset.answers
+    parts = ask(trained, split, rows, lambda _, output: read_output(output, answers, _TOP + 1))
+    return [seen for part in parts for seen in part]
 
 
 def _picture(output: Seen, recorded: Prediction) -> Shown:

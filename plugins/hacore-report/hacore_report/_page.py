@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from hacore.errors import HacoreError
 from hacore.machine.files import write_whole
 from hacore.measure.predictions import Prediction
 from hacore.runs import Result, RunFolder
@@ -24,6 +25,7 @@ from hacore_report.predictions import read_predictions
 
 if TYPE_CHECKING:
     from hacore.runs.trained import Trained
+    from hacore_report._choice import Choice
 
 _MOST_DAMAGED = 5  # lines of metrics that are named
 _MOST_ROWS = 20  # of the table of types; of more, types are folded
@@ -40,12 +42,17 @@ def write_report(
     has no gallery and says why; damaged lines of metrics.jsonl are left out and named. Raises RunError when
     the run is not finished.
     """
-    from hacore_report._gallery import open_gallery
+    return write_page(run, trained=trained, device=device)[0]
 
+
+def write_page(
+    run: RunFolder | str | Path, *, trained: Trained | None = None, device: str = "auto"
+) -> tuple[Path, str]:
+    """As ``write_report``; and what the page warns of, "" where it warns of nothing."""
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     result = folder.result()
     predictions = read_predictions(folder.predictions_file(result.split))
-    gallery, problem = open_gallery([folder], [trained], [predictions], result.split, device, first=12)
+    looked = _looked(trained or folder, predictions, result.split, device)
     damaged: list[str] = []
     metrics = read_metrics(folder.metrics_file, damaged=damaged.append)
     for line in damaged[:_MOST_DAMAGED]:
@@ -56,11 +63,26 @@ def write_report(
         predictions,
         metrics=metrics,
         damaged=damaged[:_MOST_DAMAGED],
-        gallery=gallery,
-        problem=problem,
+        **looked,
     )
     write_whole(folder.report_file, page.encode())
-    return folder.report_file
+    return folder.report_file, looked["choice"].warning if looked["choice"] else ""
+
+
+def _looked(
+    run: RunFolder | Trained, predictions: Sequence[Prediction], split: str, device: str
+) -> dict[str, Any]:
+    """For the template: what the model itself must be asked, or the problem, why it cannot."""
+    from hacore_report._asking import open_models
+    from hacore_report._choice import choice_of
+    from hacore_report._gallery import gallery
+
+    try:
+        (model,) = open_models([run], device)
+        shown = gallery([(model, predictions)], split, first=12)
+        return {"gallery": shown, "choice": choice_of(model, split), "problem": None}
+    except HacoreError as error:
+        return {"gallery": None, "choice": None, "problem": str(error)}
 
 
 def _written(
@@ -70,6 +92,7 @@ def _written(
     *,
     metrics: Sequence[TrainLine | EvalLine],
     damaged: Sequence[str],
+    choice: Choice | None,
     **values: Any,
 ) -> str:
     """The page. values: for the template."""
@@ -84,6 +107,7 @@ def _written(
         "gallery": "What it looked at",
         "types": "Accuracy by type of question",
         "kept": "Kept cells" if kept else "",
+        "choice": "What the choice is worth" if choice else "",
         "confusions": "Confusions" if confusions else "",
         "model": "Model and cost",
         "training": "Training" if curves or damaged else "",
@@ -106,6 +130,8 @@ def _written(
         cells=cells,
         baselines=named_baselines(result),
         kept=kept,
+        choice=choice,
+        choice_figure=_figures.choice(choice) if choice else None,
         confusion=confusions,
         **values,
     )

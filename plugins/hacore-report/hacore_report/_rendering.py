@@ -21,6 +21,7 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters["number"] = lambda value: number(value) or "–"
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
+    environment.filters["points"] = lambda value: f"{100 * value:+.1f}"
     text: str = environment.get_template(template).render(**values)
     return text
 

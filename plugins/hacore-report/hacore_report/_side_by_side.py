@@ -48,7 +48,6 @@ def write_comparison(
     shown = [experiment[0] for experiment in experiments]  # a question has one picture of each experiment
     gallery, problem = open_gallery(
         [RunFolder(run.path) for run in shown],
-        [None] * len(shown),
         [tables[run.path] for run in shown],
         shown[0].result.split,
         device,

@@ -22,10 +22,10 @@ from hacore.console import Console, show_log
 def report(runs: tuple[str, ...], output: str | None, device: str, as_json: bool) -> None:
     """Write the page about a run again, or a page that compares several.
 
-    Of one run folder, its report/index.html: examples with their kept cells, accuracy by type, confusions,
-    model and cost, curves and the spec. Several run folders, or a sweep folder, are shown side by side on the
-    same questions, those that differ in their seed only as one experiment. A page is one file, which fetches
-    nothing.
+    Of one run folder, its report/index.html: examples with their kept cells, accuracy by type, what other
+    cells would do, confusions, model and cost, curves and the spec. Several run folders, or a sweep folder,
+    are shown side by side on the same questions, those that differ in their seed only as one experiment. A
+    page is one file, which fetches nothing.
 
     \b
     Examples:

@@ -1,10 +1,12 @@
-"""Run folders as finished runs leave them, made without training."""
+"""Run folders as finished runs leave them, made without training, and those of runs of a second."""
 
 import json
+import shutil
 
 import pytest
 
-from hacore.spec import dump_spec, resolve, set_values
+import hacore
+from hacore.spec import dump_spec, load_spec, resolve, set_values
 
 TABLE = {
     "name": "made",
@@ -15,6 +17,17 @@ TABLE = {
     "selector": {"use": "l2-topk", "k": 10},
     "aggregator": {"use": "rn"},
 }
+
+SELECTORS = {
+    "han": ["selector.k=7"],
+    "adahan": ['selector={use="adahan"}'],
+    "san": ['selector={use="soft-attention"}', 'aggregator={use="sum-pool"}'],
+}
+SMALL = [
+    *("data.images=40", "data.held_out=5", "data.validation=5", "image_encoder.channels=[4, 8]"),
+    *("image_encoder.strides=[4]", "train.steps=3", "train.batch_images=4", "train.threads=1"),
+    *("train.warmup_steps=0", "train.log_steps=1", "eval.baseline_steps=1"),
+]
 
 
 @pytest.fixture
@@ -103,3 +116,22 @@ def write_scores():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def runs(request, tmp_path_factory):
+    """{selector: folder of a run of a second}; every one wrote its report."""
+    base = tmp_path_factory.mktemp("runs")
+    folders = {}
+    for name, chosen in SELECTORS.items():
+        overrides = [*SMALL, *chosen, f"name={name}"]
+        spec = load_spec(request.config.rootpath / "experiments" / "han_rn.toml", overrides)
+        folders[name], _ = hacore.run(spec, runs=base, device="cpu")
+    return folders
+
+
+@pytest.fixture
+def copied(runs, tmp_path):
+    """A copy of the run of HAN, to be spoilt."""
+    shutil.copytree(runs["han"].path, tmp_path / "run")
+    return hacore.RunFolder(tmp_path / "run")
