@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from hacore.data import Dataset
 from hacore.errors import ComposeError, DataError
 from hacore.features.store import Description, FeatureStore, image_digests
+from hacore.machine.files import tensors_digest
 from hacore.model.compose import label
 from hacore.model.network import VQAModel
 from hacore.spec import Spec, unstructure_config
@@ -84,10 +83,11 @@ def describe_store(
         parts[split] = places.setdefault(_place(stored), split)
         images[parts[split]] = len(stored)
     encoder = model.image_encoder
+    state = encoder.state_dict()
     return Description(
         encoder=spec.image_encoder.use,
         options=unstructure_config(spec.image_encoder.options),
-        weights=_weights_digest(encoder),
+        weights=tensors_digest({name: tensor for name, tensor in state.items() if name not in _STATISTICS}),
         image_mean=tuple(encoder.image_mean.flatten().tolist()),
         image_std=tuple(encoder.image_std.flatten().tolist()),
         data=spec.data.use,
@@ -200,15 +200,6 @@ def _other_options(stored: Description, wanted: Description) -> list[str]:
         for key, theirs, ours in values
         if theirs != ours
     ]
-
-
-def _weights_digest(encoder: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        if name not in _STATISTICS:
-            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _place(images: npt.NDArray[np.uint8]) -> tuple[Any, ...]:
