@@ -16,7 +16,7 @@ from hacore.errors import ComposeError, DataError
 from hacore.features.store import Description, FeatureStore, image_digests
 from hacore.machine.files import tensors_digest
 from hacore.model.compose import label
-from hacore.model.network import VQAModel
+from hacore.model.network import VQAModel, evaluating
 from hacore.spec import Spec, unstructure_config
 
 LOOKED_AT = 32
@@ -170,15 +170,13 @@ def raise_differences(root: Path, problems: list[str]) -> None:
         )
 
 
-@torch.no_grad()
 def _other_features(
     store: FeatureStore, dataset: Dataset[Any], model: VQAModel, wanted: Description
 ) -> list[str]:
     """Compare the first training image's features; the model keeps the positions of the cells."""
-    training = model.training
     images = torch.from_numpy(np.array(dataset.images("train")[:1]))
-    cells = model.eval().encode(images.to(model.positions_N2.device))
-    model.train(training)
+    with evaluating(model):
+        cells = model.encode(images.to(model.positions_N2.device))
     model.positions_N2.copy_(cells.positions)
     stored = torch.from_numpy(store.images("train")[:1]).to(cells.features)
     largest = float(cells.features.abs().max())
