@@ -118,15 +118,17 @@ def measure(network: Any, batch: int, threads: int, options: argparse.Namespace)
     whole: dict[Any, list[Spent]] = {way: [] for way in ways}
     few: dict[Any, list[Spent]] = {way: [] for way in ways}
     choice: dict[Any, list[Spent]] = {way: [] for way in ways}
-    for turn in range(-1, options.repeats):
-        for way, (use, share) in zip(networks, ways, strict=True):
-            pair = [(whole, lambda: network(images)), (few, lambda way=way: networks[way](images))]
-            for times, work in pair if turn % 2 else reversed(pair):
-                times[way].append(spent(work, device))
-            choose = partial(hacore.select, tokens, use=use, fraction=share)
-            choice[way].append(spent(choose, device))
-            if turn < 0:  # warms up
-                whole[way], few[way], choice[way] = [], [], []
+    network(images)  # warms up
+    for way in ways:
+        networks[way](images)
+    for turn, way in product(range(options.repeats), ways):
+        if turn >= 2 and sum(one[1] for one in whole[way] + few[way]) > options.seconds:
+            continue
+        pair = [(whole, network), (few, networks[way])]
+        for times, model in pair if turn % 2 else reversed(pair):
+            times[way].append(spent(partial(model, images), device))
+        choose = partial(hacore.select, tokens, use=way[0], fraction=way[1])
+        choice[way].append(spent(choose, device))
     products = multiply_adds(network, images[:1])
     return [
         {
@@ -134,6 +136,7 @@ def measure(network: Any, batch: int, threads: int, options: argparse.Namespace)
             "threads": threads,
             "selector": use,
             "share": share,
+            "pairs": len(few[use, share]),
             "whole_ms": milliseconds(whole[use, share]),
             "pruned_ms": milliseconds(few[use, share]),
             "faster": ratios(whole[use, share], few[use, share], 0),
@@ -172,6 +175,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="images at a time")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=9, help="pairs (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of the processor, after which two pairs do (%(default)s)"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="a tiny network, two pairs")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "token_pruning.json")
@@ -183,19 +189,20 @@ def main() -> None:
     torch.manual_seed(0)
     network = timm.create_model(options.model).eval().to(device)
     with torch.no_grad():
-        compare(
-            network,
-            options.after,
-            torch.randn(2, *network.pretrained_cfg["input_size"], device=device),
-            console,
-        )
-        rows = []
+        images = torch.randn(2, *network.pretrained_cfg["input_size"], device=device)
+        compare(network, options.after, images, console)
+        rows: list[dict[str, Any]] = []
         for batch, threads in product(options.batch, options.threads):
             rows += measure(network, batch, threads, options)
+            write(rows, network, options)
     show(rows, console)
+
+
+def write(rows: list[dict[str, Any]], network: Any, options: argparse.Namespace) -> None:
+    """The record, after each size of batch, as a long measurement may be stopped."""
     report = {
         "what": f"{options.model}, float32, pruned after {options.after} of its {len(network.blocks)} blocks",
-        "device": device_name(device),
+        "device": device_name(torch.device(options.device)),
         "torch": torch.__version__,
         "timm": timm.__version__,
         "command": " ".join(["python", "benchmarks/token_pruning.py", *sys.argv[1:]]),
