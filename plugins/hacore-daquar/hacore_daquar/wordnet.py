@@ -72,8 +72,8 @@ class Nouns:
         """2 d / (l1 + l2 + 2 d), in (0, 1] (Wu and Palmer 1994).
 
         d counts the senses from the root to the deepest that both are kinds of, l1 and l2 the steps from each
-        up to it. As NLTK computes it: that sense has the longest of the shortest ways to the root, of several
-        the first by name; d is along its longest way, l1 and l2 are the shortest.
+        to it. As NLTK computes it: that sense has the longest of the shortest ways to the root, of several
+        the first by name; d is along its longest way, l1 and l2 are the fewest steps up and down again.
         """
         above, above_other = self._above(one), self._above(other)
         common = above.keys() & above_other.keys()
@@ -83,7 +83,10 @@ class Nouns:
         shared = [sense for sense in common if self._depth(sense)[0] == deepest]
         nearest = one if one in shared else min(shared, key=self._name)
         depth = 1 + self._depth(nearest)[1]
-        return 2 * depth / (above[nearest] + above_other[nearest] + 2 * depth)
+        top = self._above(nearest)
+        ways = [[each[at] + top[at] for at in each.keys() & top.keys()] for each in (above, above_other)]
+        steps = sum(map(min, ways))
+        return 2 * depth / (steps + 2 * depth)
 
     def _above(self, sense: int) -> dict[int, int]:
         """Every sense that it is a kind of, itself too, and the fewest steps up to it."""

@@ -72,7 +72,14 @@ def plain(kinds, one, other):
     nearest = min(word for word in common if fewest[word] == max(fewest.values()))
     nearest = one if one in common and fewest[one] == max(fewest.values()) else nearest
     depth = max(map(len, ways(kinds, nearest)))
-    steps = [min(way.index(nearest) for way in each if nearest in way) for each in (up, up_other)]
+    steps = [
+        min(
+            way.index(word) + down.index(word)
+            for way, down in product(each, ways(kinds, nearest))
+            for word in {*way} & {*down}
+        )
+        for each in (up, up_other)
+    ]
     return 2 * depth / (sum(steps) + 2 * depth)
 
 
