@@ -50,8 +50,8 @@ class Nouns:
             self._kind_of[int(sense)] = [
                 int(pointers[at + 1]) for at in range(0, len(pointers), 4) if pointers[at] in ("@", "@i")
             ]
-        for form, *words in _lines(folder / FILES[2], 2):
-            self._forms[form] = words
+        for form, *lemmas in _lines(folder / FILES[2], 2):
+            self._forms[form] = lemmas
 
     def senses(self, word: str) -> list[int]:
         """Of a word, and of those that it may be a form of, as boxes of box; as NLTK finds them."""
