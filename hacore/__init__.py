@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hacore.measure.evaluation import evaluate
     from hacore.model.compose import compose
     from hacore.model.opening import open_dataset
+    from hacore.model.selecting import select
     from hacore.runs import Result, RunFolder
     from hacore.runs.trained import Trained, load
     from hacore.spec import Spec, load_spec, load_sweep, resolve
@@ -31,6 +32,7 @@ _NAMES = {
     "hacore.measure.evaluation": "evaluate",
     "hacore.model.compose": "compose",
     "hacore.model.opening": "open_dataset",
+    "hacore.model.selecting": "select",
     "hacore.runs": "Result RunFolder",
     "hacore.runs.trained": "Trained load",
     "hacore.spec": "Spec load_spec load_sweep resolve",
@@ -64,6 +66,7 @@ __all__ = [
     "open_dataset",
     "resolve",
     "run",
+    "select",
 ]
 
 

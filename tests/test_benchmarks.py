@@ -258,3 +258,44 @@ def test_all_parts_of_performance_and_an_earlier_revision(tmp_path):
     assert {row["part"] for row in rows} == {"products", "rn", "lstm", "attention", "steps"}
     own = [row for row in rows if row["row"].endswith("hacore")]
     assert all(row["before"] > 0 and row["before/now"] > 0 for row in own)
+
+
+def test_a_pruned_transformer_is_its_blocks_one_after_the_other():
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = timm.create_model("test_vit").eval()
+    images = torch.randn(3, *network.pretrained_cfg["input_size"])
+    with torch.no_grad():
+        tokens = network.norm_pre(network._pos_embed(network.patch_embed(images)))
+        for block in network.blocks[:2]:
+            tokens = block(tokens)
+        first, patches = tokens.split([network.num_prefix_tokens, network.patch_embed.num_patches], 1)
+        order = patches.square().sum(2).argsort(1, descending=True)[:, :10]
+        kept = torch.stack([one[index] for one, index in zip(patches, order, strict=True)])
+        tokens = torch.cat([first, kept], 1)
+        for block in network.blocks[2:]:
+            tokens = block(tokens)
+        expected = network.forward_head(network.norm(tokens))
+        before = network(images)
+        own = program("token_pruning").pruned(network, 2, "l2-topk", k=10)(images)
+        torch.testing.assert_close(own, expected)
+        assert not torch.allclose(own, before, rtol=1e-3)
+        assert torch.equal(network(images), before)
+
+
+def test_pruning_is_measured_against_the_whole_network(tmp_path, monkeypatch):
+    pytest.importorskip("timm")
+    threads = torch.get_num_threads()
+    output = tmp_path / "pruning.json"
+    monkeypatch.setattr(sys, "argv", ["token_pruning.py", "--quick", "--output", str(output)])
+    program("token_pruning").main()
+    torch.set_num_threads(threads)
+    rows = json.loads(output.read_text())["rows"]
+    cases = {(row["batch"], row["selector"], row["share"]) for row in rows}
+    selectors = ("l2-topk", "diverse-k", "random-k")
+    assert cases == {(b, s, share) for b in (1, 2) for s in selectors for share in (0.25, 0.5)}
+    for row in rows:
+        assert min(row["whole_ms"], row["pruned_ms"], row["select"]) > 0
+        assert row["faster"] == sorted(row["faster"])
+        # A sixth of the blocks sees all tokens, the others a half or a quarter of them.
+        assert 1 < row["arithmetic"] < (3 if row["share"] == 0.25 else 1.8)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hacore.errors import DataError
-from hacore.features.mapped import MappedFeatures, npy_header
+from hacore.features.mapped import MappedFeatures
 from hacore.machine.commands import pasteable
 from hacore.machine.strict import strict_converter
 
@@ -99,11 +99,6 @@ class Description:
         count = self.images[part]
         for number, first in enumerate(range(0, count, self.shard_images)):
             yield f"{part}-{number:05d}.npy", first, min(first + self.shard_images, count)
-
-    def shard_bytes(self, first: int, last: int) -> int:
-        """Bytes of the file that holds these rows."""
-        count = last - first
-        return len(npy_header((count, *self.row), self.dtype)) + count * self.row_bytes
 
 
 class FeatureStore:

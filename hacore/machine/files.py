@@ -68,7 +68,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, 
     # Copied, because safetensors refuses tensors that share memory, as tied weights do.
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
-    metadata = {"state": text, "sha256": _digest(copies, text)}
+    metadata = {"state": text, "sha256": tensors_digest(copies, text)}
     write_whole(path, safetensors.torch.save(copies, metadata=metadata))
 
 
@@ -87,7 +87,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(f"{path}: damaged checkpoint: {reason}; {_WAY_OUT}") from None
     if "state" not in metadata or "sha256" not in metadata:
         raise RunError(f"{path}: is a safetensors file, but not a checkpoint of hacore; {_WAY_OUT}")
-    if _digest(tensors, metadata["state"]) != metadata["sha256"]:
+    if tensors_digest(tensors, metadata["state"]) != metadata["sha256"]:
         raise RunError(f"{path}: damaged checkpoint: its content does not match its checksum; {_WAY_OUT}")
     state: dict[str, Any] = json.loads(metadata["state"])
     return tensors, state
@@ -96,12 +96,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 _WAY_OUT = "use the other checkpoint of the folder, or run the spec again"
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """SHA-256 of the text and of the tensors with their names, in the order of these."""
     import torch
 
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    whole = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        whole.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        whole.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()

@@ -9,7 +9,7 @@ import torch
 
 from hacore.data import Dataset, Ints, Questions, make_batch
 from hacore.measure.scores import Baseline
-from hacore.model.network import QuestionOnly
+from hacore.model.network import QuestionOnly, evaluating
 
 
 def _baseline(dataset: Dataset[Any], asked: Questions, score_Q: np.ndarray[Any, Any]) -> Baseline:
@@ -51,9 +51,8 @@ def question_only_baseline(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    model.eval()
     score_Q = np.empty(len(asked), np.float32)
-    with torch.no_grad():
+    with evaluating(model):
         for start in range(0, len(asked), 2000):
             rows = np.arange(start, min(start + 2000, len(asked)))
             batch = make_batch(asked, no_images, rows).to(device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from hacore.data import Batch, Dataset, make_batch
 from hacore.machine.device import multiplies_bfloat16
 from hacore.machine.processes import World
 from hacore.model.network import Output
+from hacore.model.network import evaluating as evaluating
 from hacore.selection import strongest_first
 from hacore.spec import TrainConfig
 
@@ -36,18 +36,6 @@ def likeliest(logits_QA: Tensor, top: int = 1) -> tuple[Tensor, Tensor]:
     """
     answer_QA = strongest_first(logits_QA)[:, :top]
     return logits_QA.softmax(-1).gather(1, answer_QA), answer_QA
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode and without gradients; as it was before when this ends."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
 
 
 def precision_of(config: TrainConfig, device: torch.device) -> torch.dtype:

@@ -15,7 +15,7 @@ from hacore.data import Batch
 from hacore.errors import ComposeError, DataError, describe_error
 from hacore.interfaces import Question, Sizes, build
 from hacore.machine.weight_files import require_finite
-from hacore.model.network import STAGES, Head, QuestionOnly, VQAModel
+from hacore.model.network import STAGES, Head, QuestionOnly, VQAModel, evaluating
 from hacore.plugin import KINDS
 from hacore.registry import registry
 from hacore.spec import Spec, Use
@@ -145,11 +145,10 @@ class _Shapes:
             getattr(model, stage).register_forward_hook(functools.partial(self._compare, stage))
             for stage in STAGES
         ]
-        training = model.training
         try:
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
+            with torch.random.fork_rng(devices=[]), evaluating(model):
                 example = example_batch(sizes, oracle=model.oracle).to(model.positions_N2.device)
-                model.eval()(*example.inputs(model.grid))
+                model(*example.inputs(model.grid))
         except ComposeError:
             raise
         except Exception as error:
@@ -157,7 +156,6 @@ class _Shapes:
         finally:
             for hook in hooks:
                 hook.remove()
-            model.train(training)
 
     def _compare(self, stage: str, module: nn.Module, _: Any, output: Any) -> None:
         """A forward hook of a stage."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import attrs
@@ -134,6 +136,18 @@ class VQAModel(nn.Module):
         question.words_QT = words_QT
         selection: Selection = self.selector(self.fuser(cells, question, image_index_Q), question)
         return Output(self.head(self.aggregator(selection, question)), selection)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode and without gradients; as it was before when this ends."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
 
 
 class QuestionOnly(nn.Module):

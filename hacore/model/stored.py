@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from hacore.data import Dataset
 from hacore.errors import ComposeError, DataError
 from hacore.features.store import Description, FeatureStore, image_digests
+from hacore.machine.files import tensors_digest
 from hacore.model.compose import label
-from hacore.model.network import VQAModel
+from hacore.model.network import VQAModel, evaluating
 from hacore.spec import Spec, unstructure_config
 
 LOOKED_AT = 32
@@ -84,10 +83,11 @@ def describe_store(
         parts[split] = places.setdefault(_place(stored), split)
         images[parts[split]] = len(stored)
     encoder = model.image_encoder
+    state = encoder.state_dict()
     return Description(
         encoder=spec.image_encoder.use,
         options=unstructure_config(spec.image_encoder.options),
-        weights=_weights_digest(encoder),
+        weights=tensors_digest({name: tensor for name, tensor in state.items() if name not in _STATISTICS}),
         image_mean=tuple(encoder.image_mean.flatten().tolist()),
         image_std=tuple(encoder.image_std.flatten().tolist()),
         data=spec.data.use,
@@ -170,15 +170,13 @@ def raise_differences(root: Path, problems: list[str]) -> None:
         )
 
 
-@torch.no_grad()
 def _other_features(
     store: FeatureStore, dataset: Dataset[Any], model: VQAModel, wanted: Description
 ) -> list[str]:
     """Compare the first training image's features; the model keeps the positions of the cells."""
-    training = model.training
     images = torch.from_numpy(np.array(dataset.images("train")[:1]))
-    cells = model.eval().encode(images.to(model.positions_N2.device))
-    model.train(training)
+    with evaluating(model):
+        cells = model.encode(images.to(model.positions_N2.device))
     model.positions_N2.copy_(cells.positions)
     stored = torch.from_numpy(store.images("train")[:1]).to(cells.features)
     largest = float(cells.features.abs().max())
@@ -200,15 +198,6 @@ def _other_options(stored: Description, wanted: Description) -> list[str]:
         for key, theirs, ours in values
         if theirs != ours
     ]
-
-
-def _weights_digest(encoder: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        if name not in _STATISTICS:
-            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _place(images: npt.NDArray[np.uint8]) -> tuple[Any, ...]:

@@ -48,12 +48,10 @@ class Sampler:
         visits = int(np.ceil(per_image / (questions_per_image or max(per_image.max(initial=1), 1))).sum())
         self.steps_per_epoch = max(1, -(-visits // batch_images))
 
-    def rows(self, step: int) -> Ints:
-        """Rows of this process's questions in step ``step`` (from 0); may be empty."""
-        return self.parts(step, 1)[0]
-
     def parts(self, step: int, count: int) -> list[Ints]:
-        """The same rows in ``count`` parts, each of about as many images; some may be empty."""
+        """Rows of this process's questions in step ``step`` (from 0), in ``count`` parts of about as many
+        images each; some may be empty.
+        """
         own = self._visits(step)[self._rank :: self._processes]
         return [self._concatenate(part) for part in np.array_split(own, count)]
 

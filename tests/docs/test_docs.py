@@ -43,6 +43,7 @@ WITH_PYTHON = {
     "docs/features.md",
     "docs/logging.md",
     "docs/plugins.md",
+    "docs/pruning.md",
     "docs/sweeps.md",
 }
 TESTED_APART = {"docs/own_data.md"}
@@ -184,6 +185,8 @@ def test_python_runs(page, workplace, monkeypatch, capsys):
         table = tomllib.loads(text)
         set_values(table, SMALL)
         (workplace / "cells.toml").write_text(toml.dumps(table))
+    if page == "docs/pruning.md":
+        pytest.importorskip("timm")
     if page == "docs/features.md":
         (text,) = [block for block in blocks(ROOT / page, "toml") if "name" in tomllib.loads(block)]
         table = tomllib.loads(text)

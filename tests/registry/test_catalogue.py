@@ -23,6 +23,7 @@ LIBRARIES = (
     "hacore-folder",
     "hacore-packing",
     "hacore-resnet",
+    "hacore-sweep",
     "hacore-testing",
 )
 """Packages that others of this project require."""

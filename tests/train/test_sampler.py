@@ -42,10 +42,10 @@ def test_an_epoch_asks_every_question_once_whoever_asks(image, options, processe
     assert {sampler.steps_per_epoch for sampler in ranks} == {steps}
     visited_rows = []
     for step in range(epoch * steps, (epoch + 1) * steps):
-        shares = [sampler.rows(step) for sampler in ranks]
+        shares = [sampler.parts(step, 1)[0] for sampler in ranks]
         together = np.concatenate(shares)
         assert len(together) == alone.count(step) == ranks[-1].count(step) > 0
-        assert sorted(together.tolist()) == sorted(alone.rows(step).tolist())
+        assert sorted(together.tolist()) == sorted(alone.parts(step, 1)[0].tolist())
         assert alone.images(step) == sorted(set(questions.image[together].tolist()))
         assert len(alone.images(step)) <= options["batch_images"]
         if options["questions_per_image"]:
@@ -64,7 +64,7 @@ def test_the_parts_of_a_step_are_its_rows_in_their_order(image, options, process
         parts = sampler.parts(step, count)
         assert len(parts) == count
         assert {rows.dtype for rows in parts} == {np.dtype(np.int64)}
-        assert np.concatenate(parts).tolist() == sampler.rows(step).tolist()
+        assert np.concatenate(parts).tolist() == sampler.parts(step, 1)[0].tolist()
         # Each of about as many images: a visit, an image with some of its questions, is never cut.
         visits = [-(-len(rows) // (options["questions_per_image"] or 10**9)) for rows in parts]
         assert max(visits) <= -(-options["batch_images"] // count)
@@ -83,7 +83,7 @@ def test_three_parts_of_seven_images_of_two_processes():
         sampler = Sampler(questions, **options)
         parts = sampler.parts(0, 3)
         assert [len(rows) for rows in parts] == expected
-        assert np.concatenate(parts).tolist() == sampler.rows(0).tolist()
+        assert np.concatenate(parts).tolist() == sampler.parts(0, 1)[0].tolist()
 
 
 def test_there_may_be_more_parts_than_images():
@@ -99,7 +99,7 @@ def test_a_step_does_not_depend_on_what_was_asked_before(image, options, data):
     sampler = Sampler(questions, **options)
     steps = data.draw(st.lists(st.integers(0, 3 * sampler.steps_per_epoch), min_size=1, max_size=8))
     for step in steps:
-        assert sampler.rows(step).tolist() == Sampler(questions, **options).rows(step).tolist()
+        assert sampler.parts(step, 1)[0].tolist() == Sampler(questions, **options).parts(step, 1)[0].tolist()
 
 
 @settings(deadline=None, max_examples=30)
@@ -107,7 +107,7 @@ def test_a_step_does_not_depend_on_what_was_asked_before(image, options, data):
 def test_an_image_with_many_questions_comes_several_times_with_other_ones(image, per_image):
     questions = asked(image)
     sampler = Sampler(questions, batch_images=1, questions_per_image=per_image, seed=0)
-    visits = [sampler.rows(step) for step in range(sampler.steps_per_epoch)]
+    visits = [sampler.parts(step, 1)[0] for step in range(sampler.steps_per_epoch)]
     assert all(len(set(questions.image[rows].tolist())) == 1 for rows in visits)
     assert max(len(rows) for rows in visits) <= per_image
     assert len(visits) == sum(-(-count // per_image) for count in np.bincount(questions.image))
@@ -120,7 +120,7 @@ def test_epochs_and_seeds_differ(per_image):
     def epoch(seed, number):
         sampler = Sampler(questions, batch_images=5, questions_per_image=per_image, seed=seed)
         steps = range(number * sampler.steps_per_epoch, (number + 1) * sampler.steps_per_epoch)
-        return [sampler.rows(step).tolist() for step in steps]
+        return [sampler.parts(step, 1)[0].tolist() for step in steps]
 
     assert epoch(0, 0) == epoch(0, 0)
     assert epoch(0, 0) != epoch(0, 1)
@@ -153,7 +153,7 @@ def test_an_epoch_goes_through_blocks_of_images_one_after_the_other(image, optio
 
 def test_blocks_are_mixed_and_lie_elsewhere_in_another_epoch():
     sampler = Sampler(asked(range(1000)), batch_images=10, questions_per_image=None, block_images=100, seed=0)
-    epochs = [[sampler.rows(step).tolist() for step in range(100 * e, 100 * e + 100)] for e in (0, 1)]
+    epochs = [[sampler.parts(step, 1)[0].tolist() for step in range(100 * e, 100 * e + 100)] for e in (0, 1)]
     for steps in epochs:
         assert sorted(row for rows in steps for row in rows) == list(range(1000))
         assert [rows for rows in steps if max(rows) - min(rows) < 12] == []

@@ -71,7 +71,7 @@ def test_a_steps_gradient_is_that_of_the_mean_over_its_questions(make_spec, run,
     questions, images = dataset.questions("train"), dataset.images("train")
     torch.manual_seed(spec.seed)
     plain = compose(spec, dataset.sizes())
-    rows = trainer.make_sampler(spec, questions).rows(0)
+    rows = trainer.make_sampler(spec, questions).parts(0, 1)[0]
     own = []
     answers = []
     for row in rows:  # one question at a time

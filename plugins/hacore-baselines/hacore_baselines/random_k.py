@@ -42,7 +42,8 @@ class RandomK(FixedNumber[RandomConfig]):
 
 def question_key_Q(question: Question, seed: int) -> Tensor:
     """(Q,) int64 in [0, 2^31 - 1): a number for each question, by its words, its image and the seed."""
-    key_Q = torch.full_like(question.vector_QC[:, 0], seed, dtype=torch.int64)
+    vector_QC = question.vector_QC
+    key_Q = vector_QC.new_full(vector_QC.shape[:1], seed, dtype=torch.int64)
     if question.image_id_Q is not None:
         key_Q = key_Q + scrambled(question.image_id_Q.to(key_Q.device) + 1)
     if question.words_QT is not None:

@@ -44,6 +44,15 @@ class PrepareConfig:
     output: str = option("", 'folder of the prepared data; "" is where the dataset looks in the cache')
 
 
+@attrs.frozen(kw_only=True)
+class ScoreConfig:
+    """Options of ``hacore score daquar``."""
+
+    questions: str = option("", "the official file, qa.894.raw.test.format_triple")
+    results: str = option("", "an answer a line, as 'hacore eval' writes beside the predictions, .submission")
+    wordnet: str = option("", 'folder dict of WordNet 3.0; "" is that of the package wn 0.0.23')
+
+
 @hookimpl
 def hacore_declare() -> list[Component]:
     return [
@@ -61,5 +70,12 @@ def hacore_declare() -> list[Component]:
             config=PrepareConfig,
             argument="root",
             summary="check the official files and pack them for training; resumes after an interruption",
+        ),
+        Component(
+            kind="score",
+            name="daquar",
+            target="hacore_daquar.score:score",
+            config=ScoreConfig,
+            summary="accuracy, and WUPS at 0.9 and 0.0, of a file of answers",
         ),
     ]

@@ -13,6 +13,7 @@ from hacore.cli.tables import device_option, json_option, print_json, print_tabl
 from hacore.errors import HacoreError
 from hacore.machine.commands import pasteable
 from hacore.spec import Spec, is_sweep, load_spec, load_sweep
+from hacore_features.shards import file_bytes
 
 if TYPE_CHECKING:
     from hacore_features.make import Made
@@ -150,7 +151,7 @@ def _print(store: Made) -> None:
     rows = []
     for split, part in description.splits.items():
         shards = list(description.shards(part))
-        size = sum(description.shard_bytes(first, last) for _, first, last in shards)
+        size = sum(file_bytes(description, first, last) for _, first, last in shards)
         shared = "" if split == part else f", those of {part}"
         rows.append(
             [split + shared, f"{description.images[part]:,}", f"{len(shards):,}", f"{size / 1e6:,.0f}"]

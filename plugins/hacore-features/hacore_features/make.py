@@ -44,7 +44,15 @@ from hacore.model.stored import (
     require_frozen,
 )
 from hacore.spec import Spec
-from hacore_features.shards import finish_shard, finished, publish, save_table, shard_entry, shard_writer
+from hacore_features.shards import (
+    file_bytes,
+    finish_shard,
+    finished,
+    publish,
+    save_table,
+    shard_entry,
+    shard_writer,
+)
 
 SHARD_BYTES = 1 << 28
 _MOST_SHARDS = 128  # of a part; each is a file that is open while it is read
@@ -210,7 +218,7 @@ def _kept(
 
 
 def _require_room(root: Path, description: Description, ranges: list[tuple[int, int]]) -> None:
-    needed = sum(description.shard_bytes(first, last) for first, last in ranges)
+    needed = sum(file_bytes(description, first, last) for first, last in ranges)
     needed -= sum(path.stat().st_size for path in root.glob(".*.part"))
     require_room(
         root,

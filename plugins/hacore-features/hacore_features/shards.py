@@ -18,6 +18,7 @@ from hacore_packing.arrays import ArrayWriter
 from hacore_packing.locks import locked
 
 from hacore.errors import DataError
+from hacore.features.mapped import npy_header
 from hacore.features.store import Description, Shard, index_file, wrong_size
 from hacore.machine.files import write_whole
 
@@ -25,6 +26,13 @@ from hacore.machine.files import write_whole
 def shard_entry(path: Path) -> Path:
     """The file that says that the shard ``path`` is finished, and its checksum."""
     return path.with_suffix(".json")
+
+
+def file_bytes(description: Description, first: int, last: int) -> int:
+    """Bytes of the file that holds these rows."""
+    count = last - first
+    header = npy_header((count, *description.row), description.dtype)
+    return len(header) + count * description.row_bytes
 
 
 def save_table(path: Path, table: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+from hacore_sweep.executors import Demand, Ended, Work
+
 from hacore.errors import HacoreError, one_line
-from hacore.executors import Demand, Ended, Work
 from hacore.machine.threads import WAITING
 from hacore.spec import Spec, dump_spec
 from hacore_ray import Config

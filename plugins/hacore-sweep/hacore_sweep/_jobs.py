@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 
 from hacore.errors import one_line
-from hacore.executors import Ended, Work, Workers
 from hacore.machine.commands import path_word
 from hacore.runs import RunFolder
 from hacore.runs.metrics import TrainLine, read_metrics
 from hacore.spec import dump_spec
 from hacore_sweep._folder import Outcome, SweepFolder
 from hacore_sweep._reporting import State
+from hacore_sweep.executors import Ended, Work, Workers
 
 # A network file system may show what another machine has written only after a while.
 _SHOWN_SECONDS = 60.0

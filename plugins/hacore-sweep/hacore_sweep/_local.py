@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from hacore.executors import Demand, Ended, Work
 from hacore.machine.commands import child_command
 from hacore.machine.threads import cores
 from hacore.plugin import NoOptions
 from hacore.spec import Spec
+from hacore_sweep.executors import Demand, Ended, Work
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -13,7 +13,6 @@ import attrs
 
 from hacore.console import Console, Silent, log_shown
 from hacore.errors import HacoreError
-from hacore.executors import Demand, Workers
 from hacore.machine.files import write_whole
 from hacore.observers import Named, choose_observers, observer_flags
 from hacore.registry import registry
@@ -22,6 +21,7 @@ from hacore_sweep._folder import Outcome, SweepFolder
 from hacore_sweep._jobs import Job
 from hacore_sweep._reporting import ConsoleSweepReporter, SweepReporter
 from hacore_sweep._seeds import of_seeds
+from hacore_sweep.executors import Demand, Workers
 
 _LOOK_SECONDS = 0.2
 _LOSSES = 3  # of machines, by one run, before it counts as failed
