@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hacore.errors import ComposeError, HacoreError, describe_error
 from hacore.interfaces import Cells, Question, Selection, Sizes, build, grid_positions
-from hacore.plugin import KINDS
+from hacore.plugin import KINDS, TopK
 from hacore.registry import registry
 from hacore.spec import structure_config
 
@@ -30,15 +30,18 @@ def select(
     tokens: floating-point, on any device. question: (B, C), one an image; kept are then products of tokens
     and question, channel by channel, else the tokens as they are. ``gather_cells(tokens, kept.index_QK)`` of
     ``hacore.selection`` gives the tokens in any case. use, options: the selector and its options, as a spec
-    has them. grid: (rows, columns) of the tokens, for selectors that go by places; without it they are one
-    row. Gradient reaches what is kept, as in training; the choice has none.
+    has them; but one that keeps k tokens keeps 64, or all of fewer, unless k or fraction is given. grid:
+    (rows, columns) of the tokens, for selectors that go by places; without it they are one row. Gradient
+    reaches what is kept, as in training; the choice has none.
 
     Raises HacoreError for other shapes, PluginError and SpecError for what no spec may say, ComposeError for
     a selector that has weights, or cannot take these tokens.
     """
     installed, label = registry().find("selector", use), KINDS["selector"].of(use)
-    config = structure_config(installed.declared.config, options, "selector")
     grid = _grid(tokens, question, grid)
+    if issubclass(installed.declared.config, TopK) and not {"k", "fraction"} & options.keys():
+        options["k"] = min(64, tokens.shape[1])
+    config = structure_config(installed.declared.config, options, "selector")
     fused, asked = tokens, tokens.new_zeros(len(tokens), 0)
     if question is not None:
         fused, asked = tokens * question.unsqueeze(1), question

@@ -209,3 +209,12 @@ def test_tokens_that_are_not_finite_are_told(names):
     with pytest.raises(HacoreError) as error:
         hacore.select(tokens, use="l2-topk", k=3)
     names(str(error.value), "question 1", "not finite")
+
+
+def test_without_a_number_64_tokens_are_kept():
+    kept = hacore.select(torch.randn(2, 100, 8))
+    assert kept.index_QK.shape == (2, 64)
+    same = hacore.select(torch.randn(2, 100, 8), use="l2-topk", fraction=0.25)
+    assert same.index_QK.shape == (2, 25)
+    everything = hacore.select(torch.randn(2, 100, 8), use="all-cells")
+    assert everything.index_QK.shape == (2, 100)
