@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hacore_clevr import GenerateConfig
+from hacore_clevr.attributes import empty_places
 from hacore_clevr.generate.command import generate
 from hacore_daquar.miniature import write_daquar
 from hacore_features.make import make_features
@@ -61,7 +62,7 @@ ABOUT = {
 }
 
 # The Relation Network of its own paper and what stands alone in its folder: variants of no han_rn.toml.
-ITS_OWN = {"clevr/rn", "clevr/attributes", "clevr/han_mac", "daquar/han_sum"}
+ITS_OWN = {"clevr/rn", "clevr/attributes", "clevr/han_mac", "clevr/han_mac_words", "daquar/han_sum"}
 
 # What the combinations of each sweep are about, and the spec that they share the rest with.
 SWEPT = {
@@ -77,8 +78,13 @@ SWEPT = {
     "vqa_cp/table3": ("vqa/han_rn", {"data", "eval", "features", "selector", "image_encoder"}),
 }
 
-# Without the weights of another spec's run, which are not there.
-FROM_SCRATCH = ("image_encoder.weights=none", "image_encoder.frozen=false", "features.root=none")
+# Without the weights of other specs' runs, which are not there.
+FROM_SCRATCH = (
+    "image_encoder.weights=none",
+    "image_encoder.frozen=false",
+    "features.root=none",
+    "train.init=none",
+)
 
 # A few steps on one core, whatever the spec's own images and network.
 SMALL_NETWORK = {
@@ -277,9 +283,12 @@ def changed(spec, overrides):
 
 def asked(spec):
     """How many questions the final split of the test's data has."""
-    if getattr(spec.data.options, "about", "") == "attributes":  # four about each object
+    if getattr(spec.data.options, "about", "") == "attributes":
+        # Four about each object, and whether it and each empty place is one.
         with np.load(Path(spec.data.options.root, f"{spec.eval.final_split}.questions.npz")) as columns:
-            return int((columns["attributes"] >= 0).sum())
+            attributes, boxes = columns["attributes"], columns["boxes"]
+        empty = empty_places((boxes[..., :2] + boxes[..., 2:]) / 2, spec.data.options.empty_places)
+        return int((attributes >= 0).sum() * 5 / 4 + np.isfinite(empty).all(-1).sum())
     if not spec.data.use.startswith("vqa"):
         return {"clevr": 20, "daquar": 18, "folder": 4, "sort-of-clevr": 100, "easy-vqa": 9673}[spec.data.use]
     name = {"vqa-v2": "v2_OpenEnded_mscoco_val2014", "vqa-cp-v2": "vqacp_v2_test"}[spec.data.use]
