@@ -48,6 +48,7 @@ class Recipe:
 RECIPES = {
     "han_rn": Recipe(spec="experiments/han_rn.toml", overrides=("seed=1",)),
     "adahan_rn": Recipe(spec="experiments/adahan_rn.toml"),
+    "clevr": Recipe(spec="experiments/clevr/han_mac_words.toml"),
     "easy_vqa": Recipe(spec="experiments/easy_vqa/han_sum.toml", licence="easy-vqa"),
 }
 

@@ -9,10 +9,11 @@ from hacore.plugin import Component, hookimpl
 hacore_contract = 2
 
 _HERE = Path(__file__).parent
-HAN_RN, ADAHAN_RN, EASY_VQA = _HERE / "han_rn", _HERE / "adahan_rn", _HERE / "easy_vqa"
+HAN_RN, ADAHAN_RN, CLEVR, EASY_VQA = (_HERE / name for name in ("han_rn", "adahan_rn", "clevr", "easy_vqa"))
 _MODELS = {
     "HAN_RN": "HAN with a Relation Network on Sort-of-CLEVR: 10 of 100 cells",
     "ADAHAN_RN": "AdaHAN with a Relation Network on Sort-of-CLEVR: at most 20 of 100 cells",
+    "CLEVR": "HAN with MAC on generated CLEVR: 64 of 256 cells",
     "EASY_VQA": "HAN with sum-pooling on easy-VQA: 1 of 64 cells",
 }
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import hacore_zoo
 import pytest
+from hacore_clevr import GenerateConfig
+from hacore_clevr.generate.command import generate
 from hacore_zoo.shelf import names, read_model
 
 import hacore
+from hacore.data_tools import Silent
 from hacore.machine.files import load_tensors
 from hacore.runs import RunFolder
 
@@ -17,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[3]
 MODELS = [name for name in names() if read_model(name).distribution == "hacore-zoo"]
-# Data of which the test is a few images.
+# Of what the data sets come with, a few images.
 SORT_OF_CLEVR = ("data.images=20", "data.held_out=5", "data.validation=5")
 FEW = {
     "adahan_rn": SORT_OF_CLEVR,
@@ -26,6 +29,22 @@ FEW = {
 }
 
 each_model = pytest.mark.parametrize("name", MODELS)
+
+
+@pytest.fixture
+def few(tmp_path_factory):
+    """Arguments of ``hacore eval`` for a few images of a model's data."""
+
+    def arguments(name):
+        if name != "clevr":
+            return FEW[name]
+        folder = tmp_path_factory.mktemp("clevr") / "data"
+        config = GenerateConfig(images=8, val_images=1, test_images=6, packed=True, output=str(folder), workers=1,
+                                device="cpu", seed=5)  # fmt: skip
+        assert not generate(config, Silent()).problems
+        return f"data.root={folder}", "features.root=none"
+
+    return arguments
 
 
 def content():
@@ -85,8 +104,8 @@ def test_a_model_answers_its_pictures_as_recorded(name):
 
 
 @each_model
-def test_eval_measures_a_model_and_writes_in_the_working_folder(name, cli, working_folder):
-    ran = cli("eval", f"zoo/{name}", *FEW[name], "--json", "--device", "cpu")
+def test_eval_measures_a_model_and_writes_in_the_working_folder(name, cli, working_folder, few):
+    ran = cli("eval", f"zoo/{name}", *few(name), "--json", "--device", "cpu")
     assert ran.status == 0, ran.err
     measured = json.loads(ran.out)
     assert measured["accuracy"] > 0.8
