@@ -32,7 +32,7 @@ MOSTLY := mostly PyTorch with CUDA: 3.1 GB to download, then some minutes. For a
 # The tests of the web page need a few more libraries.
 EDITABLE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
 # These need arguments, finished runs or weights, or a GPU.
-ASIDE := $(patsubst %,benchmarks/%.py,results kept_cells clevr_programs public_rn gpu)
+ASIDE := $(patsubst %,benchmarks/%.py,results kept_cells clevr_programs other_words public_rn gpu)
 BENCHMARKS := $(filter-out $(ASIDE),$(sort $(wildcard benchmarks/*.py)))
 
 # Ignore the user's setting for installs outside of virtual environments.
