@@ -39,8 +39,16 @@ def few(tmp_path_factory):
         if name != "clevr":
             return FEW[name]
         folder = tmp_path_factory.mktemp("clevr") / "data"
-        config = GenerateConfig(images=8, val_images=1, test_images=6, packed=True, output=str(folder), workers=1,
-                                device="cpu", seed=5)  # fmt: skip
+        config = GenerateConfig(
+            images=8,
+            val_images=1,
+            test_images=6,
+            packed=True,
+            workers=1,
+            device="cpu",
+            seed=5,
+            output=str(folder),
+        )
         assert not generate(config, Silent()).problems
         return f"data.root={folder}", "features.root=none"
 
