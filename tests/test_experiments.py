@@ -62,7 +62,14 @@ ABOUT = {
 }
 
 # The Relation Network of its own paper and what stands alone in its folder: variants of no han_rn.toml.
-ITS_OWN = {"clevr/rn", "clevr/attributes", "clevr/han_mac", "clevr/han_mac_words", "daquar/han_sum"}
+ITS_OWN = {
+    "clevr/rn",
+    "clevr/attributes",
+    "clevr/han_mac",
+    "clevr/han_mac_words",
+    "daquar/han_sum",
+    "daquar/question_only",
+}
 
 # What the combinations of each sweep are about, and the spec that they share the rest with.
 SWEPT = {
@@ -73,6 +80,8 @@ SWEPT = {
     "selectors/sum_5_20": ("han_sum", {"selector", "features", "train", "eval"}),
     "selectors/rn_10": ("han_rn_base", {"selector", "features", "train", "eval"}),
     "clevr/small/k": ("clevr/small/han_rn", {"selector"}),
+    "daquar/table1": ("daquar/han_sum", {"eval", "selector", "aggregator"}),
+    "daquar/table2": ("daquar/han_sum", {"eval", "selector"}),
     "vqa_cp/table1": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
     "vqa_cp/table2": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
     "vqa_cp/table3": ("vqa/han_rn", {"data", "eval", "features", "selector", "image_encoder"}),
@@ -300,8 +309,9 @@ def asked(spec):
 def test_a_spec_composes_at_its_own_size(path, number, small):
     spec = changed(load(path, number), small(path)[0])
     if spec.image_encoder.use in SMALL_NETWORK:
-        # Without the weights, which the test does not have; only one combination with all layers.
-        depth = () if number in (None, 0) else ("image_encoder.depth=18",)
+        # Without the weights, which the test does not have; only one combination with all layers of a ResNet.
+        deep = spec.image_encoder.use == "resnet" and number not in (None, 0)
+        depth = ("image_encoder.depth=18",) if deep else ()
         spec = changed(spec, ["image_encoder.weights=none", "features.root=none", *depth])
     elif spec.image_encoder.options.weights:
         spec = changed(spec, FROM_SCRATCH)

@@ -38,7 +38,8 @@ class Folder(Dataset[Config]):
     and counts as wrong.
 
     loss, score: where questions have several answers, each is right: the loss is the negative logarithm of
-    their probability together. Images of a split are all pictures unless those of the split lie together.
+    their probability together. Images of a split are its own where they lie together; splits whose pictures
+    do not share one array of them.
 
     DataError when the data are missing, broken, or prepared at another ``size``.
     """
@@ -70,7 +71,7 @@ class Folder(Dataset[Config]):
             stored.squares[rows].sum(0).tolist(),
         )
         self.image_mean, self.image_std = tuple(mean), tuple(std)
-        self._parts = {split: self._part(split) for split in self.splits}
+        self._parts = self._place()
         self._questions: dict[str, Questions] = {}
         options = [str(config.shares), str(config.split_seed), str(config.answers)]
         self.fingerprint = f"{pack.fingerprint}-{digest_of(options)[:8]}"
@@ -136,11 +137,19 @@ class Folder(Dataset[Config]):
         if split not in self.splits:
             raise ValueError(f"no split {split!r}; the splits are {', '.join(self.splits)}")
 
-    def _part(self, split: str) -> slice:
-        """Rows of the pictures of a split where they lie together, so that nothing is copied, else all."""
-        rows = np.unique(self._stored.image[self._rows(split)])
-        first, last = int(rows[0]), int(rows[-1])
-        return slice(first, last + 1) if last - first + 1 == len(rows) else slice(0, len(self._images))
+    def _place(self) -> dict[str, slice]:
+        """Rows of the pictures of each split: its own where they lie together, else those of all such splits.
+
+        So splits that were drawn from the same pictures share one array, and its features are made once.
+        """
+        rows = {split: np.unique(self._stored.image[self._rows(split)]) for split in self.splits}
+        spans = {split: slice(int(row[0]), int(row[-1]) + 1) for split, row in rows.items()}
+        mixed = [split for split, span in spans.items() if span.stop - span.start > len(rows[split])]
+        shared = slice(
+            min((spans[split].start for split in mixed), default=0),
+            max((spans[split].stop for split in mixed), default=0),
+        )
+        return {split: shared if split in mixed else span for split, span in spans.items()}
 
 
 def _splits(pack: Content, stored: Stored, config: Config) -> npt.NDArray[np.int8]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from hacore.plugin import Component, hookimpl, option
@@ -21,6 +23,9 @@ class Config:
     coordinates: bool = option(True, "append x and y of a cell to the vector that enters theta and phi")
     scale: bool = option(True, "divide theta . phi by the square root of the channels of a head")
     zero_init: bool = option(True, "start the output projection at zero: training begins as sum-pool")
+    reduce: Literal["sum", "mean"] = option(
+        "sum", "sum over the kept cells, or divide it by their number, or by the sum of their weights"
+    )
 
 
 @hookimpl
@@ -31,6 +36,6 @@ def hacore_declare() -> list[Component]:
             name="non-local",
             target="hacore_non_local.non_local:NonLocal",
             config=Config,
-            summary="self-attention with a residual over the kept cells, then their sum (non-local)",
+            summary="self-attention with a residual over the kept cells, then their sum or mean (non-local)",
         )
     ]

@@ -23,6 +23,7 @@ class NonLocal(Aggregator[Config]):
         z_i  = x_i + W_z sum_j a_ij g(x_j)
         out  = sum_i w_i z_i
 
+    ``reduce = "mean"`` divides the outer sum by that of the weights, as ``sum-pool`` does.
     A cell of weight 0 counts as absent, exactly as an invalid one does; weights are not negative. The
     gradient of a weight that is exactly 0 is that of the outer sum alone.
 
@@ -64,7 +65,13 @@ class NonLocal(Aggregator[Config]):
         # The last projection is linear, so it is applied once, after the sum over the cells.
         attended_QKD = last(features_QKC, positions_QK2, bias_Q11K)
         projected_QC: Tensor = last.out(_weighted_sum(attended_QKD, weight_QK))
-        return _weighted_sum(features_QKC, weight_QK) + projected_QC
+        out_QC = _weighted_sum(features_QKC, weight_QK) + projected_QC
+        if self.config.reduce == "sum":
+            return out_QC
+        if weight_QK is None:
+            return out_QC / features_QKC.shape[1]
+        total_Q1 = weight_QK.sum(1, keepdim=True).to(out_QC.dtype)
+        return out_QC / total_Q1.where(total_Q1 != 0, 1)
 
 
 class _Block(nn.Module):

@@ -66,7 +66,8 @@ def by_loop(aggregator, x_QKC, index_QK, valid_QK=None, weight_QK=None):
                     heads.append(sum(a_j * g_j[part] for a_j, g_j in zip(a, g, strict=True)) / sum(a))
                 z.append(x[i] + block.out(torch.cat(heads)))
             x = z
-        rows.append(sum(w_i * x_i for w_i, x_i in zip(w, x, strict=True)))
+        total = sum(w) if config.reduce == "mean" else 1
+        rows.append(sum(w_i * x_i for w_i, x_i in zip(w, x, strict=True)) / total)
     return torch.stack(rows)
 
 
@@ -77,6 +78,7 @@ options_given = st.fixed_dictionaries(
         "coordinates": st.booleans(),
         "scale": st.booleans(),
         "width": st.sampled_from([None, 4, 6]),
+        "reduce": st.sampled_from(["sum", "mean"]),
     }
 )
 

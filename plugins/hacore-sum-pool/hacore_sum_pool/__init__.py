@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
-from hacore.plugin import Component, hookimpl
+from hacore.plugin import Component, hookimpl, option
 
 hacore_contract = 2
 
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """No options."""
+    """What the sum is divided by."""
+
+    reduce: Literal["sum", "mean"] = option(
+        "sum", "sum over the kept cells, or divide it by their number, or by the sum of their weights"
+    )
 
 
 @hookimpl
@@ -22,6 +28,6 @@ def hacore_declare() -> list[Component]:
             name="sum-pool",
             target="hacore_sum_pool.sum_pool:SumPool",
             config=Config,
-            summary="the (weighted) sum of the kept cells",
+            summary="the (weighted) sum or mean of the kept cells",
         )
     ]

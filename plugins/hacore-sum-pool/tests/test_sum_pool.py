@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hacore.interfaces import Question, Selection, Sizes, build, grid_positions
 
 
-def pool(features_QKC, **parts):
+def pool(features_QKC, reduce="sum", **parts):
     questions, kept, channels = features_QKC.shape
     sizes = Sizes(image=(3, 8, 8), words=5, answers=3, grid=(3, 4), cell_channels=channels)
-    aggregator = build(SumPool, Config(), sizes)
+    aggregator = build(SumPool, Config(reduce=reduce), sizes)
     assert aggregator.out_channels == channels
     selection = Selection(
         features_QKC=features_QKC,
@@ -31,23 +31,28 @@ def pool(features_QKC, **parts):
     st.integers(1, 5),
     st.booleans(),
     st.booleans(),
+    st.sampled_from(["sum", "mean"]),
     st.integers(0, 999),
 )
-def test_sum_and_gradients_are_those_of_a_plain_loop(questions, kept, channels, ragged, weighted, seed):
+def test_result_and_gradients_are_those_of_a_plain_loop(
+    questions, kept, channels, ragged, weighted, reduce, seed
+):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(questions, kept, channels, generator=generator, dtype=torch.float64, requires_grad=True)
     weight = torch.rand(questions, kept, generator=generator, dtype=torch.float64, requires_grad=True)
     valid = torch.rand(questions, kept, generator=generator) < 0.6
     valid[:, -1] = True
-    out_QC = pool(x, valid_QK=valid if ragged else None, weight_QK=weight if weighted else None)
+    parts = {"valid_QK": valid if ragged else None, "weight_QK": weight if weighted else None}
+    out_QC = pool(x, reduce, **parts)
 
     rows = []
     for q in range(questions):
-        row = torch.zeros(channels, dtype=torch.float64)
+        row, total = torch.zeros(channels, dtype=torch.float64), 0
         for i in range(kept):
             if not ragged or valid[q, i]:
-                row = row + x[q, i] * (weight[q, i] if weighted else 1)
-        rows.append(row)
+                factor = weight[q, i] if weighted else 1
+                row, total = row + x[q, i] * factor, total + factor
+        rows.append(row / total if reduce == "mean" else row)
     expected_QC = torch.stack(rows)
     torch.testing.assert_close(out_QC, expected_QC)
 
@@ -78,3 +83,12 @@ def test_half_precision_vectors_with_float32_weights(dtype):
     )
     assert out_QC.dtype == dtype
     assert out_QC.tolist() == [[2, 2, 2], [1, 1, 1]]
+
+
+def test_a_mean_of_weights_that_are_all_zero_is_zero():
+    x_QKC = torch.randn(1, 3, 2, requires_grad=True)
+    weight_QK = torch.zeros(1, 3, requires_grad=True)
+    out_QC = pool(x_QKC, "mean", weight_QK=weight_QK)
+    assert out_QC.tolist() == [[0, 0]]
+    out_QC.sum().backward()
+    assert torch.isfinite(weight_QK.grad).all()
