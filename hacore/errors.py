@@ -89,10 +89,6 @@ class RunError(HacoreError):
     """A run folder or checkpoint that cannot be used, or a training that cannot continue."""
 
 
-class ExportError(HacoreError):
-    """A model that cannot be exported, or an export that does not compute what the model does."""
-
-
 class NotFiniteError(RunError, ValueError):
     """A number that had to be finite is infinite or not a number."""
 

@@ -23,13 +23,16 @@ def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> st
 
     summary: of the data that the model is built for. A question encoder whose words, or a head whose answers
     are not those of the run does not fit, even if the shapes do. With ``train.init_parts`` only these
-    components are taken. Raises RunError where one of them does not fit or is not finite, or nothing fits.
+    components are taken; without, what is frozen keeps its weights, of which stored features are made.
+    Raises RunError where one of them does not fit or is not finite, or nothing fits.
     """
     folder = finished_run(str(config.init))
     path = folder.checkpoint()
     tensors, _ = load_tensors(path)
     theirs, own = model_weights(tensors), model.state_dict()
-    parts: set[str] = {*config.init_parts} or {name.split(".")[0] for name in own}
+    learns = [(name.split(".")[0], each.requires_grad) for name, each in model.named_parameters()]
+    frozen = {part for part, _ in learns} - {part for part, learning in learns if learning}
+    parts: set[str] = {*config.init_parts} or {name.split(".")[0] for name in own} - frozen
     wanted = {name for name in {**own, **theirs} if name.split(".")[0] in parts}
     other = _other_names(folder, summary)
     reasons = {name: _misfit(name, own.get(name), theirs.get(name), other) for name in sorted(wanted)}
@@ -44,6 +47,7 @@ def start_from(model: VQAModel, config: TrainConfig, summary: DataSummary) -> st
     require_finite(finite, str(path), "start from another run, or leave train.init out")
     model.load_state_dict({**own, **fitting})
     message = f"started from {folder.path}: {len(fitting)} of {len(own)} tensors"
+    message += "".join(f"; the {part} is frozen and keeps its own" for part in sorted(frozen - parts))
     return f"{message}; did not fit: {_listed(misfits)}" if misfits else message
 
 

@@ -64,6 +64,26 @@ def test_all_weights_are_those_of_the_run_s_best(start, first):
     assert message == f"started from {first.path}: {len(weights)} of {len(weights)} tensors"
 
 
+def test_a_frozen_part_keeps_the_weights_that_its_own_options_name(start, first, tmp_path):
+    """Stored features are those of these weights; the run that is started from had others."""
+    shutil.copytree(first.path, tmp_path / "encoder")
+    tensors, state = load_tensors(first.best)
+    tensors["model.image_encoder.layers.0.weight"] += 1
+    save_tensors(first.best, tensors, state)
+    frozen = {"image_encoder.weights": str(tmp_path / "encoder"), "image_encoder.frozen": True}
+    model, fresh, message = start(frozen)
+    weights, own = best(first), model.state_dict()
+    kept = {name for name in own if name.startswith("image_encoder.")}
+    assert differing({name: own[name] for name in kept}, fresh) == set()
+    assert differing({name: own[name] for name in kept}, weights) == {"image_encoder.layers.0.weight"}
+    assert differing({name: own[name] for name in own.keys() - kept}, weights) == set()
+    assert "the image_encoder is frozen" in message
+    # Where it is asked for, it is taken.
+    model, _, message = start({**frozen, "train.init_parts": ["image_encoder"]})
+    assert differing({name: model.state_dict()[name] for name in kept}, weights) == set()
+    assert "is frozen" not in message
+
+
 def test_only_the_parts_that_are_asked_for(start, first):
     model, fresh, message = start({"train.init_parts": ["image_encoder", "fuser"]})
     weights, own = best(first), model.state_dict()

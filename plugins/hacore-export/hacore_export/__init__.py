@@ -5,14 +5,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hacore.errors import HacoreError
 from hacore.plugin import Component, hookimpl
 
 if TYPE_CHECKING:
     from hacore_export._export import Exported, export
 
-__all__ = ["Exported", "export"]
+__all__ = ["ExportError", "Exported", "export"]
 
 hacore_contract = 2
+
+
+class ExportError(HacoreError):
+    """A model that cannot be exported, or an export that does not compute what the model does."""
 
 
 @hookimpl
@@ -28,6 +33,6 @@ def hacore_declare() -> list[Component]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in ("Exported", "export"):
         return getattr(importlib.import_module("hacore_export._export"), name)
     raise AttributeError(f"module 'hacore_export' has no attribute {name!r}")

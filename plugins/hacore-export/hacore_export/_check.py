@@ -6,8 +6,8 @@ import attrs
 import numpy as np
 import torch
 
-from hacore.errors import ExportError
 from hacore.interfaces import Sizes
+from hacore_export import ExportError
 from hacore_export._formats import Array, Program
 from hacore_export._graph import ExampleInputs, Graph
 

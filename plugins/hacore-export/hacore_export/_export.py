@@ -7,10 +7,10 @@ from pathlib import Path
 
 import attrs
 
-from hacore.errors import ExportError
 from hacore.machine.files import write_whole
 from hacore.runs import RunFolder
 from hacore.runs.trained import Trained, load
+from hacore_export import ExportError
 from hacore_export import _formats as formats
 from hacore_export._check import Agreement, compare, random_inputs
 from hacore_export._description import description_of

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hacore.errors import ExportError, one_line
+from hacore.errors import one_line
 from hacore.spec import Spec
+from hacore_export import ExportError
 from hacore_export._graph import INPUTS, explain_onnx_failure, output_shapes, quiet
 
 Format = Literal["onnx", "torch"]

@@ -13,10 +13,11 @@ from contextlib import contextmanager, redirect_stderr
 import torch
 from torch import Tensor, nn
 
-from hacore.errors import ExportError, one_line
+from hacore.errors import one_line
 from hacore.model.compose import label
 from hacore.model.network import STAGES, VQAModel
 from hacore.spec import Spec
+from hacore_export import ExportError
 
 INPUTS = ("images", "words", "lengths", "image_index")
 OUTPUTS = ("logits", "kept", "valid", "presence", "weight", "share")

@@ -3,12 +3,13 @@
 import attrs
 import pytest
 import torch
+from hacore_export import ExportError
 from hacore_export._description import description_of
 
 import hacore
 from hacore.cli import main
 from hacore.data import Dataset
-from hacore.errors import ExportError, RunError
+from hacore.errors import RunError
 from hacore.interfaces import Aggregator, Question, QuestionEncoder, Selector
 
 
