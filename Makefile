@@ -29,8 +29,9 @@ PAGES := $(notdir $(wildcard $(addprefix plugins/hacore-,report serve zoo baseli
 PRESENT := $(foreach plugin,$(PLUGINS),$(if \
   $(wildcard $(VENV)/lib/python*/site-packages/$(subst -,_,$(notdir $(plugin)))-*.dist-info),$(plugin)))
 MOSTLY := mostly PyTorch with CUDA: 3.1 GB to download, then some minutes. For a smaller one see docs/install.md.
-# The tests of the web page need a few more libraries.
-EDITABLE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
+# The tests of the web page need a few more libraries, and those of WUPS the data of WordNet.
+SERVE := $(PLUGINS:%/hacore-serve=%/hacore-serve[test])
+EDITABLE := $(SERVE:%/hacore-daquar=%/hacore-daquar[wups])
 # These need arguments, finished runs or weights, or a GPU.
 ASIDE := $(patsubst %,benchmarks/%.py,results kept_cells clevr_programs other_words public_rn gpu)
 BENCHMARKS := $(filter-out $(ASIDE),$(sort $(wildcard benchmarks/*.py)))
