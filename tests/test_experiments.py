@@ -82,6 +82,11 @@ SWEPT = {
     "clevr/small/k": ("clevr/small/han_rn", {"selector"}),
     "daquar/table1": ("daquar/han_sum", {"eval", "selector", "aggregator"}),
     "daquar/table2": ("daquar/han_sum", {"eval", "selector"}),
+    "daquar/table3": ("daquar/han_sum", {"eval", "selector", "image_encoder", "features"}),
+    "clevr/cells": (
+        "clevr/han_mac",
+        {"data", "image_encoder", "features", "aggregator", "train", "eval", "selector"},
+    ),
     "vqa_cp/table1": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
     "vqa_cp/table2": ("vqa/han_rn", {"data", "eval", "features", "selector", "aggregator", "fuser"}),
     "vqa_cp/table3": ("vqa/han_rn", {"data", "eval", "features", "selector", "image_encoder"}),
