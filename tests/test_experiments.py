@@ -67,6 +67,7 @@ ITS_OWN = {
     "clevr/attributes",
     "clevr/han_mac",
     "clevr/han_mac_words",
+    "clevr/han_rn_attributes",
     "daquar/han_sum",
     "daquar/question_only",
 }
