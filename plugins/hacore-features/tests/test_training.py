@@ -128,8 +128,8 @@ def test_a_store_that_moved(make_spec, tmp_path):
     assert hacore.run(moved, resume=folder, device="cpu")[1]["loss"] == result["loss"]
 
 
-def interrupted(spec, runs, monkeypatch, step):
-    """The folder of a run that Ctrl-C stopped in a step."""
+def interrupted(spec, runs, monkeypatch, step, **resumed):
+    """The folder of a run that Ctrl-C stopped in a step, counted from where it began this time."""
     batch, count, folders = trainer.make_batch, iter(range(1, 1000)), []
 
     def make(*arguments):
@@ -139,9 +139,21 @@ def interrupted(spec, runs, monkeypatch, step):
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "make_batch", make)
-        _, result = run_spec(spec, runs=runs, device="cpu", created=folders.append)
+        _, result = run_spec(spec, runs=runs, device="cpu", created=folders.append, **resumed)
     assert result is None
-    return folders[0]
+    return resumed.get("resume") or folders[0]
+
+
+def test_one_that_is_stopped_ten_times_ends_as_if_it_never_had(make_spec, whole, tmp_path, monkeypatch):
+    """As a training of a day that is stopped every two hours, with the options of experiments/clevr/han_mac.toml."""
+    changes = {"train.optimizer": "muon", "train.average": 0.9, "train.hold": 0.4, "train.clip_norm": 8.0}
+    spec = make_spec(stored({**changes, "head.dropout": 0.2}, whole))
+    _, wanted = run_spec(spec, runs=tmp_path / "a", device="cpu")
+    folder = interrupted(spec, tmp_path / "b", monkeypatch, 1)
+    for _ in range(9):
+        interrupted(spec, tmp_path / "b", monkeypatch, 1, resume=folder)
+    _, result = run_spec(spec, resume=folder, device="cpu")
+    assert (result["loss"], result["checkpoint"]) == (wanted["loss"], wanted["checkpoint"])
 
 
 @pytest.mark.parametrize("step", [1, 5])
