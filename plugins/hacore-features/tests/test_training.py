@@ -145,7 +145,7 @@ def interrupted(spec, runs, monkeypatch, step, **resumed):
 
 
 def test_one_that_is_stopped_ten_times_ends_as_if_it_never_had(make_spec, whole, tmp_path, monkeypatch):
-    """As a training of a day that is stopped every two hours, with the options of experiments/clevr/han_mac.toml."""
+    """As a training of a day that is stopped every two hours, with han_mac.toml's options."""
     changes = {"train.optimizer": "muon", "train.average": 0.9, "train.hold": 0.4, "train.clip_norm": 8.0}
     spec = make_spec(stored({**changes, "head.dropout": 0.2}, whole))
     _, wanted = run_spec(spec, runs=tmp_path / "a", device="cpu")
