@@ -105,6 +105,7 @@ FROM_SCRATCH = (
 SMALL_NETWORK = {
     "resnet": ("image_encoder.depth=18", "image_encoder.stage=2"),
     "torchvision": ("image_encoder.layer=features.6",),
+    "timm": ("image_encoder.model=test_resnet",),
 }
 SMALL = (
     "data.size=[64, 64]",
@@ -239,8 +240,8 @@ def stores(tmp_path_factory):
 def small(tiny, clevr, vqa, mine, daquar):
     """Overrides that make a spec run in a second, those of the data apart."""
 
-    def overrides(path):
-        spec = load(path, 0 if path in SWEEPS else None)
+    def overrides(path, number):
+        spec = load(path, number)
         data = [override for override in tiny if override.startswith("data.")]
         rest = [override for override in tiny if not override.startswith("data.")]
         if spec.data.use in vqa:
@@ -313,7 +314,7 @@ def asked(spec):
 
 @each_network
 def test_a_spec_composes_at_its_own_size(path, number, small):
-    spec = changed(load(path, number), small(path)[0])
+    spec = changed(load(path, number), small(path, number)[0])
     if spec.image_encoder.use in SMALL_NETWORK:
         # Without the weights, which the test does not have; only one combination with all layers of a ResNet.
         deep = spec.image_encoder.use == "resnet" and number not in (None, 0)
@@ -328,7 +329,7 @@ def test_a_spec_composes_at_its_own_size(path, number, small):
 
 @each_component
 def test_a_spec_runs_and_leaves_a_whole_folder(path, number, small, stores, tmp_path):
-    data, rest = small(path)
+    data, rest = small(path, number)
     spec = changed(load(path, number), [*data, *rest])
     if spec.features.root:
         spec = changed(spec, [f"features.root={stores / spec.features.root}"])
