@@ -65,7 +65,9 @@ ABOUT = {
 ITS_OWN = {
     "clevr/rn",
     "clevr/attributes",
+    "clevr/attributes_192",
     "clevr/han_mac",
+    "clevr/han_mac_192",
     "clevr/han_mac_words",
     "clevr/han_rn_attributes",
     "daquar/han_sum",
@@ -261,7 +263,7 @@ def small(tiny, clevr, vqa, mine, daquar):
         if spec.image_encoder.use != "small-cnn":
             rest = [override for override in rest if not override.startswith("image_encoder.")]
             rest += [*SMALL_NETWORK[spec.image_encoder.use], *SMALL]
-        elif spec.image_encoder.options.weights:
+        elif spec.image_encoder.options.weights or spec.train.init:
             rest += FROM_SCRATCH
         return data, rest
 
@@ -322,7 +324,7 @@ def test_a_spec_composes_at_its_own_size(path, number, small):
         deep = spec.image_encoder.use == "resnet" and number not in (None, 0)
         depth = ("image_encoder.depth=18",) if deep else ()
         spec = changed(spec, ["image_encoder.weights=none", "features.root=none", *depth])
-    elif spec.image_encoder.options.weights:
+    elif spec.image_encoder.options.weights or spec.train.init:
         spec = changed(spec, FROM_SCRATCH)
     report = check(spec)
     assert sum(stage.multiply_adds for stage in report.stages) > 10_000
