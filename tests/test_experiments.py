@@ -75,6 +75,7 @@ ITS_OWN = {
 }
 
 VQA_CP_DATA = {"data.use", "data.root", "data.images"}
+DAQUAR_MODEL = {"image_encoder", "features"}
 CELLS_DATA = {"data.root", "data.dev_images"}
 CELLS_MODEL = {"image_encoder", "features", "aggregator"}
 
@@ -91,6 +92,7 @@ SWEPT = {
     "daquar/table1": ("daquar/han_sum", {"eval", "selector", "aggregator"}),
     "daquar/table2": ("daquar/han_sum", {"eval", "selector"}),
     "daquar/table3": ("daquar/han_sum", {"eval", "selector", "image_encoder", "features"}),
+    "daquar/film": ("daquar/han_sum", {"data.answers", *DAQUAR_MODEL, "fuser", "selector", "eval"}),
     "clevr/cells": ("clevr/han_mac", {*CELLS_DATA, *CELLS_MODEL, "selector", "train", "eval"}),
     "vqa_cp/table1": ("vqa/han_rn", {*VQA_CP_DATA, "eval", "features", "selector", "aggregator", "fuser"}),
     "vqa_cp/table2": ("vqa/han_rn", {*VQA_CP_DATA, "eval", "features", "selector", "aggregator", "fuser"}),
@@ -109,7 +111,7 @@ FROM_SCRATCH = (
 SMALL_NETWORK = {
     "resnet": ("image_encoder.depth=18", "image_encoder.stage=2"),
     "torchvision": ("image_encoder.layer=features.6",),
-    "timm": ("image_encoder.model=test_resnet",),
+    "timm": ("image_encoder.model=test_resnet", "image_encoder.layer=1"),
 }
 SMALL = (
     "data.size=[64, 64]",
