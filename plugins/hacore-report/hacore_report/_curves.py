@@ -12,7 +12,7 @@ from hacore.errors import HacoreError
 from hacore.runs import RunFolder
 from hacore.runs.metrics import EvalLine, read_metrics
 from hacore.spec import read_toml
-from hacore_report._plot import COLOURS, DASHES, SETTINGS, picture_file, plain, save
+from hacore_report._plot import SETTINGS, line_look, picture_file, plain, save
 from hacore_report._runs import run_folders
 
 
@@ -80,10 +80,17 @@ def _figure(curves: Sequence[Curve], title: str | None) -> Any:
     figure = Figure(figsize=(6.6, 3.2), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for number, curve in enumerate(curves):
-        style = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
+        colour, dashes, _ = line_look(number)
         for ax, across in zip(axes, (curve.questions, curve.hours), strict=True):
             marker = "." if len(across) < 50 else None
-            ax.plot(across, curve.accuracy, label=plain(curve.name), marker=marker, **style)
+            ax.plot(
+                across,
+                curve.accuracy,
+                label=plain(curve.name),
+                marker=marker,
+                color=colour,
+                linestyle=dashes,
+            )
     for ax, label in zip(axes, ("training questions seen (millions)", "training (hours)"), strict=True):
         ax.set_xlabel(label)
         ax.set_xlim(left=0)

@@ -155,11 +155,20 @@ def _lines(runs: Sequence[Run], series: Sequence[str], panels: Sequence[Value]) 
     return {name: sorted(points, key=lambda point: point.kept.mean) for name, points in lines.items()}
 
 
+def line_look(number: int) -> tuple[str, Any, str]:
+    """Colour, dashes and marker of a line; of the first 49 no two look the same."""
+    # When the colours begin anew, dashes and marker are others than before.
+    cycle = number + number // len(COLOURS)
+    return (
+        COLOURS[number % len(COLOURS)],
+        DASHES[cycle % len(DASHES)],
+        MARKERS[cycle % len(MARKERS)],
+    )
+
+
 def _draw_line(ax: Any, name: str, points: Sequence[Point], panel: int, number: int, factor: float) -> None:
     pairs = [(point.kept, cell) for point in points if (cell := point.cells[panel]) is not None]
-    colour = COLOURS[number % len(COLOURS)]
-    # When the colours begin anew, marker and dashes are others than before.
-    cycle = number + number // len(COLOURS)
+    colour, dashes, marker = line_look(number)
     across, heights = [100 * kept.mean for kept, _ in pairs], [factor * cell.mean for _, cell in pairs]
     deviations = _bars([cell for _, cell in pairs], factor)
     if deviations and len(pairs) > 1:
@@ -176,10 +185,10 @@ def _draw_line(ax: Any, name: str, points: Sequence[Point], panel: int, number: 
         yerr=deviations,
         label=plain(name or "all runs"),
         color=colour,
-        linestyle=DASHES[cycle % len(DASHES)] if len(pairs) > 1 else "none",
-        marker=MARKERS[cycle % len(MARKERS)],
+        linestyle=dashes if len(pairs) > 1 else "none",
+        marker=marker,
         markersize=4.2,
-        markerfacecolor="white" if cycle % 2 else colour,
+        markerfacecolor="white" if MARKERS.index(marker) % 2 else colour,
         markeredgewidth=1.0,
         elinewidth=0.8,
         capsize=2,

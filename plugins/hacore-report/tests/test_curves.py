@@ -58,6 +58,16 @@ def test_accuracy_of_evaluations_against_questions_and_hours(run, write_run, dra
     assert (tmp_path / "a.svg").stat().st_size
 
 
+def test_many_trainings_look_different(write_run, drawn, tmp_path):
+    runs = [write_run(f"name=stage{number}") for number in range(15)]
+    for number, folder in enumerate(runs):
+        write_metrics(folder, [(500_000, 1800.0, number / 20), (1_000_000, 3600.0, number / 15)])
+    plot_curves(runs, tmp_path / "a.svg")
+    lines = drawn[0].axes[0].get_lines()
+    # The dashes as they were given: matplotlib names all but the solid line "--".
+    assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines}) == 15
+
+
 def test_runs_that_cannot_be_drawn_are_noted(run, write_run, tmp_path):
     fresh, older = write_run("name=fresh"), write_run("name=older")
     write_metrics(older, [(0, 1.0, 0.5)], seen=False)
