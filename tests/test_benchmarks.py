@@ -172,6 +172,28 @@ def test_what_a_gpu_can_say_is_one_file_and_is_not_measured_twice(tmp_path):
     assert json.loads((tmp_path / "gpu.json").read_text())["parts"] == parts
 
 
+@pytest.mark.slow
+def test_the_speed_run_goes_on_where_it_stopped_until_the_last_stage(tmp_path):
+    command = [sys.executable, BENCHMARKS / "clevr_speedrun.py", "--folder", tmp_path, "--device", "cpu"]
+    command += ["--images", "60", "--set", "train.epochs=1", "--set", "train.batch_images=8"]
+    command += ["--set", "eval.every_epochs=1", "--set", "eval.baseline_steps=2"]
+    stopped = subprocess.run([*command, "--minutes", "0.3"], capture_output=True, text=True, check=True)
+    assert "time is up" in stopped.stdout
+    early = json.loads((tmp_path / "speedrun.json").read_text())
+    assert early["data_seconds"] > 0
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    state = json.loads((tmp_path / "speedrun.json").read_text())
+    stages = [stage.name for stage in program("clevr_speedrun").STAGES]
+    assert list(state["runs"]) == stages
+    assert set(stages) < set(state["stage_seconds"])
+    assert state["seconds"] == pytest.approx(state["data_seconds"] + sum(state["stage_seconds"].values()))
+    assert state["seconds"] > early["data_seconds"]
+    assert state["result"]["split"] == "test"
+    assert state["rungs"].keys() == {"93.6", "96.8", "98.8"}
+    chosen = hacore.load(state["runs"][stages[-1]], device="cpu").spec
+    assert (chosen.eval.split, chosen.eval.final_split) == ("dev", "test")
+
+
 def test_a_part_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     gpu = program("gpu")
 
