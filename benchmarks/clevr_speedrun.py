@@ -66,19 +66,23 @@ _MAC = Path("experiments/clevr/han_mac.toml")
 _CONSTANT = ("train.schedule=constant", "train.average=0.99", "aggregator.memory_dropout=0", *_PASSING)
 
 STAGES = (
-    Stage("attributes", Path("experiments/clevr/attributes.toml"), ("train.epochs=1", *_PASSING)),
+    Stage(
+        "attributes",
+        Path("experiments/clevr/attributes.toml"),
+        ("train.epochs=1.25", "train.batch_images=16", "train.shift=0", "train.rotation=0", *_PASSING),
+    ),
     Stage(
         "short programs, 24 cells",
         _MAC,
         (
             "data.train_steps=8",
-            "train.epochs=2.5",
+            "train.epochs=2",
             "selector.k=24",
             "aggregator.tally=false",
             *_CONSTANT,
         ),
     ),
-    Stage("all programs, 32 cells", _MAC, ("train.epochs=2", "selector.k=32", *_CONSTANT)),
+    Stage("all programs, 32 cells", _MAC, ("train.epochs=1.5", "selector.k=32", *_CONSTANT)),
     Stage("all programs, 64 cells", _MAC, ("train.epochs=2", "train.hold=0.2")),
 )
 """Each begins with the weights of the one before; the first is the image encoder of the others."""
