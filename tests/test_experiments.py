@@ -68,6 +68,7 @@ ITS_OWN = {
     "clevr/attributes_192",
     "clevr/han_mac",
     "clevr/han_mac_192",
+    "clevr/han_mac_192_pixels",
     "clevr/han_mac_words",
     "clevr/han_rn_attributes",
     "daquar/han_sum",
